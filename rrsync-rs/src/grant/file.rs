@@ -1,0 +1,267 @@
+//! The TOML form of a grant, akeys-grant(5): `~/.config/akeys/grants/NAME.toml`.
+//!
+//! Nothing unknown is accepted: a misspelt key in a policy is a policy that does not hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Access, Confine, Grant, Tool, Workspace};
+use crate::layout::Layout;
+use crate::name::{Label, WorkspaceName};
+
+/// Where in a policy file something is wrong, and what.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct GrantError {
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in bytes, counted from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl fmt::Display for GrantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.problem)
+    }
+}
+
+/// What can be wrong in a policy file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Not TOML, an unknown key, a missing key or a value of the wrong type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A workspace path that is neither absolute nor below `~`.
+    #[error("path {0:?} must be absolute or start with \"~/\"")]
+    RelativePath(String),
+    /// A sub-path that is absolute, empty or has `.` or `..` in it.
+    #[error("sub-path {0:?} must be relative to the workspace, without \".\" and \"..\"")]
+    BadSubPath(String),
+    /// Not an RFC 3339 moment with an offset.
+    #[error("expires must be a moment with an offset, such as 2027-12-31T00:00:00Z")]
+    BadMoment,
+    /// A rule that no request could ever meet.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileForm {
+    federation: Label,
+    pod: Label,
+    tools: Spanned<BTreeSet<Tool>>,
+    expires: Option<Spanned<toml::value::Datetime>>,
+    #[serde(default)]
+    confine: Confine,
+    rsync: Option<Spanned<String>>,
+    #[serde(default)]
+    workspace: BTreeMap<WorkspaceName, WorkspaceForm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkspaceForm {
+    path: Spanned<String>,
+    access: Access,
+    #[serde(default)]
+    paths: BTreeMap<Spanned<String>, Access>,
+    delete: Option<Spanned<bool>>,
+    overwrite: Option<bool>,
+    munge: Option<bool>,
+}
+
+/// Reads a policy file's text. Paths are expanded against `layout`, and not looked at.
+pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
+    let at = |offset: usize, problem| {
+        let before = &text.as_bytes()[..offset.min(text.len())];
+        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
+        GrantError { line, column, problem }
+    };
+    let form: FileForm = toml::from_str(text).map_err(|error| {
+        at(error.span().map_or(0, |span| span.start), Problem::Syntax(error.message().replace('\n', "; ")))
+    })?;
+    if form.tools.get_ref().is_empty() {
+        let problem = Problem::Contradiction("tools is empty: the key could do nothing");
+        return Err(at(form.tools.span().start, problem));
+    }
+    let absolute = |written: &Spanned<String>| {
+        layout
+            .expand(written.get_ref())
+            .filter(|path| {
+                !written.get_ref().contains('\0') && !path.components().any(|c| c == Component::ParentDir)
+            })
+            .ok_or_else(|| at(written.span().start, Problem::RelativePath(written.get_ref().clone())))
+    };
+    let expires = match &form.expires {
+        None => None,
+        Some(moment) => Some(
+            moment
+                .get_ref()
+                .to_string()
+                .parse::<Timestamp>()
+                .map_err(|_| at(moment.span().start, Problem::BadMoment))?,
+        ),
+    };
+    let mut workspaces = BTreeMap::new();
+    for (name, form) in &form.workspace {
+        let mut paths = BTreeMap::new();
+        for (written, access) in &form.paths {
+            let sub = sub_path(written.get_ref())
+                .ok_or_else(|| at(written.span().start, Problem::BadSubPath(written.get_ref().clone())))?;
+            if paths.insert(sub, *access).is_some() {
+                let problem = Problem::Contradiction("this sub-path is named twice");
+                return Err(at(written.span().start, problem));
+            }
+        }
+        let overwrite = form.overwrite.unwrap_or(true);
+        if let Some(delete) = &form.delete
+            && *delete.get_ref()
+            && !overwrite
+        {
+            let problem = Problem::Contradiction("delete = true contradicts overwrite = false");
+            return Err(at(delete.span().start, problem));
+        }
+        workspaces.insert(
+            name.clone(),
+            Workspace {
+                path: absolute(&form.path)?,
+                access: form.access,
+                paths,
+                delete: form.delete.as_ref().map_or(overwrite, |delete| *delete.get_ref()),
+                overwrite,
+                munge: form.munge.unwrap_or(false),
+            },
+        );
+    }
+    Ok(Grant {
+        federation: form.federation,
+        pod: form.pod,
+        tools: form.tools.into_inner(),
+        expires,
+        confine: form.confine,
+        rsync: form.rsync.as_ref().map(absolute).transpose()?,
+        workspaces,
+    })
+}
+
+/// A sub-path as a policy may write it: relative, plain components only; a trailing slash is allowed.
+fn sub_path(written: &str) -> Option<PathBuf> {
+    let path = Path::new(written);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    let dotted = written.split('/').any(|part| part == "." || part == "..");
+    (plain && !dotted && !written.is_empty() && !written.contains('\0')).then(|| path.components().collect())
+}
+
+/// Writes a grant as a policy file. `parse(render(g)) == g` for every grant whose paths are UTF-8; `None` for others.
+pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
+    use std::fmt::Write as _;
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let path = |path: &Path| Some(quoted(layout.abbreviate(path).to_str()?));
+    let tools: Vec<String> = grant.tools.iter().map(|tool| quoted(&tool.to_string())).collect();
+    let mut text = format!(
+        "federation = {}\npod = {}\ntools = [{}]\n",
+        quoted(grant.federation.as_str()),
+        quoted(grant.pod.as_str()),
+        tools.join(", ")
+    );
+    let mut line = |key: &str, value: String| {
+        let _ = writeln!(text, "{key} = {value}");
+    };
+    if let Some(at) = grant.expires {
+        line("expires", at.to_string());
+    }
+    match grant.confine {
+        Confine::Required => {}
+        Confine::BestEffort => line("confine", quoted("best-effort")),
+        Confine::Off => line("confine", quoted("off")),
+    }
+    if let Some(rsync) = &grant.rsync {
+        line("rsync", path(rsync)?);
+    }
+    for (name, workspace) in &grant.workspaces {
+        let key = quoted(name.as_str());
+        let _ = write!(text, "\n[workspace.{key}]\npath = {}\n", path(&workspace.path)?);
+        let _ = writeln!(text, "access = {}", quoted(&workspace.access.to_string()));
+        if !workspace.overwrite {
+            text.push_str("overwrite = false\n");
+        } else if !workspace.delete {
+            text.push_str("delete = false\n");
+        }
+        if workspace.munge {
+            text.push_str("munge = true\n");
+        }
+        if !workspace.paths.is_empty() {
+            let _ = writeln!(text, "[workspace.{key}.paths]");
+            for (sub, access) in &workspace.paths {
+                let _ = writeln!(text, "{} = {}", quoted(sub.to_str()?), quoted(&access.to_string()));
+            }
+        }
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+federation = "playground"
+pod = "chef1"
+tools = ["rsync", "watch"]
+expires = 2027-12-31T00:00:00Z
+
+[workspace.papers]
+path = "~/papers"
+access = "ro"
+[workspace.papers.paths]
+"build" = "rw"
+"#;
+
+    fn layout() -> Layout {
+        Layout::new("/home/u").unwrap()
+    }
+
+    #[test]
+    fn reads_what_the_manual_shows() {
+        let grant = parse(TEXT, &layout()).unwrap();
+        assert_eq!(
+            grant.summary(),
+            "rsync, watch; read papers, read and write papers/build; until 2027-12-31T00:00:00Z"
+        );
+        let papers = &grant.workspaces[&"papers".parse().unwrap()];
+        assert_eq!(papers.path, Path::new("/home/u/papers"));
+        assert_eq!(papers.access_to(Path::new("build/deep/file")), Access::ReadWrite);
+        assert_eq!(papers.access_to(Path::new("builder")), Access::ReadOnly);
+        assert_eq!(papers.access_to(Path::new("")), Access::ReadOnly);
+        assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_named_with_line_and_column() {
+        for (edit, line, column, says) in [
+            (("pod = ", "podd = "), 3, 1, "unknown field `podd`"),
+            (("\"rsync\", ", "\"rsh\", "), 4, 10, "unknown variant `rsh`"),
+            (("[\"rsync\", \"watch\"]", "[]"), 4, 9, "tools is empty"),
+            (("2027-12-31T00:00:00Z", "2027-12-31"), 5, 11, "moment"),
+            (("~/papers", "papers"), 8, 8, "absolute"),
+            (("~/papers", "~/a/../.ssh"), 8, 8, "absolute"),
+            (("\"ro\"", "\"r\""), 9, 10, "unknown variant `r`"),
+            (("\"build\"", "\"a/../b\""), 11, 1, "sub-path"),
+            (("\"build\"", "\"/build\""), 11, 1, "sub-path"),
+            (("access = \"ro\"", "access = \"rw\"\noverwrite = false\ndelete = true"), 11, 10, "contradicts"),
+        ] {
+            let text = TEXT.replacen(edit.0, edit.1, 1);
+            let error = parse(&text, &layout()).unwrap_err();
+            assert!(error.to_string().contains(says), "{edit:?}: {error}");
+            assert_eq!((error.line, error.column), (line, column), "{edit:?}: {error}");
+        }
+    }
+}

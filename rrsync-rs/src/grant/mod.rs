@@ -1,0 +1,200 @@
+//! What one key may do: the grant, as the policy file says it and as the judge uses it.
+//!
+//! A grant never says "everything": a workspace has one access, a tool not named is refused, an expired grant is no
+//! grant. `file` reads and writes the TOML form (akeys-grant(5)); this module holds the meaning.
+
+mod file;
+mod load;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use file::{GrantError, Problem, parse, render};
+pub use load::{LoadError, load};
+
+use crate::name::{GrantName, Label, WorkspaceName};
+
+/// What a client may do with the files of a workspace or of one of its sub-paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Access {
+    /// Pull only; the kernel refuses every write.
+    #[serde(rename = "ro")]
+    ReadOnly,
+    /// Push only; neither content nor names come back.
+    #[serde(rename = "wo")]
+    WriteOnly,
+    /// Both directions.
+    #[serde(rename = "rw")]
+    ReadWrite,
+}
+
+impl Access {
+    /// Whether a pull is allowed.
+    pub fn may_read(self) -> bool {
+        self != Self::WriteOnly
+    }
+
+    /// Whether a push is allowed.
+    pub fn may_write(self) -> bool {
+        self != Self::ReadOnly
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadOnly => "ro",
+            Self::WriteOnly => "wo",
+            Self::ReadWrite => "rw",
+        })
+    }
+}
+
+/// What a key may be used with. A tool that the grant does not name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tool {
+    /// `rsync --server …`, executed under confinement.
+    Rsync,
+    /// The SCP protocol (`scp -O`), and `scp` over SFTP.
+    Scp,
+    /// The SFTP subsystem.
+    Sftp,
+    /// The stream of changes of a workspace.
+    Watch,
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rsync => "rsync",
+            Self::Scp => "scp",
+            Self::Sftp => "sftp",
+            Self::Watch => "watch",
+        })
+    }
+}
+
+/// How much confinement a session must have before anything runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confine {
+    /// Landlock and seccomp as this version builds them, or the session is refused.
+    #[default]
+    Required,
+    /// As much as the kernel offers; what is missing is in the audit record.
+    BestEffort,
+    /// None. Only for a host that offers none, and only by this explicit word.
+    Off,
+}
+
+/// A directory that its owner exposes under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    /// The directory, absolute; symlinks in it are resolved when a session starts.
+    pub path: PathBuf,
+    /// The access to everything that no entry of `paths` covers.
+    pub access: Access,
+    /// Sub-paths, relative and without `.` or `..`, with an access of their own; the longest match decides.
+    pub paths: BTreeMap<PathBuf, Access>,
+    /// Whether a push may remove what is there.
+    pub delete: bool,
+    /// Whether a push may replace or change what is there. `false` implies no removal.
+    pub overwrite: bool,
+    /// Whether symlinks are stored munged (rsync's `--munge-links`).
+    pub munge: bool,
+}
+
+impl Workspace {
+    /// A workspace with one access and no further rules.
+    pub fn new(path: impl Into<PathBuf>, access: Access) -> Self {
+        Self {
+            path: path.into(),
+            access,
+            paths: BTreeMap::new(),
+            delete: true,
+            overwrite: true,
+            munge: false,
+        }
+    }
+
+    /// The access to `relative`, a path below the workspace without `.` or `..`; the longest match decides.
+    pub fn access_to(&self, relative: &Path) -> Access {
+        relative.ancestors().find_map(|at| self.paths.get(at).copied()).unwrap_or(self.access)
+    }
+}
+
+/// One line of `authorized_keys` and its policy file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Which trust relation this grant belongs to.
+    pub federation: Label,
+    /// Who holds the private key.
+    pub pod: Label,
+    /// What the key may be used with.
+    pub tools: BTreeSet<Tool>,
+    /// From this moment on the grant is void, whatever `authorized_keys` says.
+    pub expires: Option<Timestamp>,
+    /// How much confinement a session must have.
+    pub confine: Confine,
+    /// The rsync to run; `None` stands for `/usr/bin/rsync`.
+    pub rsync: Option<PathBuf>,
+    /// The exposed directories by name.
+    pub workspaces: BTreeMap<WorkspaceName, Workspace>,
+}
+
+impl Grant {
+    /// Whether the grant is void at `now`. sshd's rule for `expiry-time`: void once the moment has passed.
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|at| at < now)
+    }
+
+    /// What the key may do, in words: `rsync; read papers, write papers/build; until 2027-12-31T00:00:00Z`.
+    pub fn summary(&self) -> String {
+        use std::fmt::Write as _;
+        let list = |items: Vec<String>| items.join(", ");
+        let mut text = list(self.tools.iter().map(Tool::to_string).collect());
+        let mut deeds = Vec::new();
+        for (name, workspace) in &self.workspaces {
+            deeds.push(format!("{} {name}", verb(workspace.access, workspace)));
+            for (path, access) in &workspace.paths {
+                deeds.push(format!(
+                    "{} {name}/{}",
+                    verb(*access, workspace),
+                    crate::escape::Escaped::os(path)
+                ));
+            }
+        }
+        if !deeds.is_empty() {
+            let _ = write!(text, "; {}", list(deeds));
+        }
+        if let Some(at) = self.expires {
+            let _ = write!(text, "; until {at}");
+        }
+        text
+    }
+}
+
+fn verb(access: Access, workspace: &Workspace) -> &'static str {
+    match (access, workspace.overwrite, workspace.delete) {
+        (Access::ReadOnly, ..) => "read",
+        (Access::WriteOnly, true, true) => "write only",
+        (Access::WriteOnly, true, false) => "write only, without deleting,",
+        (Access::WriteOnly, false, _) => "add only to",
+        (Access::ReadWrite, true, true) => "read and write",
+        (Access::ReadWrite, true, false) => "read and write, without deleting,",
+        (Access::ReadWrite, false, _) => "read and add to",
+    }
+}
+
+/// The `command="…"` value that makes a key use `grant`: the gate's absolute path and the grant's name.
+pub fn forced_command(gate: &Path, grant: &GrantName) -> Option<String> {
+    let gate = gate.to_str()?;
+    // sshd hands the value to the login shell, so only characters that mean nothing to any shell may stand in it.
+    let plain = gate.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+@%,".contains(&b));
+    (plain && gate.starts_with('/')).then(|| format!("{gate} --grant {grant}"))
+}

@@ -1,0 +1,93 @@
+//! Where the toolkit keeps its files: one home directory in, every path out.
+//!
+//! The gate trusts `HOME`, which sshd sets from the password database, and nothing else: the XDG variables could
+//! be sent by a client through `AcceptEnv`, so the XDG *default* places are fixed here for all four programs.
+
+use std::path::{Path, PathBuf};
+
+use crate::name::GrantName;
+
+/// The directories of one account, all derived from its home directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    home: PathBuf,
+}
+
+impl Layout {
+    /// The layout below `home`, which must be absolute; `None` when it is not.
+    pub fn new(home: impl Into<PathBuf>) -> Option<Self> {
+        let home = home.into();
+        home.is_absolute().then_some(Self { home })
+    }
+
+    /// The layout of the `HOME` that sshd, or the user's own shell, has set.
+    pub fn from_env() -> Option<Self> {
+        Self::new(std::env::var_os("HOME")?)
+    }
+
+    /// The home directory itself.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// `~/.ssh`.
+    pub fn ssh_dir(&self) -> PathBuf {
+        self.home.join(".ssh")
+    }
+
+    /// `~/.ssh/authorized_keys`.
+    pub fn authorized_keys(&self) -> PathBuf {
+        self.home.join(".ssh/authorized_keys")
+    }
+
+    /// `~/.ssh/akeys`: private keys of the pod side.
+    pub fn key_dir(&self) -> PathBuf {
+        self.home.join(".ssh/akeys")
+    }
+
+    /// `~/.config/akeys`.
+    pub fn config_dir(&self) -> PathBuf {
+        self.home.join(".config/akeys")
+    }
+
+    /// `~/.config/akeys/grants`.
+    pub fn grants_dir(&self) -> PathBuf {
+        self.home.join(".config/akeys/grants")
+    }
+
+    /// `~/.config/akeys/grants/NAME.toml`.
+    pub fn grant_file(&self, name: &GrantName) -> PathBuf {
+        self.grants_dir().join(format!("{name}.toml"))
+    }
+
+    /// `~/.local/state/akeys`.
+    pub fn state_dir(&self) -> PathBuf {
+        self.home.join(".local/state/akeys")
+    }
+
+    /// `~/.local/state/akeys/audit.jsonl`: one JSON record per request.
+    pub fn audit_file(&self) -> PathBuf {
+        self.state_dir().join("audit.jsonl")
+    }
+
+    /// A path as people write it: `~/x` and `~` stand for the home, everything else must be absolute.
+    pub fn expand(&self, written: &str) -> Option<PathBuf> {
+        if written == "~" {
+            return Some(self.home.clone());
+        }
+        if let Some(rest) = written.strip_prefix("~/") {
+            return Some(self.home.join(rest.trim_start_matches('/')));
+        }
+        let path = PathBuf::from(written);
+        path.is_absolute().then_some(path)
+    }
+
+    /// The inverse of [`Layout::expand`], for files that people read: a path below the home starts with `~/`.
+    pub fn abbreviate(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.home) {
+            Ok(rest) if rest.as_os_str().is_empty() => PathBuf::from("~"),
+            Ok(rest) => Path::new("~").join(rest),
+            Err(_) => path.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The gate's entry point.
+
+fn main() {}

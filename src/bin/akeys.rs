@@ -1,0 +1,3 @@
+//! The entry point of `akeys`.
+
+fn main() {}

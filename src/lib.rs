@@ -1,0 +1,1 @@
+//! The toolkit: programs that install, audit, watch and move, around the gate.
