@@ -7,6 +7,7 @@
 
 pub mod beneath;
 pub mod escape;
+pub mod exposure;
 pub mod grant;
 pub mod layout;
 pub mod name;
