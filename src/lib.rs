@@ -1,1 +1,4 @@
 //! The toolkit: programs that install, audit, watch and move, around the gate.
+
+pub mod akeys;
+pub mod common;
