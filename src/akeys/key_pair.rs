@@ -54,7 +54,7 @@ pub fn create(layout: &Layout, grant: &GrantName) -> Result<KeyPair, KeyPairErro
         let _ = private::remove(&path);
         return Err(error.into());
     }
-    Ok(KeyPair { path, public: PodKey::new(key.public_key())? })
+    Ok(KeyPair { path, public: line.trim_end().parse()? })
 }
 
 /// Removes both halves; `true` when the private one was there.

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, HashAlg, PublicKey};
+use crate::authkeys::{Algorithm, Key, Target};
 
 /// Why a text is no key, host key or URL for a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,39 +25,20 @@ pub enum BadKey {
 /// The shortest RSA key that is accepted, as in current recommendations (NIST SP 800-57, until 2030 and beyond).
 const MIN_RSA_BITS: usize = 3072;
 
-/// A pod's public key.
+/// A pod's public key, of a kind that every OpenSSH in use reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodKey(KeyData);
+pub struct PodKey(Key);
 
 impl PodKey {
-    /// The key in a decoded form.
-    pub fn new(key: &PublicKey) -> Result<Self, BadKey> {
-        let data = key.key_data();
-        let accepted = match data {
-            KeyData::Ed25519(_)
-            | KeyData::Ecdsa(_)
-            | KeyData::SkEd25519(_)
-            | KeyData::SkEcdsaSha2NistP256(_) => true,
-            KeyData::Rsa(rsa) => rsa.n.as_positive_bytes().is_some_and(|n| bits(n) >= MIN_RSA_BITS),
-            _ => false,
-        };
-        if accepted { Ok(Self(data.clone())) } else { Err(BadKey::Type(key.algorithm().to_string())) }
+    /// The key itself.
+    pub fn key(&self) -> &Key {
+        &self.0
     }
 
     /// `SHA256:…`, as `ssh-keygen -l` prints it.
     pub fn fingerprint(&self) -> String {
-        self.0.fingerprint(HashAlg::Sha256).to_string()
+        self.0.fingerprint()
     }
-
-    /// The blob, as in the base64 of a key line.
-    pub fn blob(&self) -> Vec<u8> {
-        PublicKey::from(self.0.clone()).to_bytes().unwrap_or_default()
-    }
-}
-
-fn bits(positive: &[u8]) -> usize {
-    let leading = positive.first().map_or(0, |byte| byte.leading_zeros() as usize);
-    positive.len() * 8 - leading
 }
 
 impl FromStr for PodKey {
@@ -66,19 +46,29 @@ impl FromStr for PodKey {
 
     /// Reads `TYPE BASE64 [COMMENT]`; the comment is dropped.
     fn from_str(text: &str) -> Result<Self, BadKey> {
-        // One line of printable text: a bundle has no business with anything else here.
-        if text.chars().any(char::is_control) {
-            return Err(BadKey::Form);
+        let key = public_line(text).ok_or(BadKey::Form)?;
+        match key.algorithm() {
+            Algorithm::Dsa | Algorithm::MlDsa44Ed25519 => Err(BadKey::Type(key.algorithm().to_string())),
+            Algorithm::Rsa if key.bits() < MIN_RSA_BITS => {
+                Err(BadKey::Type(format!("{}-bit ssh-rsa", key.bits())))
+            }
+            _ => Ok(Self(key)),
         }
-        Self::new(&PublicKey::from_openssh(text).map_err(|_| BadKey::Form)?)
     }
+}
+
+/// One line of printable text with one key and no options: a bundle has no business with anything else here.
+fn public_line(text: &str) -> Option<Key> {
+    if text.chars().any(char::is_control) {
+        return None;
+    }
+    Key::from_public_line(text.as_bytes(), Target::default())
 }
 
 impl fmt::Display for PodKey {
     /// `TYPE BASE64`, encoded anew.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = PublicKey::from(self.0.clone()).to_openssh().map_err(|_| fmt::Error)?;
-        f.write_str(&text)
+        self.0.fmt(f)
     }
 }
 
@@ -86,7 +76,7 @@ impl fmt::Display for PodKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKey {
     host: String,
-    key: KeyData,
+    key: Key,
 }
 
 impl FromStr for HostKey {
@@ -95,19 +85,17 @@ impl FromStr for HostKey {
     fn from_str(text: &str) -> Result<Self, BadKey> {
         let (host, key) = text.split_once(' ').ok_or(BadKey::HostForm)?;
         let name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-_[]".contains(&b));
-        let key = PublicKey::from_openssh(key).map_err(|_| BadKey::HostForm)?;
-        let known = !matches!(key.algorithm(), Algorithm::Dsa | Algorithm::Other(_));
-        if host.is_empty() || !name || !known || text.chars().any(char::is_control) {
+        let key = public_line(key).ok_or(BadKey::HostForm)?;
+        if host.is_empty() || !name || key.algorithm() == Algorithm::Dsa {
             return Err(BadKey::HostForm);
         }
-        Ok(Self { host: host.to_owned(), key: key.key_data().clone() })
+        Ok(Self { host: host.to_owned(), key })
     }
 }
 
 impl fmt::Display for HostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = PublicKey::from(self.key.clone()).to_openssh().map_err(|_| fmt::Error)?;
-        write!(f, "{} {key}", self.host)
+        write!(f, "{} {}", self.host, self.key)
     }
 }
 
