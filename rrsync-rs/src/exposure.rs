@@ -68,8 +68,9 @@ impl fmt::Display for Exposure {
             Relation::Contains => "contains",
             Relation::LiesInside => "lies inside",
         };
-        let role = match self.role {
-            Role::Home => "the home directory",
+        let (workspace, place) = (Escaped::os(&self.workspace), Escaped::os(&self.place));
+        let why = match self.role {
+            Role::Home => return write!(f, "{workspace} {relation} the home directory, {place}"),
             Role::Ssh => "which decides who may log in",
             Role::Toolkit => "where the grants and their records are kept",
             Role::Binaries => "where the gate's programs are",
@@ -77,7 +78,7 @@ impl fmt::Display for Exposure {
             Role::Code => "from which this account's programs are run",
             Role::System => "from which the system's programs are run",
         };
-        write!(f, "{} {relation} {}, {role}", Escaped::os(&self.workspace), Escaped::os(&self.place))
+        write!(f, "{workspace} {relation} {place}, {why}")
     }
 }
 

@@ -128,7 +128,7 @@ pub struct Install {
     #[arg(long)]
     pub pod: Option<Label>,
     /// A directory to expose, its name for the pod, and ro (default), wo or rw.
-    #[arg(long = "workspace", value_name = "DIR[:NAME[=ACCESS]]", required = true)]
+    #[arg(long = "workspace", value_name = "DIR[:NAME[=ACCESS]]")]
     pub workspaces: Vec<WorkspaceWord>,
     /// Expose every workspace read-only; --writable still makes exceptions.
     #[arg(long)]

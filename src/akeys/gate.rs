@@ -9,6 +9,8 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::grant::forced_command;
 use rrsync_rs::name::GrantName;
 
+use super::forced::is_gate;
+
 /// The gate's file name.
 const PROGRAM: &str = "rrsync-rs";
 
@@ -56,6 +58,9 @@ impl Gate {
             None => own_directory().join(PROGRAM),
         };
         let path = path.canonicalize().map_err(|source| GateError::Missing { path, source })?;
+        if !path.to_str().is_some_and(is_gate) {
+            return Err(GateError::Untrusted { path, reason: "is not named rrsync-rs" });
+        }
         trusted(&path)?;
         Ok(Self { path })
     }
@@ -142,8 +147,8 @@ mod tests {
         }
         mode(&dir, 0o755);
         assert_eq!(reason(), Ok(()));
-        symlink(&program, scratch.path().join("alias")).unwrap();
-        let gate = Gate::find(Some(&scratch.path().join("alias"))).unwrap();
+        symlink(&program, scratch.path().join("rrsync-rs-1")).unwrap();
+        let gate = Gate::find(Some(&scratch.path().join("rrsync-rs-1"))).unwrap();
         assert_eq!(gate.path(), program.canonicalize().unwrap());
         assert!(gate.command(&"a.b".parse().unwrap()).unwrap().ends_with("/bin/rrsync-rs --grant a.b"));
     }
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn a_path_that_a_shell_would_read_otherwise_is_refused() {
         let scratch = tempfile::tempdir().unwrap();
-        let program = scratch.path().join("a gate");
+        let program = scratch.path().join("rrsync-rs (old)");
         fs::write(&program, "").unwrap();
         fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
         let gate = Gate::find(Some(&program)).unwrap();

@@ -5,7 +5,9 @@
 pub mod bundle;
 pub mod cli;
 pub mod federation;
+pub mod forced;
 pub mod gate;
+pub mod install;
 pub mod key_pair;
 pub mod safe_write;
 pub mod shelf;
@@ -40,6 +42,7 @@ pub fn run() -> ExitCode {
 fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
     match command {
         Command::Federation(command) => federation::run(command, layout),
+        Command::Install(args) => install::run(&args, layout),
         _ => Err(Failure::new(Exit::Failed, "x")),
     }
 }
