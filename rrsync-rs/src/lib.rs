@@ -6,7 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod beneath;
+pub mod cli;
+pub mod confine;
 pub mod escape;
 pub mod grant;
 pub mod layout;
 pub mod name;
+pub mod policy;
+pub mod request;
+pub mod rsync;
+pub mod verdict;

@@ -80,7 +80,7 @@ pub fn load(name: &GrantName, layout: &Layout) -> Result<Grant, LoadError> {
     parse(&text, layout).map_err(|source| LoadError::Invalid { path, source })
 }
 
-/// sshd's StrictModes rule (`safe_path()` in misc.c): owned by the user or root, not writable by group or others.
+/// sshd's `StrictModes` rule (`safe_path()` in misc.c): owned by the user or root, not writable by group or others.
 fn trusted(file: &File) -> Result<(), &'static str> {
     let metadata = file.metadata().map_err(|_| "cannot be examined")?;
     let me = nix::unistd::geteuid().as_raw();
