@@ -9,6 +9,7 @@ pub mod beneath;
 pub mod cli;
 pub mod confine;
 pub mod escape;
+pub mod exposure;
 pub mod grant;
 pub mod layout;
 pub mod name;
