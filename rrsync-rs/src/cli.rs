@@ -78,7 +78,8 @@ pub struct Explain {
 pub struct UsageError(String);
 
 /// rrsync's options, which may be shortened.
-const SHORTENED: &[&str] = &["-ro", "-wo", "-munge", "-absolute", "-no-del", "-no-lock", "-no-overwrite", "-help"];
+const SHORTENED: &[&str] =
+    &["-ro", "-wo", "-munge", "-absolute", "-no-del", "-no-lock", "-no-overwrite", "-help"];
 
 /// Reads the arguments behind the program's name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageError> {
@@ -94,7 +95,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageErro
             found.dirs.push(arg);
             continue;
         }
-        let mut value = |name: &str| args.next().ok_or_else(|| UsageError(format!("argument {name}: expected one argument")));
+        let mut value = |name: &str| {
+            args.next().ok_or_else(|| UsageError(format!("argument {name}: expected one argument")))
+        };
         match expand(&arg)? {
             "-ro" | "--read-only" => found.access(Access::ReadOnly)?,
             "-wo" | "--write-only" => found.access(Access::WriteOnly)?,
@@ -172,7 +175,9 @@ impl Found {
                     || self.access.is_some()
                     || self.confine.is_some() =>
             {
-                return Err(UsageError("argument --grant: the grant's file says what rrsync's options would".to_owned()));
+                return Err(UsageError(
+                    "argument --grant: the grant's file says what rrsync's options would".to_owned(),
+                ));
             }
             (Some(name), None) => Source::Grant(name),
             (None, None) => return Err(UsageError("the following arguments are required: DIR".to_owned())),
@@ -191,7 +196,8 @@ impl Found {
     }
 
     fn explain(&mut self) -> Result<Explain, UsageError> {
-        let mut rest = if self.explain { self.rest.take().unwrap_or_default() } else { Vec::new() }.into_iter();
+        let mut rest =
+            if self.explain { self.rest.take().unwrap_or_default() } else { Vec::new() }.into_iter();
         let command = rest.next();
         match rest.next() {
             Some(extra) => Err(UsageError(format!(
@@ -212,7 +218,10 @@ fn expand(arg: &OsStr) -> Result<&str, UsageError> {
     if let Some((name, value)) = text.split_once('=')
         && SHORTENED.contains(&name)
     {
-        return Err(UsageError(format!("argument {name}: ignored explicit argument '{}'", Escaped(value.as_bytes()))));
+        return Err(UsageError(format!(
+            "argument {name}: ignored explicit argument '{}'",
+            Escaped(value.as_bytes())
+        )));
     }
     let candidates: Vec<&str> = SHORTENED.iter().copied().filter(|option| option.starts_with(text)).collect();
     match candidates.as_slice() {
@@ -285,7 +294,8 @@ mod tests {
 
     #[test]
     fn explain_takes_one_command() {
-        let Ok(Args::Gate(gate)) = read(&["--explain", "-ro", "/d", "--json", "--", "rsync --server . x"]) else {
+        let Ok(Args::Gate(gate)) = read(&["--explain", "-ro", "/d", "--json", "--", "rsync --server . x"])
+        else {
             panic!()
         };
         assert_eq!(gate.explain, Some(Explain { command: Some("rsync --server . x".into()), json: true }));

@@ -66,7 +66,11 @@ impl Exposed {
         }
         let uniform = |dir: &Path| {
             wanted.allowed_by(self.workspace.access_to(dir))
-                && self.workspace.paths.iter().all(|(sub, access)| !sub.starts_with(dir) || wanted.allowed_by(*access))
+                && self
+                    .workspace
+                    .paths
+                    .iter()
+                    .all(|(sub, access)| !sub.starts_with(dir) || wanted.allowed_by(*access))
         };
         if !uniform(at) {
             let message = format!("{} contains paths that this key may not {wanted}", self.shown(at));
@@ -102,8 +106,12 @@ impl Use {
     /// The refusal of this use of `shown`.
     pub fn refusal(self, shown: &str) -> Refusal {
         match self {
-            Self::Read => Refusal::new("access.read", format!("reading from {shown} is not allowed: it is write-only")),
-            Self::Write => Refusal::new("access.write", format!("sending to {shown} is not allowed: it is read-only")),
+            Self::Read => {
+                Refusal::new("access.read", format!("reading from {shown} is not allowed: it is write-only"))
+            }
+            Self::Write => {
+                Refusal::new("access.write", format!("sending to {shown} is not allowed: it is read-only"))
+            }
         }
     }
 }

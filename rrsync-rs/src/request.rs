@@ -59,11 +59,30 @@ mod tests {
     fn only_what_a_stock_client_sends_is_a_request() {
         let read = |command: &str| Request::read(Some(OsStr::new(command)));
         assert!(matches!(read("true"), Ok(Request::Probe)));
-        assert!(matches!(read("rsync --server --sender -re.LsfxCIvu . x"), Ok(Request::Rsync(Direction::Pull, _))));
+        assert!(matches!(
+            read("rsync --server --sender -re.LsfxCIvu . x"),
+            Ok(Request::Rsync(Direction::Pull, _))
+        ));
         assert!(matches!(read("rsync --server -re.LsfxCIvu . x"), Ok(Request::Rsync(Direction::Push, _))));
-        for command in ["", " ", "true ", "true\n", "/bin/true", "rsync", "rsync  --server . x", "rsync\t--server . x",
-            " rsync --server . x", "/usr/bin/rsync --server . x", "rsync --server\t. x", "sudo rsync --server . x",
-            "rsync --server --sender", "rsync --server --server . x", "rsync --server -re. --sender . x", "bash", "rsync --daemon"] {
+        for command in [
+            "",
+            " ",
+            "true ",
+            "true\n",
+            "/bin/true",
+            "rsync",
+            "rsync  --server . x",
+            "rsync\t--server . x",
+            " rsync --server . x",
+            "/usr/bin/rsync --server . x",
+            "rsync --server\t. x",
+            "sudo rsync --server . x",
+            "rsync --server --sender",
+            "rsync --server --server . x",
+            "rsync --server -re. --sender . x",
+            "bash",
+            "rsync --daemon",
+        ] {
             assert!(read(command).is_err(), "{command:?}");
         }
         assert!(Request::read(None).is_err());

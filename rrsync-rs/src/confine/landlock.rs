@@ -7,8 +7,8 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, PathBeneath, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
+    PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
 use super::{ConfineError, Files};
@@ -28,7 +28,10 @@ pub(super) fn abi() -> u8 {
             .and_then(Ruleset::create)
             .is_ok()
     };
-    [NEWEST, ABI::V6, ABI::V5, ABI::V3, ABI::V2, ABI::V1].iter().find(|abi| offered(abi)).map_or(0, |abi| *abi as u8)
+    [NEWEST, ABI::V6, ABI::V5, ABI::V3, ABI::V2, ABI::V1]
+        .iter()
+        .find(|abi| offered(abi))
+        .map_or(0, |abi| *abi as u8)
 }
 
 /// Enforces the rules on this thread and returns the ABI in force.

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use libc::c_long;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter, SeccompRule,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
+    SeccompRule,
 };
 
 use super::ConfineError;
@@ -54,10 +55,7 @@ impl Filter {
     pub fn and_execute(mut self, fd: i32) -> Self {
         let empty_path = u64::from(libc::AT_EMPTY_PATH.cast_unsigned());
         let fd = u64::from(fd.cast_unsigned());
-        self.when(
-            libc::SYS_execveat,
-            &[(0, Len::Dword, Op::Eq, fd), (4, Len::Dword, Op::Eq, empty_path)],
-        );
+        self.when(libc::SYS_execveat, &[(0, Len::Dword, Op::Eq, fd), (4, Len::Dword, Op::Eq, empty_path)]);
         self
     }
 
@@ -72,7 +70,10 @@ impl Filter {
                 self.rules.remove(call);
                 self.when(*call, &[(*flags, Len::Dword, Op::MaskedEq(truncate), 0)]);
                 for writing in [libc::O_WRONLY, libc::O_RDWR] {
-                    self.when(*call, &[(*flags, Len::Dword, Op::MaskedEq(mode), u64::from(writing.cast_unsigned()))]);
+                    self.when(
+                        *call,
+                        &[(*flags, Len::Dword, Op::MaskedEq(mode), u64::from(writing.cast_unsigned()))],
+                    );
                 }
             }
         }
@@ -82,7 +83,8 @@ impl Filter {
     /// Installs the filter on this thread, for good.
     pub(super) fn install(self) -> Result<(), ConfineError> {
         let failed = |error: &dyn std::fmt::Display| ConfineError::Seccomp(error.to_string());
-        let unknown: BTreeMap<c_long, Vec<SeccompRule>> = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
+        let unknown: BTreeMap<c_long, Vec<SeccompRule>> =
+            UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
         let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
         let denied = SeccompAction::Errno(libc::EPERM.cast_unsigned());
         for (rules, mismatch, matched) in

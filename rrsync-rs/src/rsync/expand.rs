@@ -113,9 +113,7 @@ pub fn glob(root: &Root, word: &Word) -> Result<Vec<PathBuf>, TooMany> {
         found = next;
     }
     let last = if directories_only { Last::Follow } else { Last::Keep };
-    found.retain(|path| {
-        root.hold(path, last).is_ok_and(|held| !directories_only || held.is_dir())
-    });
+    found.retain(|path| root.hold(path, last).is_ok_and(|held| !directories_only || held.is_dir()));
     if directories_only {
         for path in &mut found {
             path.as_mut_os_string().push("/");
@@ -227,12 +225,26 @@ mod tests {
     #[test]
     fn wildcards_match_as_in_fnmatch() {
         let hit = |pattern: &str, name: &str| matches(split(pattern.as_bytes())[0].marked(), name.as_bytes());
-        for (pattern, name) in [("*", "a"), ("*.txt", "g1.txt"), ("g?.txt", "g1.txt"), ("f[12]", "f1"), ("[!a]", "b"),
-            ("a*b*c", "aXbYbZc"), ("[a-c]x", "bx"), (r"a\*b", "a*b"), (".h*", ".hidden"), ("[]]", "]"), ("[", "["),
-            ("***", "x"), ("x[1", "x[1")] {
+        for (pattern, name) in [
+            ("*", "a"),
+            ("*.txt", "g1.txt"),
+            ("g?.txt", "g1.txt"),
+            ("f[12]", "f1"),
+            ("[!a]", "b"),
+            ("a*b*c", "aXbYbZc"),
+            ("[a-c]x", "bx"),
+            (r"a\*b", "a*b"),
+            (".h*", ".hidden"),
+            ("[]]", "]"),
+            ("[", "["),
+            ("***", "x"),
+            ("x[1", "x[1"),
+        ] {
             assert!(hit(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("*", ".hidden"), ("?", ".a"), ("f[12]", "f3"), (r"a\*b", "aXb"), ("a", "ab"), ("*a", "b")] {
+        for (pattern, name) in
+            [("*", ".hidden"), ("?", ".a"), ("f[12]", "f3"), (r"a\*b", "aXb"), ("a", "ab"), ("*a", "b")]
+        {
             assert!(!hit(pattern, name), "{pattern} {name}");
         }
         assert!(!hit(&"*a".repeat(50), &"a".repeat(49)));

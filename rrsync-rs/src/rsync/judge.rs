@@ -98,7 +98,13 @@ pub fn judge(
             };
             let dry_run = parsed.has_letter(b'n');
             let found = destination(target, dry_run, &mut reach)?;
-            (found.cwd, found.make, vec![Arg::Text(found.arg)], vec![target.exposed.shown(&found.at)], Some(found.at))
+            (
+                found.cwd,
+                found.make,
+                vec![Arg::Text(found.arg)],
+                vec![target.exposed.shown(&found.at)],
+                Some(found.at),
+            )
         }
     };
     let mut args = vec![Arg::Text("--server".into())];
@@ -126,7 +132,10 @@ pub fn judge(
         args.push(Arg::Text("--drop-D".into()));
     }
     if !everything && features.confine_root && targets.iter().all(|t| std::ptr::eq(t.exposed, strict)) {
-        args.push(long("confine-root", Some(std::os::unix::ffi::OsStrExt::as_bytes(strict.root.real().as_os_str()))));
+        args.push(long(
+            "confine-root",
+            Some(std::os::unix::ffi::OsStrExt::as_bytes(strict.root.real().as_os_str())),
+        ));
     }
     if targets.iter().any(|target| target.exposed.workspace.munge) {
         args.push(Arg::Text("--munge-links".into()));
@@ -183,13 +192,19 @@ fn options_allowed(direction: Direction, parsed: &Parsed, exposed: &Exposed) -> 
             Given::Sized(b'B', _) if refuses(Class::ReadsBack) => Some("-B".to_owned()),
             Given::Protocol(_) | Given::Sized(..) => None,
             Given::Long(row, value) => {
-                let log_of_a_reader = row.takes == Takes::Path(Role::LogFile) && !workspace.access.may_write();
-                (refuses(row.class) || log_of_a_reader || row.name == "max-alloc" && is_zero(value.as_deref()))
-                    .then(|| format!("--{}", row.name))
+                let log_of_a_reader =
+                    row.takes == Takes::Path(Role::LogFile) && !workspace.access.may_write();
+                (refuses(row.class)
+                    || log_of_a_reader
+                    || row.name == "max-alloc" && is_zero(value.as_deref()))
+                .then(|| format!("--{}", row.name))
             }
         };
         if let Some(option) = refused {
-            return Err(Refusal::new("rsync.option", format!("option {option} is not allowed on this server")));
+            return Err(Refusal::new(
+                "rsync.option",
+                format!("option {option} is not allowed on this server"),
+            ));
         }
     }
     Ok(())

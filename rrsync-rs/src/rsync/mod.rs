@@ -4,6 +4,7 @@ pub mod expand;
 pub mod judge;
 pub mod options;
 mod paths;
+pub mod program;
 pub mod words;
 
 pub use paths::Place;
@@ -16,3 +17,7 @@ pub struct RsyncFeatures {
     /// `--drop-D` (3.5.0): a receiver leaves devices and special files out.
     pub drop_d: bool,
 }
+
+/// The whole environment of the child. No home, so no `~/.popt`; no locale, so no files of one.
+pub const ENVIRONMENT: &[(&str, &str)] =
+    &[("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent"), ("LC_ALL", "C")];

@@ -173,10 +173,9 @@ pub fn letter(letter: u8) -> Option<Class> {
     match letter {
         b'L' | b'K' | b'k' => Some(FollowsLinks),
         b'b' => Some(Replaces),
-        b'A' | b'C' | b'D' | b'E' | b'H' | b'I' | b'J' | b'N' | b'O' | b'R' | b'S' | b'U' | b'W' | b'X' | b'c'
-        | b'd' | b'g' | b'l' | b'm' | b'n' | b'o' | b'p' | b'q' | b'r' | b't' | b'u' | b'v' | b'x' | b'y' | b'z' => {
-            Some(Harmless)
-        }
+        b'A' | b'C' | b'D' | b'E' | b'H' | b'I' | b'J' | b'N' | b'O' | b'R' | b'S' | b'U' | b'W' | b'X'
+        | b'c' | b'd' | b'g' | b'l' | b'm' | b'n' | b'o' | b'p' | b'q' | b'r' | b't' | b'u' | b'v' | b'x'
+        | b'y' | b'z' => Some(Harmless),
         _ => None,
     }
 }
@@ -265,7 +264,10 @@ fn find(name: &[u8]) -> Option<&'static Row> {
 }
 
 fn unknown(name: &[u8]) -> Refusal {
-    Refusal::new("rsync.option.unknown", format!("option --{} is not one that this server knows", Escaped(name)))
+    Refusal::new(
+        "rsync.option.unknown",
+        format!("option --{} is not one that this server knows", Escaped(name)),
+    )
 }
 
 /// A word such as `-logDtpre.iLsfxCIvu`, `-B2048` or `-@1`.
@@ -322,7 +324,8 @@ mod tests {
 
     #[test]
     fn what_clients_send_is_read() {
-        let parsed = parse(&split(b"-blogDtpre.iLsfxCIvu --backup-dir /b\\ k --suffix=a\\ b -B2048 . x\\ y")).unwrap();
+        let parsed =
+            parse(&split(b"-blogDtpre.iLsfxCIvu --backup-dir /b\\ k --suffix=a\\ b -B2048 . x\\ y")).unwrap();
         assert_eq!(
             parsed.options,
             [
@@ -340,10 +343,37 @@ mod tests {
     #[test]
     fn nothing_else_is() {
         for line in [
-            "", "-a . x", "x", "-logDtpr x", "- . x", "-- . x", "--- . x", "-esh . x", "-e.;id . x", "-e . x", "-ve./p.sh . x",
-            "-B-1 . x", "-@ 1 . x", "-M--x . x", "--rsh=sh . x", "--rsync-path=x . x", "--read-batch=x . x", "--sender . x",
-            "--server . x", "--=x . x", "--DELETE . x", r"--delete\ x . x", r"-a\ b . x", "--insecure-links . x",
-            "--confine-root=/ . x", "--drop-D . x", "-s . x", "--suffix", "--stop-at=x . x", "-١ . x", "--no-D . x",
+            "",
+            "-a . x",
+            "x",
+            "-logDtpr x",
+            "- . x",
+            "-- . x",
+            "--- . x",
+            "-esh . x",
+            "-e.;id . x",
+            "-e . x",
+            "-ve./p.sh . x",
+            "-B-1 . x",
+            "-@ 1 . x",
+            "-M--x . x",
+            "--rsh=sh . x",
+            "--rsync-path=x . x",
+            "--read-batch=x . x",
+            "--sender . x",
+            "--server . x",
+            "--=x . x",
+            "--DELETE . x",
+            r"--delete\ x . x",
+            r"-a\ b . x",
+            "--insecure-links . x",
+            "--confine-root=/ . x",
+            "--drop-D . x",
+            "-s . x",
+            "--suffix",
+            "--stop-at=x . x",
+            "-١ . x",
+            "--no-D . x",
         ] {
             assert!(parse(&split(line.as_bytes())).is_err(), "{line}");
         }

@@ -106,11 +106,16 @@ fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, Refusal> {
 }
 
 fn no_such_workspace(first: &[u8], named: &[Exposed]) -> Refusal {
-    let names: Vec<&str> = named.iter().filter_map(|e| e.name.as_ref()).map(crate::name::WorkspaceName::as_str).collect();
+    let names: Vec<&str> =
+        named.iter().filter_map(|e| e.name.as_ref()).map(crate::name::WorkspaceName::as_str).collect();
     let message = if matches!(first, b"" | b"." | b"..") {
         format!("name a workspace: {}", names.join(", "))
     } else {
-        format!("there is no workspace {:?}; there are: {}", crate::escape::Escaped(first).to_string(), names.join(", "))
+        format!(
+            "there is no workspace {:?}; there are: {}",
+            crate::escape::Escaped(first).to_string(),
+            names.join(", ")
+        )
     };
     Refusal::new("path.workspace", message)
 }
@@ -170,7 +175,8 @@ fn refuse_dotdot(word: &Word, exposed: &Exposed) -> Result<(), Refusal> {
 fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Result<(), Refusal> {
     let scope = exposed.scope(at, wanted)?;
     let missing = |_| {
-        let message = format!("{} does not exist, and its surroundings may not be written", exposed.shown(at));
+        let message =
+            format!("{} does not exist, and its surroundings may not be written", exposed.shown(at));
         Refusal::new("path.missing", message)
     };
     let held = exposed.root.hold(&scope, Last::Follow).map_err(missing)?;
@@ -181,7 +187,11 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
 
 /// Places the sources of a pull. A source that is missing or unreadable is left for rsync to report, as a plain server
 /// does; one that leads outside is refused.
-pub(super) fn sources(targets: &[Target<'_>], relative: bool, reach: &mut ReachSet) -> Result<Sources, Refusal> {
+pub(super) fn sources(
+    targets: &[Target<'_>],
+    relative: bool,
+    reach: &mut ReachSet,
+) -> Result<Sources, Refusal> {
     let mut found: Vec<(&Exposed, PathBuf)> = Vec::new();
     for target in targets {
         let paths = if has_wildcard(&target.word) {
@@ -200,7 +210,8 @@ pub(super) fn sources(targets: &[Target<'_>], relative: bool, reach: &mut ReachS
         let (at, directory) = source(exposed, path)?;
         allow(exposed, &at, Use::Read, reach)?;
         shown.push(exposed.shown(path));
-        directories.push(directory.map(|held| Place { real: exposed.root.real().join(&held.at), fd: held.fd }));
+        directories
+            .push(directory.map(|held| Place { real: exposed.root.real().join(&held.at), fd: held.fd }));
     }
     let one_root = found.iter().all(|(exposed, _)| std::ptr::eq(*exposed, found[0].0));
     if one_root && !relative && same_directory(&directories) {
@@ -301,7 +312,11 @@ fn lexical(path: &Path) -> PathBuf {
 }
 
 /// Places the one destination of a push.
-pub(super) fn destination(target: &Target<'_>, dry_run: bool, reach: &mut ReachSet) -> Result<Destination, Refusal> {
+pub(super) fn destination(
+    target: &Target<'_>,
+    dry_run: bool,
+    reach: &mut ReachSet,
+) -> Result<Destination, Refusal> {
     let exposed = target.exposed;
     let path = match (has_wildcard(&target.word), glob(&exposed.root, &target.word).map_err(too_many)?) {
         (true, mut matched) if matched.len() == 1 => matched.remove(0),
@@ -410,7 +425,9 @@ pub(super) fn basis_or_made(
     for candidate in from_base.into_iter().chain(from_root) {
         let (held, rest) = hold_option(option, exposed, &candidate)?;
         let exists = rest.as_os_str().is_empty();
-        if chosen.is_none() || exists && chosen.as_ref().is_some_and(|(.., rest)| !rest.as_os_str().is_empty()) {
+        if chosen.is_none()
+            || exists && chosen.as_ref().is_some_and(|(.., rest)| !rest.as_os_str().is_empty())
+        {
             chosen = Some((candidate, held, rest));
         }
     }
@@ -455,7 +472,13 @@ pub(super) fn basis_or_made(
 
 /// Whether an option's path climbs with leading `..`, which a receiver may do from its destination; any other `..` is
 /// refused.
-fn dotdot(option: &str, path: &Path, anchored: bool, receiver: bool, exposed: &Exposed) -> Result<bool, Refusal> {
+fn dotdot(
+    option: &str,
+    path: &Path,
+    anchored: bool,
+    receiver: bool,
+    exposed: &Exposed,
+) -> Result<bool, Refusal> {
     let parts: Vec<Component<'_>> = path.components().collect();
     let leading = parts.iter().take_while(|part| **part == Component::ParentDir).count();
     let total = parts.iter().filter(|part| **part == Component::ParentDir).count();

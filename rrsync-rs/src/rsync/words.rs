@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn words_are_cut_as_a_client_escaped_them() {
-        let cut = |line: &str| split(line.as_bytes()).iter().map(|w| w.to_os().into_string().unwrap()).collect::<Vec<_>>();
+        let cut = |line: &str| {
+            split(line.as_bytes()).iter().map(|w| w.to_os().into_string().unwrap()).collect::<Vec<_>>()
+        };
         assert_eq!(cut(r". a\ b c"), [".", "a b", "c"]);
         assert_eq!(cut("new\\\nline  x\ty"), ["new\nline", "x", "y"]);
         assert_eq!(cut(r#"q\'uote "not quoted""#), ["q'uote", "\"not", "quoted\""]);
