@@ -3,9 +3,10 @@
 //! sshd hands `command="…"` to the login shell. Only a command whose every character means itself to any shell is read
 //! here; anything else is some other command, and nothing is promised about it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use rrsync_rs::grant::Access;
+use rrsync_rs::cli::{self, Args, DropIn, Gate, Source};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
@@ -23,14 +24,8 @@ pub enum Forced {
     DropIn {
         /// The program.
         program: String,
-        /// What it may do in the directory.
-        access: Access,
-        /// Whether a push may delete.
-        delete: bool,
-        /// Whether a push may overwrite.
-        overwrite: bool,
-        /// The directory as it is written.
-        dir: String,
+        /// What its options say; the directory as it is written.
+        drop_in: DropIn,
     },
     /// OpenSSH's own SFTP server, in sshd itself: every file of the account, unless sshd confines it.
     InternalSftp,
@@ -65,45 +60,20 @@ pub fn read(command: &[u8]) -> Forced {
     if program == "internal-sftp" {
         return Forced::InternalSftp;
     }
-    let base = program.rsplit('/').next().unwrap_or_default();
-    match arguments {
-        ["--grant", name] if is_gate(&program) => match name.parse() {
-            Ok(name) => Forced::Grant { program, name },
-            Err(_) => Forced::Program { program },
-        },
-        arguments if matches!(base, "rrsync" | "rrsync.py") || is_gate(&program) => drop_in(arguments)
-            .map_or_else(
-                || Forced::Program { program: program.clone() },
-                |(access, delete, overwrite, dir)| Forced::DropIn {
-                    program: program.clone(),
-                    access,
-                    delete,
-                    overwrite,
-                    dir,
-                },
-            ),
+    let rrsync = matches!(program.rsplit('/').next(), Some("rrsync" | "rrsync.py"));
+    if !rrsync && !is_gate(&program) {
+        return Forced::Program { program };
+    }
+    // The gate's own reader, so that what is said here is what it does.
+    match cli::parse(arguments.iter().map(OsString::from)) {
+        Ok(Args::Gate(Gate { source: Source::Grant(name), explain: None, .. })) if !rrsync => {
+            Forced::Grant { program, name }
+        }
+        Ok(Args::Gate(Gate { source: Source::DropIn(drop_in), explain: None, .. })) => {
+            Forced::DropIn { program, drop_in }
+        }
         _ => Forced::Program { program },
     }
-}
-
-/// rrsync(1): `[-ro|-wo] [-munge] [-no-del] [-no-lock] [-no-overwrite] DIR`; the gate adds flags of its own.
-fn drop_in(arguments: &[&str]) -> Option<(Access, bool, bool, String)> {
-    let (mut access, mut delete, mut overwrite, mut dir) = (Access::ReadWrite, true, true, None);
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        match *argument {
-            "-ro" | "--read-only" => access = Access::ReadOnly,
-            "-wo" | "--write-only" => access = Access::WriteOnly,
-            "-no-del" | "--no-del" => delete = false,
-            "-no-overwrite" | "--no-overwrite" => overwrite = false,
-            "-munge" | "--munge" | "-no-lock" | "--no-lock" | "-absolute" | "--absolute" => {}
-            "-rsync" | "--rsync" => drop(arguments.next()?),
-            flag if flag.starts_with('-') => return None,
-            path if dir.is_none() => dir = Some(path.to_owned()),
-            _ => return None,
-        }
-    }
-    Some((access, delete, overwrite, dir?))
 }
 
 /// A path in a forced command, as the login shell of the account would expand it; `None` when it depends on `PATH` or on
@@ -118,27 +88,35 @@ pub fn expanded(word: &str, layout: &Layout) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rrsync_rs::grant::{Access, Confine};
 
     #[test]
     fn our_own_commands_and_the_ones_they_replace() {
         let grant =
             |name: &str| Forced::Grant { program: "/usr/bin/rrsync-rs".into(), name: name.parse().unwrap() };
-        let drop_in = |access, delete, overwrite| Forced::DropIn {
+        let drop_in = |access, delete, overwrite, munge| Forced::DropIn {
             program: "/usr/bin/rrsync".into(),
-            access,
-            delete,
-            overwrite,
-            dir: "/srv/d".into(),
+            drop_in: DropIn {
+                dir: "/srv/d".into(),
+                access,
+                munge,
+                absolute: false,
+                delete,
+                lock: true,
+                overwrite,
+                confine: Confine::default(),
+            },
         };
         for (command, meant) in [
             ("/usr/bin/rrsync-rs --grant a.b", grant("a.b")),
             ("  /usr/bin/rrsync-rs  --grant\ta.b ", grant("a.b")),
-            ("/usr/bin/rrsync /srv/d", drop_in(Access::ReadWrite, true, true)),
-            ("/usr/bin/rrsync -ro /srv/d", drop_in(Access::ReadOnly, true, true)),
-            ("/usr/bin/rrsync -wo -no-del -munge /srv/d", drop_in(Access::WriteOnly, false, true)),
-            ("/usr/bin/rrsync -no-overwrite /srv/d", drop_in(Access::ReadWrite, true, false)),
+            ("/usr/bin/rrsync /srv/d", drop_in(Access::ReadWrite, true, true, false)),
+            ("/usr/bin/rrsync -ro /srv/d", drop_in(Access::ReadOnly, true, true, false)),
+            ("/usr/bin/rrsync -wo -no-del -munge /srv/d", drop_in(Access::WriteOnly, false, true, true)),
+            ("/usr/bin/rrsync -no-overwrite /srv/d", drop_in(Access::ReadWrite, true, false, false)),
             ("internal-sftp -R", Forced::InternalSftp),
             ("/usr/bin/rrsync-rs --grant ../x", Forced::Program { program: "/usr/bin/rrsync-rs".into() }),
+            ("/usr/bin/rrsync --grant a.b", Forced::Program { program: "/usr/bin/rrsync".into() }),
             ("/usr/bin/rrsync -x /srv/d", Forced::Program { program: "/usr/bin/rrsync".into() }),
             ("/bin/date", Forced::Program { program: "/bin/date".into() }),
             ("/tmp/evil --grant a.b", Forced::Program { program: "/tmp/evil".into() }),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::grant::forced_command;
 use rrsync_rs::name::GrantName;
+use rrsync_rs::trusted::{self, Distrust};
 
 use super::forced::is_gate;
 
@@ -25,13 +26,25 @@ pub enum GateError {
         /// What the system said.
         source: io::Error,
     },
-    /// It cannot be run, or somebody else could exchange it.
+    /// Somebody else could exchange it.
     #[error("{} {reason}", Escaped::os(path))]
     Untrusted {
         /// The program or one of the directories above it.
         path: PathBuf,
         /// Which check failed.
-        reason: &'static str,
+        reason: Distrust,
+    },
+    /// Nobody can run it.
+    #[error("{} is not executable", Escaped::os(path))]
+    NotExecutable {
+        /// The program.
+        path: PathBuf,
+    },
+    /// It is a program of another name, which no listing would recognise as the gate.
+    #[error("{} is not named rrsync-rs", Escaped::os(path))]
+    Name {
+        /// The program.
+        path: PathBuf,
     },
     /// Its path cannot stand in a forced command.
     #[error(
@@ -59,9 +72,9 @@ impl Gate {
         };
         let path = path.canonicalize().map_err(|source| GateError::Missing { path, source })?;
         if !path.to_str().is_some_and(is_gate) {
-            return Err(GateError::Untrusted { path, reason: "is not named rrsync-rs" });
+            return Err(GateError::Name { path });
         }
-        trusted(&path)?;
+        check(&path)?;
         Ok(Self { path })
     }
 
@@ -89,31 +102,25 @@ pub fn own_directory() -> PathBuf {
 
 /// Whether `program`, a path without symlinks, can be run and only this account or root can exchange it.
 ///
-/// The rule is the one that sshd has for key files (`safe_path()` in misc.c): the file and every directory above it are
-/// owned by the account or root and not writable by group or others. A sticky directory such as `/tmp` passes, because in
+/// The rule is the one that sshd has for key files (`safe_path()` in misc.c), for the file and every directory above it. A sticky directory such as `/tmp` passes, because in
 /// it nobody can rename or remove what somebody else owns.
-pub fn trusted(program: &Path) -> Result<(), GateError> {
+pub fn check(program: &Path) -> Result<(), GateError> {
     let untrusted = |path: &Path, reason| GateError::Untrusted { path: path.to_owned(), reason };
-    let me = nix::unistd::geteuid().as_raw();
     for path in program.ancestors() {
         let io = |source| GateError::Missing { path: path.to_owned(), source };
         let metadata = path.symlink_metadata().map_err(io)?;
         if path == program {
             if !metadata.is_file() {
-                return Err(untrusted(path, "is not a regular file"));
+                return Err(untrusted(path, Distrust::Kind("regular file")));
             }
             if metadata.mode() & 0o111 == 0 {
-                return Err(untrusted(path, "is not executable"));
+                return Err(GateError::NotExecutable { path: path.to_owned() });
             }
             File::open(path).map_err(io)?;
         }
-        if metadata.uid() != me && metadata.uid() != 0 {
-            return Err(untrusted(path, "is owned by somebody else"));
-        }
         let sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
-        if metadata.mode() & 0o022 != 0 && !sticky {
-            return Err(untrusted(path, "can be written by group or others"));
-        }
+        let mode = if sticky { metadata.mode() & !0o022 } else { metadata.mode() };
+        trusted::check(metadata.uid(), mode).map_err(|reason| untrusted(path, reason))?;
     }
     Ok(())
 }

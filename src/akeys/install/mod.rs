@@ -10,6 +10,7 @@ mod present;
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
+use rrsync_rs::trusted::Distrust;
 
 use super::bundle::{Bundle, Offer};
 use super::cli::Install;
@@ -198,10 +199,13 @@ impl From<super::gate::GateError> for Failure {
             GateError::Missing { .. } => {
                 "install rrsync-rs beside akeys, or say where it is: --gate PATH".to_owned()
             }
-            GateError::Untrusted { path, reason: "can be written by group or others" } => {
+            GateError::Untrusted { path, reason: Distrust::Mode } => {
                 format!("chmod go-w {}", Escaped::os(path))
             }
-            GateError::Untrusted { .. } => "only you and root may be able to exchange the gate".to_owned(),
+            GateError::NotExecutable { path } => format!("chmod +x {}", Escaped::os(path)),
+            GateError::Untrusted { .. } | GateError::Name { .. } => {
+                "name a gate that only you and root can exchange: --gate PATH".to_owned()
+            }
             GateError::Path { .. } => {
                 "install it under a plain path, such as ~/.local/bin/rrsync-rs".to_owned()
             }

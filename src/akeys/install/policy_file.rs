@@ -1,9 +1,7 @@
 //! The policy that is there already, against the one that is to be.
 
-use std::io;
-
 use rrsync_rs::escape::Escaped;
-use rrsync_rs::grant::{LoadError, load, render};
+use rrsync_rs::grant::{load, render};
 use rrsync_rs::layout::Layout;
 
 use super::plan::Plan;
@@ -24,7 +22,7 @@ pub(super) fn compare(plan: &Plan, layout: &Layout) -> Result<Policy, Failure> {
     let path = shown(layout, &layout.grant_file(&plan.name));
     let have = match load(&plan.name, layout) {
         Ok(have) => have,
-        Err(LoadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.is_missing() => {
             return Ok(Policy::Absent);
         }
         Err(error) => {
