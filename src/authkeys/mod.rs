@@ -19,6 +19,8 @@ mod key;
 mod options;
 mod read;
 mod services;
+#[cfg(test)]
+mod table;
 mod values;
 mod write;
 

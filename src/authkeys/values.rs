@@ -40,6 +40,11 @@ impl Expiry {
         u64::try_from(now.as_second()).is_ok_and(|now| now > 0 && self.seconds < now)
     }
 
+    /// Seconds since 1970, as sshd counts them: unsigned.
+    pub fn seconds(self) -> u64 {
+        self.seconds
+    }
+
     /// The moment; `None` when it lies beyond the year 9999, as the wrapped times before 1970 do.
     pub fn moment(self) -> Option<Timestamp> {
         i64::try_from(self.seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok())
