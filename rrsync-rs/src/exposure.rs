@@ -70,7 +70,10 @@ impl fmt::Display for Exposure {
         };
         let (workspace, place) = (Escaped::os(&self.workspace), Escaped::os(&self.place));
         let why = match self.role {
-            Role::Home => return write!(f, "{workspace} {relation} the home directory, {place}"),
+            Role::Home if self.relation == Relation::Is => {
+                return write!(f, "{workspace} is the home directory");
+            }
+            Role::Home => "the home directory",
             Role::Ssh => "which decides who may log in",
             Role::Toolkit => "where the grants and their records are kept",
             Role::Binaries => "where the gate's programs are",
@@ -78,7 +81,10 @@ impl fmt::Display for Exposure {
             Role::Code => "from which this account's programs are run",
             Role::System => "from which the system's programs are run",
         };
-        write!(f, "{workspace} {relation} {place}, {why}")
+        match self.relation {
+            Relation::Is => write!(f, "{workspace} is a place {why}"),
+            Relation::Contains | Relation::LiesInside => write!(f, "{workspace} {relation} {place}, {why}"),
+        }
     }
 }
 

@@ -7,8 +7,12 @@ pub mod cli;
 pub mod federation;
 pub mod forced;
 pub mod gate;
+pub mod grant;
+pub mod grants;
 pub mod install;
 pub mod key_pair;
+pub mod list;
+pub mod remove;
 pub mod safe_write;
 pub mod shelf;
 pub mod words;
@@ -43,6 +47,8 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
     match command {
         Command::Federation(command) => federation::run(command, layout),
         Command::Install(args) => install::run(&args, layout),
-        _ => Err(Failure::new(Exit::Failed, "x")),
+        Command::List(args) => list::run(&args, layout),
+        Command::Remove(args) => remove::run(&args, layout),
+        Command::Grant(command) => grant::run(&command, layout),
     }
 }

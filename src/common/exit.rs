@@ -3,8 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
+
+use super::report::abbreviated;
 
 /// The exit codes, as akeys(1) documents them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,26 +58,10 @@ impl Failure {
     /// The same failure with `~` for the home wherever a path starts with it.
     #[must_use]
     pub fn abbreviated(mut self, layout: &Layout) -> Self {
-        let home = format!("{}/", Escaped::os(layout.home()));
-        self.message = abbreviate(&self.message, &home);
-        self.hint = self.hint.map(|hint| abbreviate(&hint, &home));
+        self.message = abbreviated(layout, &self.message);
+        self.hint = self.hint.map(|hint| abbreviated(layout, &hint));
         self
     }
-}
-
-/// Replaces `home` where a word starts with it; within a word it is part of another path.
-fn abbreviate(text: &str, home: &str) -> String {
-    let mut short = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(home) {
-        let (before, found) = rest.split_at(at);
-        short.push_str(before);
-        let starts_a_word =
-            short.chars().next_back().is_none_or(|c| c.is_whitespace() || "\"'(=".contains(c));
-        short.push_str(if starts_a_word { "~/" } else { home });
-        rest = &found[home.len()..];
-    }
-    short + rest
 }
 
 impl fmt::Display for Failure {

@@ -77,3 +77,20 @@ pub fn colours() -> bool {
 pub fn shown(layout: &Layout, path: &Path) -> String {
     Escaped::os(&layout.abbreviate(path)).to_string()
 }
+
+/// `text`, already escaped, with `~` for the home wherever a path starts with it. Within a word the same bytes are part of
+/// another path.
+pub fn abbreviated(layout: &Layout, text: &str) -> String {
+    let home = format!("{}/", Escaped::os(layout.home()));
+    let mut short = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(&home) {
+        let (before, found) = rest.split_at(at);
+        short.push_str(before);
+        let starts_a_word =
+            short.chars().next_back().is_none_or(|c| c.is_whitespace() || "\"'(=".contains(c));
+        short.push_str(if starts_a_word { "~/" } else { &home });
+        rest = &found[home.len()..];
+    }
+    short + rest
+}
