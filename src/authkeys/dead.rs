@@ -105,7 +105,7 @@ pub enum Reason {
     #[error("nothing follows the key type")]
     NoBlob,
     /// Text that is not base64 by `b64_pton`'s rules.
-    #[error("this is not base64 text")]
+    #[error("the base64 text is malformed or breaks off here")]
     BadBase64,
     /// Base64 text that is not a key.
     #[error("{0}")]

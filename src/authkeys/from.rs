@@ -188,7 +188,7 @@ fn mask_length(text: &[u8]) -> Option<u32> {
     Some(text.iter().fold(0, digit)).filter(|&value| value <= 128)
 }
 
-/// getaddrinfo(3) with `AI_NUMERICHOST`: any form of inet_aton(3), or IPv6 text with or without an interface. The
+/// getaddrinfo(3) with `AI_NUMERICHOST`: any form of `inet_aton`(3), or IPv6 text with or without an interface. The
 /// second part says whether there was one.
 fn numeric_address(text: &[u8]) -> Option<(IpAddr, bool)> {
     if let Some(v4) = inet_aton(text) {
@@ -206,7 +206,7 @@ fn numeric_address(text: &[u8]) -> Option<(IpAddr, bool)> {
     scope.is_none_or(known).then_some((IpAddr::V6(address), scope.is_some()))
 }
 
-/// inet_aton(3): one to four numbers, each decimal, octal or hexadecimal, the last filling what is left.
+/// `inet_aton`(3): one to four numbers, each decimal, octal or hexadecimal, the last filling what is left.
 fn inet_aton(text: &[u8]) -> Option<Ipv4Addr> {
     let parts: Vec<&[u8]> = text.split(|&byte| byte == b'.').collect();
     let (last, leading) = parts.split_last()?;

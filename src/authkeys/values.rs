@@ -198,7 +198,6 @@ fn split_sign(text: &[u8]) -> (bool, &[u8]) {
     let blanks = text.iter().take_while(|&&byte| is_space(byte)).count();
     match &text[blanks..] {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
     }
 }
