@@ -63,27 +63,32 @@ fn killed_at_any_system_call_it_leaves_no_half_state() {
         eprintln!("strace is missing or may not trace: kills at system calls were not tried");
         return;
     }
+    let pod = Home::new();
+    pod.akeys(&["federation", "new", "playground", "--pod", "chef1"]).ok();
+    let bundle = pod.akeys(&["federation", "export", "playground"]).ok().out;
     let mut kills = 0;
-    for existing in [true, false] {
+    for before in [format!("{FOREIGN} alice\n"), String::new()] {
         for call in CALLS {
             let mut killed = 0;
             for when in 1..=12 {
-                let home = Home::with_federation();
-                let before = if existing { format!("{FOREIGN} alice\n") } else { String::new() };
-                if existing {
+                let at = format!("{call} {when}");
+                let home = Home::new();
+                home.make("papers");
+                home.write("bundle.toml", &bundle);
+                if !before.is_empty() {
                     home.write(".ssh/authorized_keys", &before);
                 }
-                let inject = format!("inject={call}:signal=KILL:when={when}");
+                let install = ["--bundle", &home.at("bundle.toml"), "--workspace", &home.at("papers")];
                 let mut command = Command::new("strace");
+                let inject = format!("inject={call}:signal=KILL:when={when}");
                 home.settle(&mut command).args(["-f", "-o", "/dev/null", "-e", &inject]);
                 command.arg(env!("CARGO_BIN_EXE_akeys")).args(["install", "--gate"]).arg(home.gate());
-                command.args(["--federation", "playground", "--workspace", &home.at("papers")]);
-                let status = command.output().unwrap().status;
-                sound(&home, &before, &format!("{call} {when}"));
-                home.install_papers().ok();
-                assert_eq!(home.keys().lines().count(), before.lines().count() + 1, "{call} {when}");
-                assert_eq!(home.names(".ssh"), ["akeys", "authorized_keys"], "{call} {when}");
-                assert_eq!(home.names(".config/akeys/grants"), ["playground.chef1.toml"], "{call} {when}");
+                let status = command.args(install).output().unwrap().status;
+                sound(&home, &before, &at);
+                home.install(&install).ok();
+                assert_eq!(home.keys().lines().count(), before.lines().count() + 1, "{at}");
+                assert_eq!(home.names(".ssh"), ["authorized_keys"], "{at}");
+                assert_eq!(home.names(".config/akeys/grants"), ["playground.chef1.toml"], "{at}");
                 if status.success() {
                     break;
                 }
