@@ -1,1 +1,3 @@
 //! The toolkit: programs that install, audit, watch and move, around the gate.
+
+pub mod authkeys;
