@@ -1,6 +1,6 @@
 //! Where rrsync 3.5.0 leaks, breaks or gives up, with the real client: what the gate does instead.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -4,7 +4,7 @@
 //! options and paths that rrsync passed on, the command. Differences are deliberate, and each is listed below with its
 //! reason; a difference that is not listed, or a listed one that is none, fails.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod fixtures;
 mod text;

@@ -184,9 +184,10 @@ pub fn letter(letter: u8) -> Option<Class> {
         b'L' | b'K' | b'k' => Some(FollowsLinks),
         b'b' => Some(Replaces),
         b'A' | b'X' => Some(ChangesDirectories),
-        b'C' | b'D' | b'E' | b'H' | b'I' | b'J' | b'N' | b'O' | b'R' | b'S' | b'U' | b'W' | b'X' | b'c'
-        | b'd' | b'g' | b'l' | b'm' | b'n' | b'o' | b'p' | b'q' | b'r' | b't' | b'u' | b'v' | b'x' | b'y'
-        | b'z' => Some(Harmless),
+        b'C' | b'D' | b'E' | b'H' | b'I' | b'J' | b'N' | b'O' | b'R' | b'S' | b'U' | b'W' | b'c' | b'd'
+        | b'g' | b'l' | b'm' | b'n' | b'o' | b'p' | b'q' | b'r' | b't' | b'u' | b'v' | b'x' | b'y' | b'z' => {
+            Some(Harmless)
+        }
         _ => None,
     }
 }
