@@ -99,7 +99,9 @@ impl Root {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | follow;
         let fd = match open_beneath(&self.dir, relative, flags, ResolveFlag::empty(), Mode::empty()) {
             Err(Errno::EXDEV) => {
-                let free = nix::fcntl::openat(&self.dir, relative, flags, Mode::empty())?;
+                // A link that leads outside to nothing leads outside.
+                let free = nix::fcntl::openat(&self.dir, relative, flags, Mode::empty())
+                    .map_err(|_| Errno::EXDEV)?;
                 let inside = self.place_of(&free)?;
                 let fd = open_beneath(
                     &self.dir,

@@ -11,7 +11,6 @@ use crate::escape::Escaped;
 use crate::gate;
 use crate::grant::Confine;
 use crate::request::Request;
-use crate::rsync::judge::Direction;
 use crate::session::{self, Environment, NoTerms};
 
 /// The answer to one question.
@@ -83,8 +82,7 @@ fn fill(
         Request::Probe => "probe".clone_into(&mut exposition.rule),
         Request::Rsync(direction, parsed) => {
             let allowed = gate::decide(direction, &parsed, &terms, environment)?;
-            let rule = if direction == Direction::Pull { "rsync.pull" } else { "rsync.push" };
-            rule.clone_into(&mut exposition.rule);
+            direction.rule().clone_into(&mut exposition.rule);
             exposition.argv = gate::shown(&allowed.plan);
             exposition.cwd = Some(Escaped::os(&allowed.plan.cwd.real).to_string());
             for reach in &allowed.plan.reach {

@@ -133,17 +133,14 @@ fn session(
     record.warnings.clone_from(&terms.warnings);
     let allowed = match Request::read(environment.command.as_deref())? {
         Request::Probe => {
-            record.rule = "probe".to_owned();
+            "probe".clone_into(&mut record.rule);
             write(log, record, &terms)?;
             return Ok(Served::Probe);
         }
         Request::Rsync(direction, parsed) => decide(direction, &parsed, &terms, environment)?,
     };
     let lock = terms.lock.as_deref().map(session::lock).transpose()?.flatten();
-    record.rule = match allowed.plan.direction {
-        Direction::Pull => "rsync.pull".to_owned(),
-        Direction::Push => "rsync.push".to_owned(),
-    };
+    allowed.plan.direction.rule().clone_into(&mut record.rule);
     run(allowed, lock.map(OwnedFd::from), &terms, log, record).map(|never| match never {})
 }
 
@@ -260,15 +257,14 @@ fn enter(plan: &mut Plan) {
     let made = nix::sys::stat::mkdirat(&plan.cwd.fd, name.as_os_str(), Mode::from_bits_truncate(0o777));
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open = || nix::fcntl::openat(&plan.cwd.fd, name.as_os_str(), flags, Mode::empty());
-    match made.and_then(|()| open()) {
-        Ok(fd) => plan.cwd = Place { fd, real: plan.cwd.real.join(&name) },
-        Err(_) => {
-            // What is wrong here is rsync's to report: it is told to make the directory itself.
-            let mut directory = name;
-            directory.push("/");
-            plan.args.pop();
-            plan.args.push(Arg::Text(directory));
-        }
+    if let Ok(fd) = made.and_then(|()| open()) {
+        plan.cwd = Place { fd, real: plan.cwd.real.join(&name) };
+    } else {
+        // What is wrong here is rsync's to report: it is told to make the directory itself.
+        let mut directory = name;
+        directory.push("/");
+        plan.args.pop();
+        plan.args.push(Arg::Text(directory));
     }
 }
 

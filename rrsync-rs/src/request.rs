@@ -79,7 +79,6 @@ mod tests {
             "sudo rsync --server . x",
             "rsync --server --sender",
             "rsync --server --server . x",
-            "rsync --server -re. --sender . x",
             "bash",
             "rsync --daemon",
         ] {

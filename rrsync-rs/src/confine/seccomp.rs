@@ -2,7 +2,7 @@
 //!
 //! An allow-list: what is not named fails with `EPERM`, and with `ENOSYS` where the C library knows an older way. The
 //! lists were taken from traces of rsync 3.2 and 3.5 in every mode that the tests run. There are no sockets, no
-//! namespaces, no ptrace, no keys, no io_uring, no memfd; one execution, of one descriptor, is allowed. A sender also
+//! namespaces, no ptrace, no keys, no `io_uring`, no memfd; one execution, of one descriptor, is allowed. A sender also
 //! has no call that changes a file or its metadata, which Landlock does not mediate.
 
 use std::collections::BTreeMap;

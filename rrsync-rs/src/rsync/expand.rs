@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::words::Word;
@@ -85,19 +86,21 @@ pub fn has_wildcard(word: &Word) -> bool {
 }
 
 /// The paths below `root` that `word` matches, sorted; empty when nothing does. Hidden names need a pattern that
-/// starts with a dot. A trailing slash matches directories only, and a link that leads outside is none.
-pub fn glob(root: &Root, word: &Word) -> Result<Vec<PathBuf>, TooMany> {
+/// starts with a dot. A trailing slash matches directories only. Where a link leads outside, nothing is looked for, and
+/// the second value says so.
+pub fn glob(root: &Root, word: &Word) -> Result<(Vec<PathBuf>, bool), TooMany> {
     let marked = word.marked();
     let directories_only = marked.last().is_some_and(|(byte, _)| *byte == b'/');
     let parts: Vec<&[(u8, bool)]> =
         marked.split(|(byte, _)| *byte == b'/').filter(|part| !part.is_empty()).collect();
     let mut found = vec![PathBuf::new()];
+    let mut outside = false;
     for part in &parts {
         let wild = part.iter().any(|(byte, escaped)| !escaped && b"*?[".contains(byte));
         let mut next = Vec::new();
         for base in &found {
             if wild {
-                for name in names(root, base) {
+                for name in names(root, base, &mut outside) {
                     if matches(part, name.as_bytes()) {
                         next.push(base.join(name));
                     }
@@ -113,19 +116,31 @@ pub fn glob(root: &Root, word: &Word) -> Result<Vec<PathBuf>, TooMany> {
         found = next;
     }
     let last = if directories_only { Last::Follow } else { Last::Keep };
-    found.retain(|path| root.hold(path, last).is_ok_and(|held| !directories_only || held.is_dir()));
+    found.retain(|path| match root.hold(path, last) {
+        Ok(held) => !directories_only || held.is_dir(),
+        Err(errno) => {
+            outside |= errno == Errno::EXDEV;
+            false
+        }
+    });
     if directories_only {
         for path in &mut found {
             path.as_mut_os_string().push("/");
         }
     }
     found.sort();
-    Ok(found)
+    Ok((found, outside))
 }
 
 /// The names in a directory beneath the root; none when it cannot be opened or read.
-fn names(root: &Root, base: &Path) -> Vec<std::ffi::OsString> {
-    let Ok(held) = root.hold(below_slashes(base), Last::Follow) else { return Vec::new() };
+fn names(root: &Root, base: &Path, outside: &mut bool) -> Vec<std::ffi::OsString> {
+    let held = match root.hold(below_slashes(base), Last::Follow) {
+        Ok(held) => held,
+        Err(errno) => {
+            *outside |= errno == Errno::EXDEV;
+            return Vec::new();
+        }
+    };
     // The place, not the O_PATH descriptor: reading a directory takes a descriptor opened for reading.
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = crate::beneath::open_beneath(
@@ -184,7 +199,8 @@ fn matches(pattern: &[(u8, bool)], name: &[u8]) -> bool {
 
 /// A bracket expression: its length and whether it holds `byte`; `None` when it is not closed.
 fn class(pattern: &[(u8, bool)], byte: u8) -> Option<(usize, bool)> {
-    let negated = matches!(pattern.get(1), Some((b'!' | b'^', false)));
+    // Clients escape `!`, so its backslash says nothing.
+    let negated = matches!(pattern.get(1), Some((b'!', _) | (b'^', false)));
     let start = if negated { 2 } else { 1 };
     let close = (start + 1..pattern.len()).find(|at| pattern[*at] == (b']', false))?;
     let mut hit = false;

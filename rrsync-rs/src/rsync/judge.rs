@@ -23,6 +23,16 @@ pub enum Direction {
     Push,
 }
 
+impl Direction {
+    /// The rule that allows it, for the record.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Pull => "rsync.pull",
+            Self::Push => "rsync.push",
+        }
+    }
+}
+
 /// One argument of the command to run.
 #[derive(Debug)]
 pub enum Arg {
@@ -113,9 +123,12 @@ pub fn judge(
     }
     for given in &parsed.options {
         match given {
-            Given::Letters(letters) => args.push(dashed(b"-", letters)),
-            Given::Protocol(protocol) => args.push(dashed(b"-e", protocol)),
+            Given::Cluster { letters, protocol } => {
+                let tail = protocol.as_ref().map(|protocol| [&b"e"[..], protocol].concat());
+                args.push(dashed(b"-", &[letters.as_slice(), &tail.unwrap_or_default()].concat()));
+            }
             Given::Sized(size, digits) => args.push(dashed(&[b'-', *size], digits)),
+            Given::Long(row, _) if row.class == Class::Sender => {}
             Given::Long(row, value) => match (row.takes, value) {
                 (Takes::Path(role), Some(value)) => {
                     let target = Target { exposed: strict, word: Word::literal(value) };
@@ -173,24 +186,27 @@ fn options_allowed(direction: Direction, parsed: &Parsed, exposed: &Exposed) -> 
     let workspace = &exposed.workspace;
     let push = direction == Direction::Push;
     // A read-only directory deletes nothing; whether this very path may be written is judged with the path.
-    let may_delete = workspace.delete && workspace.overwrite && (push || workspace.access.may_write());
+    let may_delete = workspace.delete && (push || workspace.access.may_write());
     let refuses = |class: Class| match class {
         Class::Harmless => false,
-        Class::Deletes => !may_delete,
-        Class::DeletesInTheWay => push && !may_delete,
+        // What is deleted can be uploaded anew, so never to overwrite is never to delete.
+        Class::Deletes => !may_delete || push && !workspace.overwrite,
+        Class::DeletesSources => !may_delete || !push && !workspace.overwrite,
+        Class::DeletesInTheWay => push && !(may_delete && workspace.overwrite),
         Class::Replaces => !workspace.overwrite,
         Class::ReadsBack => push && !workspace.access.may_read(),
         Class::FollowsLinks => !exposed.is_everything(),
+        Class::Sender => push,
         Class::Never => true,
     };
     for given in &parsed.options {
         let refused = match given {
-            Given::Letters(letters) => letters
+            Given::Cluster { letters, .. } => letters
                 .iter()
                 .find(|byte| letter(**byte).is_none_or(refuses))
                 .map(|byte| format!("-{}", char::from(*byte))),
             Given::Sized(b'B', _) if refuses(Class::ReadsBack) => Some("-B".to_owned()),
-            Given::Protocol(_) | Given::Sized(..) => None,
+            Given::Sized(..) => None,
             Given::Long(row, value) => {
                 let log_of_a_reader =
                     row.takes == Takes::Path(Role::LogFile) && !workspace.access.may_write();

@@ -13,8 +13,10 @@ use crate::verdict::Refusal;
 pub enum Class {
     /// Nothing: whatever it does stays within what the transfer may do anyway.
     Harmless,
-    /// Removes files that the transfer does not replace.
+    /// Makes a receiver remove files that the transfer does not replace.
     Deletes,
+    /// Makes a sender remove what it has sent.
+    DeletesSources,
     /// Makes a receiver remove a directory that is in a file's way.
     DeletesInTheWay,
     /// Reaches existing files around `--ignore-existing` (backups, partial and delayed files, logs).
@@ -23,6 +25,8 @@ pub enum Class {
     ReadsBack,
     /// Follows symlinks that the client does not control; only where the root is `/`, outside of which nothing lies.
     FollowsLinks,
+    /// Says again which way the files go; wrong on a push.
+    Sender,
     /// Opens what no policy here can hold: devices, the daemon, debug output that quotes files.
     Never,
 }
@@ -72,7 +76,9 @@ const fn row(name: &'static str, takes: Takes, class: Class) -> Row {
     Row { name, takes, class }
 }
 
-use Class::{Deletes, DeletesInTheWay, FollowsLinks, Harmless, Never, ReadsBack, Replaces};
+use Class::{
+    Deletes, DeletesInTheWay, DeletesSources, FollowsLinks, Harmless, Never, ReadsBack, Replaces, Sender,
+};
 use Takes::{Ignored, Nothing, Path, Text};
 
 /// The long options, sorted by name.
@@ -150,9 +156,10 @@ pub static LONG: &[Row] = &[
     row("perms", Nothing, Harmless),
     row("preallocate", Nothing, Harmless),
     row("recursive", Nothing, Harmless),
-    row("remove-sent-files", Nothing, Deletes),
-    row("remove-source-files", Nothing, Deletes),
+    row("remove-sent-files", Nothing, DeletesSources),
+    row("remove-source-files", Nothing, DeletesSources),
     row("safe-links", Nothing, Harmless),
+    row("sender", Nothing, Sender),
     row("size-only", Nothing, Harmless),
     row("skip-compress", Text, Harmless),
     row("specials", Nothing, Harmless),
@@ -183,10 +190,13 @@ pub fn letter(letter: u8) -> Option<Class> {
 /// One option as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Given {
-    /// A cluster of letters, without the dash, the `s` and the protocol part.
-    Letters(Vec<u8>),
-    /// `e` and the protocol part: `30.8`, `.iLsfxCIvu`.
-    Protocol(Vec<u8>),
+    /// A cluster such as `-logDtpre.iLsfxCIvu`.
+    Cluster {
+        /// Without the dash and the `s`.
+        letters: Vec<u8>,
+        /// What follows the `e`: `30.8`, `.iLsfxCIvu`.
+        protocol: Option<Vec<u8>>,
+    },
     /// `-B` or `-@` with its digits.
     Sized(u8, Vec<u8>),
     /// A long option.
@@ -207,7 +217,9 @@ pub struct Parsed {
 impl Parsed {
     /// Whether a letter was given in any cluster.
     pub fn has_letter(&self, wanted: u8) -> bool {
-        self.options.iter().any(|given| matches!(given, Given::Letters(letters) if letters.contains(&wanted)))
+        self.options
+            .iter()
+            .any(|given| matches!(given, Given::Cluster { letters, .. } if letters.contains(&wanted)))
     }
 
     /// Whether a long option was given.
@@ -295,19 +307,19 @@ fn letters(cluster: &[u8], parsed: &mut Parsed) -> Result<(), Refusal> {
             }
         }
     }
-    if !kept.is_empty() {
-        parsed.options.push(Given::Letters(kept));
-    }
-    if let Some((_, protocol)) = protocol.split_first() {
-        // What a server is sent behind e: its client's subprotocol, a dot and capability letters; never a shell.
-        let dot = protocol.iter().position(|b| *b == b'.').ok_or_else(not_rsync)?;
-        let (number, capabilities) = protocol.split_at(dot);
-        let fits = number.iter().all(u8::is_ascii_digit)
-            && capabilities[1..].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
-        if !fits {
-            return Err(not_rsync());
+    let protocol = match protocol.split_first() {
+        None => None,
+        Some((_, protocol)) => {
+            // What a server is sent behind e: its client's subprotocol, a dot and capability letters; never a shell.
+            let dot = protocol.iter().position(|b| *b == b'.').ok_or_else(not_rsync)?;
+            let (number, capabilities) = protocol.split_at(dot);
+            let fits = number.iter().all(u8::is_ascii_digit)
+                && capabilities[1..].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+            Some(if fits { protocol.to_vec() } else { return Err(not_rsync()) })
         }
-        parsed.options.push(Given::Protocol(protocol.to_vec()));
+    };
+    if !kept.is_empty() || protocol.is_some() {
+        parsed.options.push(Given::Cluster { letters: kept, protocol });
     }
     Ok(())
 }
@@ -329,8 +341,7 @@ mod tests {
         assert_eq!(
             parsed.options,
             [
-                Given::Letters(b"blogDtpr".to_vec()),
-                Given::Protocol(b".iLsfxCIvu".to_vec()),
+                Given::Cluster { letters: b"blogDtpr".to_vec(), protocol: Some(b".iLsfxCIvu".to_vec()) },
                 Given::Long(find(b"backup-dir").unwrap(), Some(b"/b k".to_vec())),
                 Given::Long(find(b"suffix").unwrap(), Some(b"a b".to_vec())),
                 Given::Sized(b'B', b"2048".to_vec()),
@@ -360,7 +371,6 @@ mod tests {
             "--rsh=sh . x",
             "--rsync-path=x . x",
             "--read-batch=x . x",
-            "--sender . x",
             "--server . x",
             "--=x . x",
             "--DELETE . x",

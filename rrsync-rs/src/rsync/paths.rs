@@ -74,15 +74,22 @@ pub(super) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result<Vec<Targe
     }
     let mut targets = Vec::new();
     for word in paths {
-        if let Some(byte) = word.shell_syntax() {
-            let message = format!("{} has a bare {:?}: no shell runs here", shown(word), char::from(byte));
-            return Err(Refusal::new("rsync.shell-syntax", message));
-        }
         for word in braces(word).map_err(too_many)? {
             targets.push(target(&word, policy)?);
         }
     }
     Ok(targets)
+}
+
+/// A bare `;` or quote is for a shell, and clients put a backslash before one that belongs to a name.
+fn refuse_shell_syntax(word: &Word) -> Result<(), Refusal> {
+    match word.shell_syntax() {
+        None => Ok(()),
+        Some(byte) => {
+            let message = format!("{} has a bare {:?}: no shell runs here", shown(word), char::from(byte));
+            Err(Refusal::new("rsync.shell-syntax", message))
+        }
+    }
 }
 
 fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, Refusal> {
@@ -195,12 +202,17 @@ pub(super) fn sources(
     let mut found: Vec<(&Exposed, PathBuf)> = Vec::new();
     for target in targets {
         let paths = if has_wildcard(&target.word) {
-            glob(&target.exposed.root, &target.word).map_err(too_many)?
+            glob(&target.exposed.root, &target.word).map_err(too_many)?.0
         } else {
             Vec::new()
         };
         if paths.is_empty() {
-            found.push((target.exposed, PathBuf::from(target.word.to_os())));
+            let path = PathBuf::from(target.word.to_os());
+            // Clients before 3.2.4 escape nothing, so a name that is there is meant as it stands.
+            if target.exposed.root.hold(&path, Last::Keep).is_err() {
+                refuse_shell_syntax(&target.word)?;
+            }
+            found.push((target.exposed, path));
         }
         found.extend(paths.into_iter().map(|path| (target.exposed, path)));
     }
@@ -318,13 +330,18 @@ pub(super) fn destination(
     reach: &mut ReachSet,
 ) -> Result<Destination, Refusal> {
     let exposed = target.exposed;
-    let path = match (has_wildcard(&target.word), glob(&exposed.root, &target.word).map_err(too_many)?) {
-        (true, mut matched) if matched.len() == 1 => matched.remove(0),
-        (true, matched) if matched.len() > 1 => {
+    refuse_shell_syntax(&target.word)?;
+    let mut path = PathBuf::from(target.word.to_os());
+    if has_wildcard(&target.word) {
+        let (mut matched, leads_outside) = glob(&exposed.root, &target.word).map_err(too_many)?;
+        if leads_outside {
+            return Err(outside(&exposed.shown(&path)));
+        }
+        if matched.len() > 1 {
             return Err(Refusal::new("rsync.destinations", "a push has exactly one destination"));
         }
-        _ => PathBuf::from(target.word.to_os()),
-    };
+        path = matched.pop().unwrap_or(path);
+    }
     let refused = || outside(&exposed.shown(&path));
     let place = |held: Held| Place { real: exposed.root.real().join(&held.at), fd: held.fd };
     match exposed.root.hold(&path, Last::Follow) {
@@ -334,6 +351,10 @@ pub(super) fn destination(
             return Ok(Destination { cwd: place(held), make: None, arg: ".".into(), at });
         }
         Err(Errno::EXDEV) => return Err(refused()),
+        Err(errno @ (Errno::ELOOP | Errno::ENAMETOOLONG)) => {
+            let message = format!("{} cannot be opened: {}", exposed.shown(&path), errno.desc());
+            return Err(Refusal::new("path.open", message));
+        }
         Ok(_) | Err(_) => {}
     }
     // A file, or something that does not exist yet: work in the deepest directory that does.

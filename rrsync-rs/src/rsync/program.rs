@@ -102,18 +102,17 @@ pub fn find(wanted: Option<&Path>, layout: Option<&Layout>) -> Result<Program, P
     let cache = layout.map(|layout| layout.state_dir().join("rsync.json"));
     let known =
         cache.as_deref().and_then(recall).filter(|known| known.path == path && known.identity == identity);
-    let profile = match known {
-        Some(profile) => profile,
-        None => {
-            let (loader, libraries) = libraries(&path).map_err(io)?;
-            let confine_root = understands(&path, "--confine-root=/").map_err(io)?;
-            let drop_d = understands(&path, "--drop-D").map_err(io)?;
-            let profile = Profile { path: path.clone(), identity, confine_root, drop_d, loader, libraries };
-            if let Some(cache) = &cache {
-                remember(cache, &profile);
-            }
-            profile
+    let profile = if let Some(profile) = known {
+        profile
+    } else {
+        let (loader, libraries) = libraries(&path).map_err(io)?;
+        let confine_root = understands(&path, "--confine-root=/").map_err(io)?;
+        let drop_d = understands(&path, "--drop-D").map_err(io)?;
+        let profile = Profile { path: path.clone(), identity, confine_root, drop_d, loader, libraries };
+        if let Some(cache) = &cache {
+            remember(cache, &profile);
         }
+        profile
     };
     let features = RsyncFeatures { confine_root: profile.confine_root, drop_d: profile.drop_d };
     Ok(Program { path, fd, features, loader: profile.loader, libraries: profile.libraries })
