@@ -81,6 +81,7 @@ fn fill(
     match Request::read(command)? {
         Request::Probe => "probe".clone_into(&mut exposition.rule),
         Request::Rsync(direction, parsed) => {
+            let parsed = gate::complete(parsed, &mut String::new())?;
             let allowed = gate::decide(direction, &parsed, &terms, environment)?;
             direction.rule().clone_into(&mut exposition.rule);
             exposition.argv = gate::shown(&allowed.plan);

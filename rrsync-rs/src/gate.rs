@@ -5,13 +5,16 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 
 use crate::audit::{Log, Record};
@@ -22,8 +25,9 @@ use crate::explain;
 use crate::grant::{Confine, Tool};
 use crate::request::Request;
 use crate::rsync::judge::{Arg, Direction, Plan, judge};
+use crate::rsync::options::Parsed;
 use crate::rsync::program::{self, Program};
-use crate::rsync::{ENVIRONMENT, Place};
+use crate::rsync::{ENVIRONMENT, Place, secluded};
 use crate::session::{self, Environment, NoTerms, Terms};
 use crate::verdict::Refusal;
 
@@ -137,11 +141,48 @@ fn session(
             write(log, record, &terms)?;
             return Ok(Served::Probe);
         }
-        Request::Rsync(direction, parsed) => decide(direction, &parsed, &terms, environment)?,
+        Request::Rsync(direction, parsed) => {
+            let parsed = complete(parsed, &mut record.request)?;
+            decide(direction, &parsed, &terms, environment)?
+        }
     };
     let lock = terms.lock.as_deref().map(session::lock).transpose()?.flatten();
     allowed.plan.direction.rule().clone_into(&mut record.rule);
     run(allowed, lock.map(OwnedFd::from), &terms, log, record).map(|never| match never {})
+}
+
+/// Reads the arguments that `-s` leaves for standard input, and adds them to the `request` as people read it.
+pub fn complete(parsed: Parsed, request: &mut String) -> Result<Parsed, Refusal> {
+    if !parsed.secluded {
+        return Ok(parsed);
+    }
+    // Unbuffered, so that not one byte of the transfer is taken.
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    let stdin = stdin.map_err(|error| Refusal::new("rsync.secluded", error.kind().to_string()))?;
+    let mut stdin = Patient { input: File::from(stdin), until: Instant::now() + Duration::from_secs(60) };
+    let arguments = secluded::read(&mut stdin)?;
+    let shown = Record::request(Some(&arguments.join(&b' ')));
+    request.push_str(" <stdin: ");
+    request.push_str(&shown);
+    request.push('>');
+    secluded::merge(parsed, &arguments)
+}
+
+/// Standard input until a moment: nothing is held for a client that does not go on.
+struct Patient {
+    input: File,
+    until: Instant,
+}
+
+impl std::io::Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        match nix::poll::poll(&mut [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)], left)? {
+            0 => Err(std::io::ErrorKind::TimedOut.into()),
+            _ => self.input.read(buffer),
+        }
+    }
 }
 
 /// An rsync request that may run, and the program that it runs.
@@ -156,16 +197,14 @@ pub struct Allowed {
 /// The judge's verdict on an rsync request under `terms`.
 pub fn decide(
     direction: Direction,
-    parsed: &crate::rsync::options::Parsed,
+    parsed: &Parsed,
     terms: &Terms,
     environment: &Environment,
 ) -> Result<Allowed, NoTerms> {
     if !terms.tools.contains(&Tool::Rsync) {
         return Err(Refusal::new("tool.rsync", "this key may not be used with rsync").into());
     }
-    let Some(paths) = &parsed.paths else {
-        return Err(Refusal::new("rsync.secluded", "option -s is not allowed on this server").into());
-    };
+    let paths = parsed.paths.as_deref().unwrap_or_default();
     let program =
         program::find(terms.rsync.as_deref(), environment.layout.as_ref()).map_err(|error| NoTerms {
             refusal: Refusal::new("system.rsync", "rsync cannot be run on this server"),
@@ -235,9 +274,10 @@ fn run(
             .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
     }
     let (programs, libraries) = program::files(&program).map_err(system("open rsync's loader"))?;
-    let filter = match plan.direction {
-        Direction::Pull => Filter::reader(),
-        Direction::Push => Filter::writer(plan.reach.iter().any(|reach| reach.special_files)),
+    let filter = if plan.reach.iter().any(|reach| reach.write) {
+        Filter::writer(plan.reach.iter().any(|reach| reach.special_files))
+    } else {
+        Filter::reader()
     };
     let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries };
     let filter = filter.and_execute(program.fd.as_raw_fd());

@@ -59,15 +59,22 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
         }
         at += 1;
     }
-    let padding = text[at..].iter().filter(|&&byte| byte == b'=').count();
-    let foreign = text[at..].iter().position(|&byte| byte != b'=' && !is_space(byte));
-    if let Some(offset) = foreign {
-        return Err(at + offset);
+    let mut padding = 0;
+    for (offset, &byte) in text[at..].iter().enumerate() {
+        match byte {
+            b'=' => padding += 1,
+            _ if is_space(byte) => {}
+            _ => return Err(at + offset),
+        }
     }
+    let [.., high, low] = pending.to_be_bytes();
+    // What is left holds 0, 2 or 3 characters of 6 bits; those that belong to no whole byte must be zero.
     match (count, padding) {
         (0, 0) => {}
-        (2, 2) if pending & 0xf == 0 => out.push((pending >> 4).to_be_bytes()[3]),
-        (3, 1) if pending & 0x3 == 0 => out.extend_from_slice(&(pending >> 2).to_be_bytes()[2..]),
+        (2, 2) if low.trailing_zeros() >= 4 => out.push(high << 4 | low >> 4),
+        (3, 1) if low.trailing_zeros() >= 2 => {
+            out.extend_from_slice(&(pending >> 2).to_be_bytes()[2..]);
+        }
         _ => return Err(at),
     }
     Ok(out)

@@ -13,6 +13,22 @@ pub struct Dead {
     pub reason: Reason,
     /// Where in the line it goes wrong, in bytes from 1.
     pub column: usize,
+    /// Whether sshd got as far as a key. Without one it says nothing about the options in front.
+    pub key_read: bool,
+}
+
+impl Dead {
+    /// A line that goes wrong at `offset`, before a key was read.
+    pub(super) fn at(offset: usize, reason: impl Into<Reason>) -> Self {
+        Self { reason: reason.into(), column: offset + 1, key_read: false }
+    }
+
+    /// What sshd itself says in its log, `None` where it is silent: it logs nothing about a line in which it sees no
+    /// key. The first is logged as an error, those that begin with `bad key options` at debug level 1 only.
+    pub fn sshd_words(&self) -> Option<&'static str> {
+        let quote = self.reason == Reason::UnterminatedQuote;
+        self.reason.sshd_words().filter(|_| quote || self.key_read)
+    }
 }
 
 impl fmt::Display for Dead {
@@ -89,7 +105,7 @@ pub enum Reason {
     #[error("nothing follows the key type")]
     NoBlob,
     /// Text that is not base64 by `b64_pton`'s rules.
-    #[error("this is not base64 text")]
+    #[error("the base64 text is malformed or breaks off here")]
     BadBase64,
     /// Base64 text that is not a key.
     #[error("{0}")]
@@ -109,15 +125,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// What sshd itself says in its log, `None` where it is silent: it logs nothing about a line in which it sees no
-    /// key. The first is logged as an error, those that begin with `bad key options` at debug level 1 only.
-    pub fn sshd_words(&self) -> Option<&'static str> {
+    /// sshd's words for this reason, in a line in which it sees a key.
+    fn sshd_words(&self) -> Option<&'static str> {
         Some(match self {
             Self::UnterminatedQuote => "invalid key option string",
             Self::UnknownOption { .. } | Self::FlagWithValue(_) | Self::NoValue(_) | Self::Junk { .. } => {
                 "bad key options: unknown key option"
             }
-            // handle_permit drops opt_dequote's words.
+            // handle_permit drops opt_dequote's words; behind another value sshd even logs "(null)".
             Self::MissingStartQuote("permitopen" | "permitlisten") => "bad key options: unknown error",
             Self::MissingStartQuote(_) => "bad key options: missing start quote",
             Self::Repeated("command") => "bad key options: multiple \"command\" clauses",

@@ -3,11 +3,13 @@
 //! Every edit is total over broken files. None may bring a key to life that was dead: where taking one of two glued
 //! keys away would leave a working line, that line is disabled too, and the answer says so.
 
+use std::collections::BTreeSet;
+
 use super::dead::Dead;
 use super::file::{KeyFile, Line};
-use super::find::{Place, keys_in};
+use super::find::{Found, Place, keys_in};
 use super::key::Key;
-use super::read::{Reading, Rules};
+use super::read::{Reading, Rules, read_line};
 use super::write::OptionList;
 
 /// What [`KeyFile::disable`] puts in front of a line. A `#` first makes it a comment for every sshd.
@@ -81,7 +83,7 @@ impl KeyFile {
         if line.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
             return Err(EditError::NotOneLine);
         }
-        match super::read::read_line(line, self.lines().len() + 1, rules.into()) {
+        match read_line(line, self.lines().len() + 1, rules.into()) {
             Reading::Entry(_) => {}
             Reading::Dead(dead) => return Err(EditError::WouldBeDead(dead)),
             Reading::Blank | Reading::Comment => return Err(EditError::NoEntry),
@@ -104,6 +106,7 @@ impl KeyFile {
         for &number in numbers {
             self.existing(number)?;
         }
+        let numbers: BTreeSet<usize> = numbers.iter().copied().collect();
         Ok(self.rewrite(|line, out| {
             if !numbers.contains(&line.number()) {
                 out.extend_from_slice(line.raw());
@@ -200,7 +203,7 @@ impl KeyFile {
     fn replace(&self, number: usize, parts: &[&[u8]]) -> Vec<u8> {
         self.rewrite(|line, out| {
             if line.number() == number {
-                parts.iter().for_each(|part| out.extend_from_slice(part));
+                out.extend_from_slice(&parts.concat());
             } else {
                 out.extend_from_slice(line.raw());
             }
@@ -215,7 +218,7 @@ impl KeyFile {
 }
 
 /// Writes a line without the spans of a key, unless that would change what the rest means.
-fn cut(line: Line<'_>, spans: &[super::find::Found], rules: Rules, out: &mut Vec<u8>) -> Outcome {
+fn cut(line: Line<'_>, spans: &[Found], rules: Rules, out: &mut Vec<u8>) -> Outcome {
     let raw = line.raw();
     let mut rest = Vec::with_capacity(raw.len());
     let mut at = 0;
@@ -224,7 +227,7 @@ fn cut(line: Line<'_>, spans: &[super::find::Found], rules: Rules, out: &mut Vec
         at = found.span.end;
     }
     rest.extend_from_slice(&raw[at..]);
-    let after = super::read::read_line(&rest, line.number(), rules);
+    let after = read_line(&rest, line.number(), rules);
     let before = line.read(rules);
     let outcome = match (before.entry(), after.entry()) {
         (Some(before), Some(after)) if before.key == after.key && before.options == after.options => {

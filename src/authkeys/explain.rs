@@ -80,6 +80,25 @@ pub enum Refusal {
     NotFromHere,
 }
 
+impl Refusal {
+    /// What sshd logs: the last one always, the others at debug level 1 only.
+    pub fn sshd_words(self, context: &Context<'_>) -> String {
+        let address = context.address.to_canonical();
+        match self {
+            Self::Expired(expiry) => match expiry.moment() {
+                Some(moment) => format!("entry expired at {moment}"),
+                None => self.to_string(),
+            },
+            Self::Principals | Self::BadFromList => self.to_string(),
+            Self::NotFromHere => format!(
+                "Authentication tried for {} with correct key but not from a permitted host (host={}, ip={address})",
+                context.user,
+                context.host.map_or_else(|| address.to_string(), str::to_owned),
+            ),
+        }
+    }
+}
+
 impl KeyFile {
     /// What sshd would do with `key`, line by line.
     pub fn explain(&self, key: &Key, context: &Context<'_>) -> Answer {

@@ -4,7 +4,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::base64::is_space;
-use super::values::split_sign;
 
 /// The answer of a `from=` list for one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,20 +179,16 @@ fn host_part(address: IpAddr, bits: u32) -> u128 {
     number(address) & mask
 }
 
-/// strtoul(3) up to 128: blanks and a sign may lead.
+/// The length of a mask, up to 128: digits only.
 fn mask_length(text: &[u8]) -> Option<u32> {
-    let (negative, digits) = split_sign(text);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value = digits
-        .iter()
-        .fold(0u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
-    // A negative number becomes a huge one.
-    (value <= 128 && (!negative || value == 0)).then_some(value)
+    let digit = |value: u32, digit: &u8| value.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
+    Some(text.iter().fold(0, digit)).filter(|&value| value <= 128)
 }
 
-/// getaddrinfo(3) with `AI_NUMERICHOST`: any form of inet_aton(3), or IPv6 text with or without an interface. The
+/// getaddrinfo(3) with `AI_NUMERICHOST`: any form of `inet_aton`(3), or IPv6 text with or without an interface. The
 /// second part says whether there was one.
 fn numeric_address(text: &[u8]) -> Option<(IpAddr, bool)> {
     if let Some(v4) = inet_aton(text) {
@@ -211,7 +206,7 @@ fn numeric_address(text: &[u8]) -> Option<(IpAddr, bool)> {
     scope.is_none_or(known).then_some((IpAddr::V6(address), scope.is_some()))
 }
 
-/// inet_aton(3): one to four numbers, each decimal, octal or hexadecimal, the last filling what is left.
+/// `inet_aton`(3): one to four numbers, each decimal, octal or hexadecimal, the last filling what is left.
 fn inet_aton(text: &[u8]) -> Option<Ipv4Addr> {
     let parts: Vec<&[u8]> = text.split(|&byte| byte == b'.').collect();
     let (last, leading) = parts.split_last()?;

@@ -26,7 +26,7 @@ pub enum Algorithm {
     EcdsaP521,
     /// `sk-ssh-ed25519@openssh.com`, a FIDO key, OpenSSH's PROTOCOL.u2f.
     SkEd25519,
-    /// `sk-ecdsa-sha2-nistp256@openssh.com`, a FIDO key; also under its WebAuthn signature name.
+    /// `sk-ecdsa-sha2-nistp256@openssh.com`, a FIDO key; also under its `webauthn-` signature name.
     SkEcdsaP256,
     /// `ssh-dss`: off by default since OpenSSH 7.0, its parser removed in 10.1.
     Dsa,

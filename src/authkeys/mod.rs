@@ -8,6 +8,8 @@
 //! Nothing here may loosen a line: an edit changes its own span only, and refuses what could not be read back as meant.
 
 mod base64;
+#[cfg(test)]
+mod cases;
 mod curve;
 mod dead;
 mod edit;

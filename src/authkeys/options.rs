@@ -138,11 +138,11 @@ pub(super) fn parse(text: &[u8], start: usize, rules: Rules) -> Result<Options, 
     let mut options = Options::default();
     let mut at = start;
     while text.get(at).is_some_and(|&byte| !is_blank(byte)) {
-        let item = item_at(text, at, rules.target)?;
+        let item = item_at(text, at, &options, rules.target)?;
         if let Some(item) = item {
             let from = at;
             at = item.span.end;
-            options.apply(item, rules).map_err(|reason| Dead { reason, column: from + 1 })?;
+            options.apply(item, rules).map_err(|reason| Dead::at(from, reason))?;
         }
         match text.get(at) {
             None => break,
@@ -155,7 +155,7 @@ pub(super) fn parse(text: &[u8], start: usize, rules: Rules) -> Result<Options, 
 }
 
 /// The option at `at`; `None` when there is nothing that begins like one, as between two commas.
-fn item_at(text: &[u8], at: usize, target: Target) -> Result<Option<OptionItem>, Dead> {
+fn item_at(text: &[u8], at: usize, before: &Options, target: Target) -> Result<Option<OptionItem>, Dead> {
     let rest = &text[at..];
     let positive = strip_prefix(rest, "no-");
     for (name, negatable) in FLAGS {
@@ -165,7 +165,7 @@ fn item_at(text: &[u8], at: usize, target: Target) -> Result<Option<OptionItem>,
         let known = allowed(name, negated.is_some(), target);
         // opt_flag takes a prefix; the caller then demands a comma, a blank or the end.
         return match tail.first() {
-            Some(b'=') if known => Err(Dead { reason: Reason::FlagWithValue(name), column: at + 1 }),
+            Some(b'=') if known => Err(Dead::at(at, Reason::FlagWithValue(name))),
             Some(byte) if *byte != b',' && !is_blank(*byte) => Err(unknown(text, at, None, target)),
             _ if !known => Err(unknown(text, at, None, target)),
             _ => Ok(Some(OptionItem { name, negated: negated.is_some(), value: None, span })),
@@ -177,13 +177,15 @@ fn item_at(text: &[u8], at: usize, target: Target) -> Result<Option<OptionItem>,
         if !allowed(name, false, target) {
             return Err(unknown(text, at, None, target));
         }
+        // sshd looks at the name before it looks at the value.
+        before.room_for(name).map_err(|reason| Dead::at(at, reason))?;
         let equals = at + name.len();
         let Some((value, length)) = dequote(quoted) else {
             let reason = match quoted.first() {
                 Some(b'"') => Reason::UnterminatedQuote,
                 _ => Reason::MissingStartQuote(name),
             };
-            return Err(Dead { reason, column: equals + 2 });
+            return Err(Dead::at(equals + 1, reason));
         };
         let span = at..equals + 1 + length;
         return Ok(Some(OptionItem { name, negated: false, value: Some(value), span }));
@@ -207,9 +209,8 @@ fn unknown(text: &[u8], at: usize, previous: Option<&OptionItem>, target: Target
     let word =
         text[at..].split(|byte| matches!(byte, b',' | b' ' | b'\t' | b'\n' | b'\r')).next().unwrap_or(&[]);
     let word = &word[..word.len().min(80)];
-    let column = at + 1;
     if let Some(previous) = previous.filter(|item| item.value.is_some() && item.span.end == at) {
-        return Dead { reason: Reason::Junk { option: previous.name, junk: word.to_vec() }, column };
+        return Dead::at(at, Reason::Junk { option: previous.name, junk: word.to_vec() });
     }
     let name = word.split(|&byte| byte == b'=').next().unwrap_or(word);
     let has_value = name.len() < word.len();
@@ -217,12 +218,12 @@ fn unknown(text: &[u8], at: usize, previous: Option<&OptionItem>, target: Target
         && let Some(name) = VALUED.into_iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
         && allowed(name, false, target)
     {
-        return Dead { reason: Reason::NoValue(name), column };
+        return Dead::at(at, Reason::NoValue(name));
     }
     let names = FLAGS.iter().map(|flag| flag.0).chain(NEGATED).chain(VALUED);
     let names = names.filter(|known| target != Target::Dropbear || DROPBEAR.contains(known));
     let meant = closest(name, names);
-    Dead { reason: Reason::UnknownOption { name: name.to_vec(), meant }, column }
+    Dead::at(at, Reason::UnknownOption { name: name.to_vec(), meant })
 }
 
 /// `opt_dequote`: the value and the length of its quoted form; only `\"` is an escape.
@@ -253,6 +254,20 @@ fn strip_prefix<'a>(text: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
 }
 
 impl Options {
+    /// Whether one more option of this name may follow.
+    fn room_for(&self, name: &'static str) -> Result<(), Reason> {
+        let (full, reason) = match name {
+            "command" => (self.command.is_some(), Reason::Repeated(name)),
+            "principals" => (self.principals.is_some(), Reason::Repeated(name)),
+            "from" => (self.from.is_some(), Reason::Repeated(name)),
+            "environment" => (self.environment.len() > 1024, Reason::TooManyEnvironment),
+            "permitopen" => (self.permitopen.len() > 4096, Reason::TooManyPermits(name)),
+            "permitlisten" => (self.permitlisten.len() > 4096, Reason::TooManyPermits(name)),
+            _ => return Ok(()),
+        };
+        if full { Err(reason) } else { Ok(()) }
+    }
+
     /// Adds one option to what those before it said.
     fn apply(&mut self, item: OptionItem, rules: Rules) -> Result<(), Reason> {
         let on = !item.negated;
@@ -274,9 +289,9 @@ impl Options {
             "verify-required" => self.verify_required = on,
             "pty" => self.pty = on,
             "user-rc" => self.user_rc = on,
-            "command" => once(&mut self.command, "command", value)?,
-            "principals" => once(&mut self.principals, "principals", value)?,
-            "from" => once(&mut self.from, "from", value)?,
+            "command" => self.command = Some(value.to_vec()),
+            "principals" => self.principals = Some(value.to_vec()),
+            "from" => self.from = Some(value.to_vec()),
             "expiry-time" => {
                 let expiry = Expiry::parse(value, rules).ok_or(Reason::BadExpiry)?;
                 self.expiry = Some(self.expiry.map_or(expiry, |earlier| earlier.min(expiry)));
@@ -289,12 +304,4 @@ impl Options {
         self.items.push(item);
         Ok(())
     }
-}
-
-fn once(slot: &mut Option<Vec<u8>>, name: &'static str, value: &[u8]) -> Result<(), Reason> {
-    if slot.is_some() {
-        return Err(Reason::Repeated(name));
-    }
-    *slot = Some(value.to_vec());
-    Ok(())
 }

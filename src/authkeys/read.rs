@@ -112,11 +112,10 @@ pub(super) fn read_line(raw: &[u8], number: usize, rules: Rules) -> Reading<'_> 
 }
 
 fn refused_by_dropbear(raw: &[u8], nul: Option<usize>, number: usize) -> Option<Dead> {
-    let dead = |reason, column| Some(Dead { reason, column });
     match nul {
-        _ if number > 300 => dead(Reason::TooManyLines, 1),
-        _ if raw.len() > 3000 => dead(Reason::LineTooLong, 3001),
-        Some(at) => dead(Reason::Nul, at + 1),
+        _ if number > 300 => Some(Dead::at(0, Reason::TooManyLines)),
+        _ if raw.len() > 3000 => Some(Dead::at(3000, Reason::LineTooLong)),
+        Some(at) => Some(Dead::at(at, Reason::Nul)),
         None => None,
     }
 }
@@ -126,11 +125,12 @@ fn entry(text: &[u8], start: usize, rules: Rules) -> Result<Entry<'_>, Dead> {
         Ok(found) => return Ok(finish(text, None, Options::default(), found)),
         Err(miss) => miss,
     };
-    let end = past_options(text, start).map_err(|quote| dead(Reason::UnterminatedQuote, quote))?;
+    let end = past_options(text, start).map_err(|quote| Dead::at(quote, Reason::UnterminatedQuote))?;
     let behind = skip_blanks(text, end);
     match key_at(text, behind, rules.target) {
         Ok(found) => {
-            let options = options::parse(text, start, rules)?;
+            let options =
+                options::parse(text, start, rules).map_err(|dead| Dead { key_read: true, ..dead })?;
             Ok(finish(text, Some(start..end), options, found))
         }
         Err(second) => Err(which(text, start, behind, bare, second, rules)),
@@ -148,7 +148,7 @@ fn which(text: &[u8], start: usize, behind: usize, bare: Dead, second: Dead, rul
     let is_type = |word: &&[u8]| Algorithm::from_word(word, rules.target).is_some();
     let key_later = text[behind..].split(|&byte| is_blank(byte)).skip(1).any(|word| is_type(&word));
     match options::parse(text, start, rules) {
-        Ok(_) if key_later => dead(Reason::BlankInOptions, behind),
+        Ok(_) if key_later => Dead::at(behind, Reason::BlankInOptions),
         Ok(_) => second,
         // A word that is not close to any option is rather a wrong key type.
         Err(Dead { reason: Reason::UnknownOption { meant: None, .. }, .. }) => bare,
@@ -165,31 +165,31 @@ struct Found {
 fn key_at(text: &[u8], start: usize, target: Target) -> Result<Found, Dead> {
     let word_end = text[start..].iter().position(|&byte| is_blank(byte));
     let shown = &text[start..start + word_end.unwrap_or_else(|| content_length(&text[start..]))];
-    let no_type = || dead(Reason::NoKeyType(shown[..shown.len().min(80)].to_vec()), start);
+    let no_type = || Dead::at(start, Reason::NoKeyType(shown[..shown.len().min(80)].to_vec()));
     let Some(length) = word_end else {
         let known = Algorithm::from_word(shown, target).is_some();
-        return Err(if known { dead(Reason::NoBlob, start + shown.len()) } else { no_type() });
+        return Err(if known { Dead::at(start + shown.len(), Reason::NoBlob) } else { no_type() });
     };
     let word_end = start + length;
     let Some(algorithm) = Algorithm::from_word(shown, target) else {
         let elsewhere = Algorithm::from_word(shown, Target::OpenSsh9_2)
             .or_else(|| Algorithm::from_word(shown, Target::OpenSsh10_5));
         return Err(match elsewhere {
-            _ if is_certificate_word(shown) => dead(Reason::Certificate, start),
-            Some(_) => dead(Reason::TypeNotKnownHere(shown.to_vec()), start),
+            _ if is_certificate_word(shown) => Dead::at(start, Reason::Certificate),
+            Some(_) => Dead::at(start, Reason::TypeNotKnownHere(shown.to_vec())),
             None => no_type(),
         });
     };
     let at = skip_blanks(text, word_end);
     let end = text[at..].iter().position(|&byte| is_blank(byte)).map_or(text.len(), |length| at + length);
     if content_length(&text[at..end]) == 0 {
-        return Err(dead(Reason::NoBlob, at));
+        return Err(Dead::at(at, Reason::NoBlob));
     }
-    let blob = base64::decode(&text[at..end]).map_err(|offset| dead(Reason::BadBase64, at + offset))?;
-    let key = Key::from_blob(&blob, target).map_err(|bad| dead(Reason::BadKey(bad), at))?;
+    let blob = base64::decode(&text[at..end]).map_err(|offset| Dead::at(at + offset, Reason::BadBase64))?;
+    let key = Key::from_blob(&blob, target).map_err(|bad| Dead::at(at, Reason::BadKey(bad)))?;
     if key.algorithm() != algorithm {
         let other = super::key::BadKey::OtherType { word: algorithm, inner: key.algorithm() };
-        return Err(dead(Reason::BadKey(other), start));
+        return Err(Dead::at(start, Reason::BadKey(other)));
     }
     Ok(Found { span: start..end, key })
 }
@@ -233,8 +233,4 @@ pub(super) fn is_blank(byte: u8) -> bool {
 
 fn skip_blanks(text: &[u8], from: usize) -> usize {
     from + text[from..].iter().take_while(|&&byte| is_blank(byte)).count()
-}
-
-fn dead(reason: Reason, offset: usize) -> Dead {
-    Dead { reason, column: offset + 1 }
 }

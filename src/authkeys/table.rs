@@ -42,8 +42,8 @@ fn check(target: Target, column: usize) {
         };
         checked += 1;
         let expected: Vec<Vec<u8>> = expected.split('|').map(|part| unescape(part, &keys)).collect();
-        let expected = expected.iter().map(|part| latin1(part)).collect();
-        let (expected, got) = compare(&row, &keys, target, expected);
+        let expected: Vec<String> = expected.iter().map(|part| latin1(part)).collect();
+        let (expected, got) = compare(&row, &keys, target, &expected);
         if expected != got {
             wrong.push(format!("{}: expected {expected:?}, got {got:?}", row.id));
         }
@@ -57,7 +57,7 @@ fn compare(
     row: &Row<'_>,
     keys: &BTreeMap<&str, &str>,
     target: Target,
-    expected: Vec<String>,
+    expected: &[String],
 ) -> (BTreeSet<String>, BTreeSet<String>) {
     let word = |name: &str| row.context.iter().find_map(|word| word.strip_prefix(name));
     let zone = word("zone=").map_or(Zone::UTC, |text| Zone::east_of_utc(text.parse().unwrap()));

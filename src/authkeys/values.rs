@@ -127,9 +127,6 @@ fn number(field: &[u8], least: i64, most: i64) -> Option<i64> {
 
 /// `environment=`: a name of letters, digits and `_` (`valid_env_name`); the first of a name stays.
 pub(super) fn add_environment(list: &mut Vec<Vec<u8>>, value: &[u8]) -> Result<(), Reason> {
-    if list.len() > 1024 {
-        return Err(Reason::TooManyEnvironment);
-    }
     let equals = value.iter().position(|&byte| byte == b'=').ok_or(Reason::BadEnvironment)?;
     let (name, name_equals) = (&value[..equals], &value[..=equals]);
     if name.is_empty() || !name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -143,9 +140,6 @@ pub(super) fn add_environment(list: &mut Vec<Vec<u8>>, value: &[u8]) -> Result<(
 
 /// `permitopen=` and `permitlisten=`: `handle_permit` and `hpdelim2`.
 pub(super) fn add_permit(list: &mut Vec<Vec<u8>>, name: &'static str, value: &[u8]) -> Result<(), Reason> {
-    if list.len() > 4096 {
-        return Err(Reason::TooManyPermits(name));
-    }
     let mut permit = value.to_vec();
     if name == "permitlisten" && !permit.contains(&b':') {
         permit.splice(0..0, *b"*:");
@@ -200,11 +194,10 @@ fn strtonum(text: &[u8]) -> Option<i64> {
 }
 
 /// What strtol(3) and its kin skip before the digits: blanks, then one sign.
-pub(super) fn split_sign(text: &[u8]) -> (bool, &[u8]) {
+fn split_sign(text: &[u8]) -> (bool, &[u8]) {
     let blanks = text.iter().take_while(|&&byte| is_space(byte)).count();
     match &text[blanks..] {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
     }
 }

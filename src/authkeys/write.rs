@@ -91,16 +91,16 @@ impl OptionList {
     /// # Errors
     /// When the year is not within 1970 to 9999.
     pub fn expires(self, moment: Timestamp) -> Result<Self, Unwritable> {
-        let civil = moment.to_zoned(TimeZone::UTC).datetime();
         if moment.as_second() <= 0 {
             return Err(Unwritable::BadMoment);
         }
-        let mut text = format!("{:04}{:02}{:02}", civil.year(), civil.month(), civil.day());
-        if (civil.hour(), civil.minute(), civil.second()) != (0, 0, 0) {
-            text += &format!("{:02}{:02}{:02}", civil.hour(), civil.minute(), civil.second());
-        }
+        let civil = moment.to_zoned(TimeZone::UTC).datetime();
+        let (hour, minute, second) = (civil.hour(), civil.minute(), civil.second());
+        let date = format!("{:04}{:02}{:02}", civil.year(), civil.month(), civil.day());
+        let midnight = (hour, minute, second) == (0, 0, 0);
+        let time = if midnight { String::new() } else { format!("{hour:02}{minute:02}{second:02}") };
         // Without the Z, sshd would read the time in its own zone; OpenSSH before 9.1 knows no Z and drops the key.
-        self.value("expiry-time", (text + "Z").as_bytes())
+        self.value("expiry-time", format!("{date}{time}Z").as_bytes())
     }
 
     /// Adds `command="…"`, the forced command, which sshd hands to the login shell.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::RsyncFeatures;
 use super::options::{Class, Given, Parsed, Role, Takes, letter};
-use super::paths::{Place, Target, basis_or_made, destination, locate, sources};
+use super::paths::{PathOption, Place, destination, locate, path_option, sources};
 use super::words::Word;
 use crate::policy::{Exposed, Policy};
 use crate::verdict::Refusal;
@@ -99,7 +99,8 @@ pub fn judge(
     let (cwd, make, path_args, shown, base) = match direction {
         Direction::Pull => {
             let relative = parsed.has_letter(b'R') && !parsed.has_long("no-relative");
-            let sources = sources(&targets, relative, &mut reach)?;
+            let removes = parsed.has_class(Class::DeletesSources);
+            let sources = sources(&targets, relative, removes, &mut reach)?;
             (sources.cwd, None, sources.args, sources.shown, None)
         }
         Direction::Push => {
@@ -131,9 +132,9 @@ pub fn judge(
             Given::Long(row, _) if row.class == Class::Sender => {}
             Given::Long(row, value) => match (row.takes, value) {
                 (Takes::Path(role), Some(value)) => {
-                    let target = Target { exposed: strict, word: Word::literal(value) };
-                    let at = base.as_deref();
-                    args.extend(basis_or_made(row.name, role, &target, at, policy, &mut reach)?);
+                    let option =
+                        PathOption { name: row.name, role, value, exposed: strict, base: base.as_deref() };
+                    args.extend(path_option(&option, policy, &mut reach)?);
                 }
                 (Takes::Ignored(word), _) => args.push(long(row.name, Some(word.as_bytes()))),
                 (_, value) => args.push(long(row.name, value.as_deref())),

@@ -5,6 +5,7 @@ pub mod judge;
 pub mod options;
 mod paths;
 pub mod program;
+pub mod secluded;
 pub mod words;
 
 pub use paths::Place;

@@ -222,6 +222,11 @@ impl Parsed {
             .any(|given| matches!(given, Given::Cluster { letters, .. } if letters.contains(&wanted)))
     }
 
+    /// Whether a long option of a class was given.
+    pub fn has_class(&self, wanted: Class) -> bool {
+        self.options.iter().any(|given| matches!(given, Given::Long(row, _) if row.class == wanted))
+    }
+
     /// Whether a long option was given.
     pub fn has_long(&self, wanted: &str) -> bool {
         self.options.iter().any(|given| matches!(given, Given::Long(row, _) if row.name == wanted))

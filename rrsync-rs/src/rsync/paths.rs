@@ -197,6 +197,7 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
 pub(super) fn sources(
     targets: &[Target<'_>],
     relative: bool,
+    removes: bool,
     reach: &mut ReachSet,
 ) -> Result<Sources, Refusal> {
     let mut found: Vec<(&Exposed, PathBuf)> = Vec::new();
@@ -221,6 +222,9 @@ pub(super) fn sources(
     for (exposed, path) in &found {
         let (at, directory) = source(exposed, path)?;
         allow(exposed, &at, Use::Read, reach)?;
+        if removes {
+            allow(exposed, &at, Use::Write, reach)?;
+        }
         shown.push(exposed.shown(path));
         directories
             .push(directory.map(|held| Place { real: exposed.root.real().join(&held.at), fd: held.fd }));
@@ -395,115 +399,124 @@ fn deepest(exposed: &Exposed, path: &Path) -> Result<(Held, PathBuf), Errno> {
     }
 }
 
+/// A path option of a request.
+pub(super) struct PathOption<'a> {
+    /// Its name, without dashes.
+    pub(super) name: &'a str,
+    /// What it is for.
+    pub(super) role: Role,
+    /// Its value.
+    pub(super) value: &'a [u8],
+    /// The root that relative values belong to.
+    pub(super) exposed: &'a Exposed,
+    /// The destination beneath it; `None` on a pull.
+    pub(super) base: Option<&'a Path>,
+}
+
 /// The argument for a path option; nothing when a sender would never look at it.
 ///
-/// A relative path of a receiver is looked up where rsync looks, in the destination directory; if nothing is there,
-/// where rrsync looked, in the root. `base` is the destination, `None` on a pull.
-pub(super) fn basis_or_made(
-    option: &str,
-    role: Role,
-    target: &Target<'_>,
-    base: Option<&Path>,
+/// A receiver's directories are relative to the destination, as rsync has it; a basis that is not there is looked for
+/// where rrsync looked, in the root. Files that a server opens first of all are relative to the root. Whatever rsync
+/// would look up, and whatever rrsync would have, must not lead outside.
+pub(super) fn path_option(
+    option: &PathOption<'_>,
     policy: &Policy,
     reach: &mut ReachSet,
 ) -> Result<Option<Arg>, Refusal> {
-    let value = target.word.unescaped();
-    let prefix = format!("--{option}=");
-    if role == Role::FilesFrom && value == b"-" {
-        return Ok(Some(Arg::Text(OsString::from(prefix + "-"))));
+    let PathOption { name, role, value, base, .. } = *option;
+    let prefix = format!("--{name}=");
+    if value.is_empty() || role == Role::FilesFrom && value == b"-" {
+        // An empty value is rsync's own way to switch an option off.
+        return Ok(Some(Arg::Text(OsString::from_vec([prefix.as_bytes(), value].concat()))));
     }
-    if value.is_empty() {
-        // rsync's own way to switch an option off.
-        return Ok(Some(Arg::Text(OsString::from(prefix))));
-    }
-    let anchored = value.first() == Some(&b'/');
-    let named = policy.exposed[0].name.is_some();
-    let (exposed, word) = if anchored && named {
-        let target = self::target(&target.word, policy)?;
-        (target.exposed, target.word)
-    } else if anchored {
-        (target.exposed, from_root(&target.word, target.exposed))
-    } else {
-        (target.exposed, target.word.clone())
-    };
+    let anchored = value.starts_with(b"/");
+    let Target { exposed, word } = option_target(option, policy)?;
     let path = PathBuf::from(word.to_os());
-    let climbs = dotdot(option, &path, anchored, base.is_some(), exposed)?;
-    let sender = base.is_none();
-    if sender && !matches!(role, Role::FilesFrom | Role::LogFile) {
+    let opened_first = matches!(role, Role::FilesFrom | Role::LogFile);
+    let climbs = climbs(name, &path, base.is_some() && !anchored && !opened_first, exposed)?;
+    if base.is_none() && !opened_first {
         return Ok(None);
     }
-    let wanted = match role {
-        Role::Basis | Role::FilesFrom => Use::Read,
-        Role::BackupDir | Role::PartialDir | Role::TempDir | Role::LogFile => Use::Write,
-    };
-    if role == Role::FilesFrom && !exposed.workspace.access_to(&lexical(&path)).may_read() {
-        return Err(Refusal::new("rsync.files-from", "a write-only server cannot read a list of files"));
+    let from_base = base.filter(|_| !anchored && !opened_first).map(|base| lexical(&base.join(&path)));
+    let first = from_base.as_deref().map(|path| hold_option(name, exposed, path)).transpose()?;
+    let second = if climbs { None } else { Some(hold_option(name, exposed, &lexical(&path))?) };
+    let (held, rest) = match (first, second) {
+        (Some(first), Some(second)) if role == Role::Basis && !first.exists() && second.exists() => second,
+        (Some(found), _) | (None, Some(found)) => found,
+        (None, None) => return Err(missing(name)),
     }
-    // Where rsync would look first, where rrsync looked second.
-    let from_base = base.filter(|_| !anchored).map(|base| lexical(&base.join(&path)));
-    let from_root = (!climbs).then(|| lexical(&path));
-    let mut chosen: Option<(PathBuf, Held, PathBuf)> = None;
-    for candidate in from_base.into_iter().chain(from_root) {
-        let (held, rest) = hold_option(option, exposed, &candidate)?;
-        let exists = rest.as_os_str().is_empty();
-        if chosen.is_none()
-            || exists && chosen.as_ref().is_some_and(|(.., rest)| !rest.as_os_str().is_empty())
-        {
-            chosen = Some((candidate, held, rest));
-        }
-    }
-    let Some((_, held, rest)) = chosen else {
-        return Err(Refusal::new("path.missing", format!("--{option} names nothing")));
-    };
+    .into_parts();
     let exists = rest.as_os_str().is_empty();
     if !exists && (climbs || role == Role::TempDir) {
-        let message = format!("--{option} does not exist: {}", shown(&word));
-        return Err(Refusal::new("path.missing", message));
+        return Err(missing(name));
     }
     let at = held.at.join(&rest);
-    // A basis that does not exist is no reason to refuse: rsync goes on without it.
-    if exists || wanted == Use::Write {
-        // A receiver reads its basis; what a push may write it may also read.
-        let basis_of_writer = role == Role::Basis && !exposed.workspace.access_to(&at).may_read();
-        allow(exposed, &at, if basis_of_writer { Use::Write } else { wanted }, reach)?;
+    match role {
+        Role::FilesFrom if !exposed.workspace.access_to(&at).may_read() => {
+            return Err(Refusal::new("rsync.files-from", "a write-only server cannot read a list of files"));
+        }
+        // A receiver may compare with what it may write. A basis that is not there costs nothing.
+        Role::Basis if exists && !exposed.workspace.access_to(&at).may_read() => {
+            allow(exposed, &at, Use::Write, reach)?;
+        }
+        Role::Basis | Role::FilesFrom if exists => allow(exposed, &at, Use::Read, reach)?,
+        Role::Basis | Role::FilesFrom => {}
+        Role::BackupDir | Role::PartialDir | Role::TempDir | Role::LogFile => {
+            allow(exposed, &at, Use::Write, reach)?;
+        }
     }
     if role == Role::PartialDir && !anchored && !climbs {
         // A relative one stands for a directory of that name beside each file, not for one place.
-        return Ok(Some(Arg::Text(OsString::from_vec([prefix.as_bytes(), &value].concat()))));
+        return Ok(Some(Arg::Text(OsString::from_vec([prefix.as_bytes(), value].concat()))));
     }
-    let (fd, real, rest) = if held.is_dir() {
-        let mut tail = OsString::new();
-        if !exists {
-            tail.push("/");
-            tail.push(rest);
-        }
-        let real = exposed.root.real().join(&held.at);
-        (held.fd, real, tail)
-    } else {
-        // A file is pinned by its directory: rsync may open it anew or replace it.
-        let (parent, name) = split_last(&held.at);
-        let parent = exposed.root.hold(&parent, Last::Follow).map_err(|_| outside(&shown(&word)))?;
-        let mut tail = OsString::from("/");
-        tail.push(name.unwrap_or_default());
-        let real = exposed.root.real().join(&parent.at);
-        (parent.fd, real, tail)
-    };
-    Ok(Some(Arg::Pinned { prefix, fd, real, rest }))
+    pinned(prefix, exposed, held, rest).map(Some)
 }
 
-/// Whether an option's path climbs with leading `..`, which a receiver may do from its destination; any other `..` is
+fn missing(option: &str) -> Refusal {
+    Refusal::new("path.missing", format!("what --{option} names does not exist"))
+}
+
+/// Whose root an option's value belongs to: with a leading slash, a path like a transfer's.
+fn option_target<'a>(option: &PathOption<'a>, policy: &'a Policy) -> Result<Target<'a>, Refusal> {
+    let word = Word::literal(option.value);
+    if !option.value.starts_with(b"/") {
+        Ok(Target { exposed: option.exposed, word })
+    } else if option.exposed.name.is_some() {
+        target(&word, policy)
+    } else {
+        Ok(Target { exposed: option.exposed, word: from_root(&word, option.exposed) })
+    }
+}
+
+/// The argument that starts at an open directory. A file is pinned by its directory: rsync may open it anew or replace
+/// it, and would have nothing to replace in a descriptor.
+fn pinned(prefix: String, exposed: &Exposed, held: Held, rest: PathBuf) -> Result<Arg, Refusal> {
+    let mut tail = OsString::new();
+    let mut add = |name: &OsStr| {
+        tail.push("/");
+        tail.push(name);
+    };
+    let directory = if held.is_dir() {
+        if !rest.as_os_str().is_empty() {
+            add(rest.as_os_str());
+        }
+        held
+    } else {
+        let (parent, name) = split_last(&held.at);
+        add(&name.unwrap_or_default());
+        exposed.root.hold(&parent, Last::Follow).map_err(|_| outside(&exposed.shown(&held.at)))?
+    };
+    let real = exposed.root.real().join(&directory.at);
+    Ok(Arg::Pinned { prefix, fd: directory.fd, real, rest: tail })
+}
+
+/// Whether an option's path climbs with leading `..`, which a receiver's may do from its destination; any other `..` is
 /// refused.
-fn dotdot(
-    option: &str,
-    path: &Path,
-    anchored: bool,
-    receiver: bool,
-    exposed: &Exposed,
-) -> Result<bool, Refusal> {
+fn climbs(option: &str, path: &Path, may_climb: bool, exposed: &Exposed) -> Result<bool, Refusal> {
     let parts: Vec<Component<'_>> = path.components().collect();
     let leading = parts.iter().take_while(|part| **part == Component::ParentDir).count();
     let total = parts.iter().filter(|part| **part == Component::ParentDir).count();
-    let climbs = receiver && !anchored && leading > 0 && leading == total && parts.len() > leading;
+    let climbs = may_climb && leading > 0 && leading == total && parts.len() > leading;
     if total > 0 && !climbs && !exposed.is_everything() {
         let message = format!("--{option} has \"..\" in it; write the path from the root instead");
         return Err(Refusal::new("path.dotdot", message));
@@ -511,15 +524,33 @@ fn dotdot(
     Ok(climbs)
 }
 
+/// An option's path as far as it exists: what is open, and the rest.
+struct Found {
+    held: Held,
+    rest: PathBuf,
+}
+
+impl Found {
+    fn exists(&self) -> bool {
+        self.rest.as_os_str().is_empty()
+    }
+
+    fn into_parts(self) -> (Held, PathBuf) {
+        (self.held, self.rest)
+    }
+}
+
 /// Holds an option's path, or the deepest directory on the way to it and the rest.
-fn hold_option(option: &str, exposed: &Exposed, path: &Path) -> Result<(Held, PathBuf), Refusal> {
+fn hold_option(option: &str, exposed: &Exposed, path: &Path) -> Result<Found, Refusal> {
     let refusal = |errno: Errno| match errno {
         Errno::EXDEV => outside(&format!("--{option}")),
         errno => Refusal::new("path.open", format!("--{option} cannot be opened: {}", errno.desc())),
     };
     match exposed.root.hold(path, Last::Follow) {
-        Ok(held) => Ok((held, PathBuf::new())),
-        Err(Errno::ENOENT) => deepest(exposed, path).map_err(refusal),
+        Ok(held) => Ok(Found { held, rest: PathBuf::new() }),
+        Err(Errno::ENOENT) => {
+            deepest(exposed, path).map(|(held, rest)| Found { held, rest }).map_err(refusal)
+        }
         Err(errno) => Err(refusal(errno)),
     }
 }
