@@ -11,6 +11,13 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod akeys_faults;
+mod akeys_federation;
+mod akeys_home;
+mod akeys_install;
+mod akeys_list;
+mod akeys_parallel;
+mod akeys_remove;
 mod ordinary_user;
 mod plain_sshd;
 mod support;

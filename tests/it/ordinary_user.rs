@@ -30,13 +30,19 @@ fn everything_again_without_roots_rights() {
     let home = dir.join("home");
     fs::create_dir(&home).unwrap();
     chown(&home, Some(ID), Some(ID)).unwrap();
+    // A directory of their own: nothing beside the gate may be a workspace.
+    let programs = dir.join("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::set_permissions(&programs, fs::Permissions::from_mode(0o755)).unwrap();
     let tests = std::env::current_exe().unwrap();
     for (program, name) in [(tests, "it"), (our_program("akeys"), "akeys"), (gate(), "rrsync-rs")] {
-        fs::copy(program, dir.join(name)).unwrap();
-        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(program, programs.join(name)).unwrap();
+        fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let outcome =
-        run(&mut as_user(dir, &home), &Run { deadline: Some(Duration::from_mins(8)), ..Run::default() });
+    let outcome = run(
+        &mut as_user(dir, &programs, &home),
+        &Run { deadline: Some(Duration::from_mins(8)), ..Run::default() },
+    );
     let report = outcome.stdout_text();
     eprintln!(
         "as user {ID}: {}",
@@ -46,7 +52,7 @@ fn everything_again_without_roots_rights() {
     assert!(!report.contains(" 0 passed"), "no test ran\n{outcome}");
 }
 
-fn as_user(dir: &Path, home: &Path) -> Command {
+fn as_user(dir: &Path, programs: &Path, home: &Path) -> Command {
     let passwd = dir.join("passwd");
     let accounts = fs::read_to_string("/etc/passwd").unwrap();
     fs::write(&passwd, format!("{accounts}tester:x:{ID}:{ID}::{}:/bin/bash\n", home.display())).unwrap();
@@ -58,10 +64,10 @@ fn as_user(dir: &Path, home: &Path) -> Command {
         .args(["--mount", "--propagation", "private", "sh", "-c", script])
         .arg(passwd)
         .arg(ID.to_string())
-        .arg(dir.join("it"))
+        .arg(programs.join("it"))
         .current_dir(home)
         .env("HOME", home)
         .env("TMPDIR", home)
-        .env(PROGRAMS_DIR, dir);
+        .env(PROGRAMS_DIR, programs);
     command
 }

@@ -103,7 +103,7 @@ impl Sandbox {
     }
 
     /// The key pair whose private half is `file`, for instance one that `akeys federation new` made.
-    pub(crate) fn key_at(&self, file: impl Into<PathBuf>) -> Key {
+    pub(crate) fn key_at(file: impl Into<PathBuf>) -> Key {
         let file = file.into();
         let output =
             Command::new(find_program("ssh-keygen")).arg("-y").arg("-f").arg(&file).output().unwrap();
@@ -200,8 +200,9 @@ impl Sandbox {
         let target = bin.join(name);
         if !target.exists() {
             fs::create_dir_all(&bin).unwrap();
-            // A link costs nothing; another file system, or a file of somebody else's, needs a copy.
-            fs::hard_link(built, &target).or_else(|_| fs::copy(built, &target).map(drop)).unwrap();
+            fs::copy(built, &target).unwrap();
+            // Whatever umask it was built under: a gate that others could exchange is refused.
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).unwrap();
         }
         target
     }
