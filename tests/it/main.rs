@@ -18,6 +18,7 @@ mod akeys_install;
 mod akeys_list;
 mod akeys_parallel;
 mod akeys_remove;
+mod main_job;
 mod ordinary_user;
 mod plain_sshd;
 mod support;
