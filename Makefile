@@ -20,8 +20,10 @@ demo:
 # The end-to-end tests run the gate, another package's program, so it is built first.
 test:
 	@scripts/packages.sh sshd ssh ssh-keygen scp sftp rsync
+	@scripts/packages.sh strace || echo 'going on: without strace, kills between system calls are not tried'
 	cargo build --workspace --bins --locked
-	cargo test --workspace --locked
+	cargo test --workspace --locked --doc
+	cargo test --workspace --locked --all-targets
 
 check:
 	@scripts/packages.sh mandoc

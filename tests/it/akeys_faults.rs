@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::akeys_home::{FOREIGN, Home, Ran};
-use crate::support::our_program;
+use crate::support::{copy_program, our_program};
 
 /// Long enough that the file does not fit into what the limits below allow, while a policy does.
 fn long_file() -> String {
@@ -123,7 +123,7 @@ fn a_directory_without_the_right_to_write_leaves_everything_as_it_was() {
     let home = with_long_file();
     // Root may write everywhere, so the test steps down; then the program has to be where the other may reach it.
     let program = home.around().join("bin/akeys");
-    fs::copy(our_program("akeys"), &program).unwrap();
+    copy_program(&our_program("akeys"), &program);
     let root = nix::unistd::geteuid().is_root();
     if root {
         give_away(home.around());

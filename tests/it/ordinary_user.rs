@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{PROGRAMS_DIR, Run, find_program, gate, is_root, our_program, run};
+use crate::support::{PROGRAMS_DIR, Run, copy_program, find_program, gate, is_root, our_program, run};
 
 /// A user and group id that no account has on Debian, below those of dynamic users.
 const ID: u32 = 59_123;
@@ -36,8 +36,7 @@ fn everything_again_without_roots_rights() {
     fs::set_permissions(&programs, fs::Permissions::from_mode(0o755)).unwrap();
     let tests = std::env::current_exe().unwrap();
     for (program, name) in [(tests, "it"), (our_program("akeys"), "akeys"), (gate(), "rrsync-rs")] {
-        fs::copy(program, programs.join(name)).unwrap();
-        fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        copy_program(&program, &programs.join(name));
     }
     let outcome = run(
         &mut as_user(dir, &programs, &home),

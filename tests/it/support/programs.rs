@@ -1,6 +1,7 @@
 //! Where the programs are, ours and the system's. A missing one fails loudly and says how to get it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Names a directory with our programs that is used instead of cargo's, when the tests run from a copy.
 pub(crate) const PROGRAMS_DIR: &str = "AKEYS_TEST_PROGRAMS";
@@ -50,4 +51,14 @@ pub(crate) fn our_program(name: &str) -> PathBuf {
 #[track_caller]
 pub(crate) fn gate() -> PathBuf {
     our_program("rrsync-rs")
+}
+
+/// Copies a program so that its owner alone can exchange it, whatever umask it was built under.
+///
+/// Another process does it. While this one has a program open for writing, a child that another test forks has it too,
+/// and starting it fails with "text file busy".
+#[track_caller]
+pub(crate) fn copy_program(program: &Path, target: &Path) {
+    let status = Command::new(find_program("install")).args(["-m", "755"]).arg(program).arg(target).status();
+    assert!(status.unwrap().success(), "{} could not be copied to {}", program.display(), target.display());
 }

@@ -13,7 +13,7 @@ use super::account::Account;
 use super::client::Client;
 use super::listener::Listener;
 use super::outcome::{Outcome, Run, run};
-use super::programs::{find_program, gate, our_program};
+use super::programs::{copy_program, find_program, gate, our_program};
 
 /// Which program answers an SFTP client that reaches the subsystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,9 +200,7 @@ impl Sandbox {
         let target = bin.join(name);
         if !target.exists() {
             fs::create_dir_all(&bin).unwrap();
-            fs::copy(built, &target).unwrap();
-            // Whatever umask it was built under: a gate that others could exchange is refused.
-            fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).unwrap();
+            copy_program(built, &target);
         }
         target
     }
