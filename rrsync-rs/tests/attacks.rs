@@ -5,7 +5,7 @@
 //! with 1, one line on standard error and a record, and nothing has run. A confined one may run: nothing outside changes,
 //! not even a mode or a time, and no secret comes out.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 mod text;

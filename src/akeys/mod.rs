@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod cli;
+mod failures;
 pub mod federation;
 pub mod forced;
 pub mod gate;
