@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::akeys_home::{FOREIGN, Home, Ran};
+use crate::support::{copy_program, our_program};
 
 /// Long enough that the file does not fit into what the limits below allow, while a policy does.
 fn long_file() -> String {
@@ -23,7 +24,7 @@ fn with_long_file() -> Home {
 fn install_with_limit(home: &Home, prepare: &str) -> Ran {
     let mut command = Command::new("/bin/sh");
     let script = format!("ulimit -c 0; {prepare} ulimit -f 2; exec \"$0\" \"$@\"");
-    home.settle(&mut command).args(["-c", &script, env!("CARGO_BIN_EXE_akeys"), "install", "--gate"]);
+    home.settle(&mut command).args(["-c", &script]).arg(our_program("akeys")).args(["install", "--gate"]);
     command.arg(home.gate()).args(["--federation", "playground", "--workspace", &home.at("papers")]);
     Ran::from(&command.output().unwrap())
 }
@@ -82,7 +83,7 @@ fn killed_at_any_system_call_it_leaves_no_half_state() {
                 let mut command = Command::new("strace");
                 let inject = format!("inject={call}:signal=KILL:when={when}");
                 home.settle(&mut command).args(["-f", "-o", "/dev/null", "-e", &inject]);
-                command.arg(env!("CARGO_BIN_EXE_akeys")).args(["install", "--gate"]).arg(home.gate());
+                command.arg(our_program("akeys")).args(["install", "--gate"]).arg(home.gate());
                 let status = command.args(install).output().unwrap().status;
                 sound(&home, &before, &at);
                 home.install(&install).ok();
@@ -122,7 +123,7 @@ fn a_directory_without_the_right_to_write_leaves_everything_as_it_was() {
     let home = with_long_file();
     // Root may write everywhere, so the test steps down; then the program has to be where the other may reach it.
     let program = home.around().join("bin/akeys");
-    fs::copy(env!("CARGO_BIN_EXE_akeys"), &program).unwrap();
+    copy_program(&our_program("akeys"), &program);
     let root = nix::unistd::geteuid().is_root();
     if root {
         give_away(home.around());

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::support::our_program;
+
 /// An ed25519 key that belongs to nobody here.
 pub(crate) const FOREIGN: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJEf3nULCwzQ7Y2TMVwXcFZ7Bvg1Eig6IPvwX1J2rSU5";
@@ -154,7 +156,7 @@ impl Home {
 
     /// `akeys` with these arguments, ready to be started.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_akeys"));
+        let mut command = Command::new(our_program("akeys"));
         self.settle(&mut command).args(args);
         command
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::process::Command;
 
 use crate::akeys_home::{FOREIGN, Home};
+use crate::support::{copy_program, our_program};
 
 #[test]
 fn one_line_and_one_policy() {
@@ -279,9 +280,7 @@ fn a_suggested_path_is_no_shell_command() {
 fn the_gate_beside_the_program_is_found_and_must_be_safe() {
     let home = Home::with_federation();
     let program = home.around().join("bin/akeys");
-    if fs::hard_link(env!("CARGO_BIN_EXE_akeys"), &program).is_err() {
-        fs::copy(env!("CARGO_BIN_EXE_akeys"), &program).unwrap();
-    }
+    copy_program(&our_program("akeys"), &program);
     let workspace = home.at("papers");
     let run = || {
         let mut command = Command::new(&program);

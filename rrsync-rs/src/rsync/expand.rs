@@ -19,7 +19,7 @@ const MAX_WORDS: usize = 20_000;
 /// Nor may the words of one argument take more bytes than this; Linux would not pass much more to a program.
 const MAX_BYTES: usize = 4 << 20;
 
-/// The expansion grew beyond [`MAX_WORDS`] or [`MAX_BYTES`].
+/// The expansion grew beyond `MAX_WORDS` or `MAX_BYTES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
 
