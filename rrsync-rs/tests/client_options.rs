@@ -154,9 +154,11 @@ fn the_installed_client_sends_nothing_that_the_table_does_not_know() {
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let rule = answer["rule"].as_str().unwrap();
         let expected = REFUSED.iter().any(|(name, _)| name == option || line.contains(name));
-        let letters = line
-            .split(' ')
-            .any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(['L', 'k', 'K']));
+        // Letters in front of the protocol part.
+        let letters = line.split(' ').any(|word| {
+            let cluster = word.strip_prefix('-').filter(|word| !word.starts_with('-')).unwrap_or_default();
+            cluster.split('e').next().unwrap_or_default().contains(['L', 'k', 'K'])
+        });
         let known = match rule {
             "rsync.pull" | "rsync.push" => true,
             "rsync.option" | "rsync.option.unknown" | "rsync.syntax" => expected || letters,
