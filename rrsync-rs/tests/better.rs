@@ -162,6 +162,17 @@ fn a_new_name_behind_a_link_that_stays_inside_is_made() {
 }
 
 #[test]
+fn explain_shows_the_directory_that_a_push_makes_and_enters() {
+    let account = Account::new();
+    let directory = account.d("").display().to_string();
+    let command = "rsync --server -logDtpre.iLsfxCIvu . new/";
+    let output = account.gate(&["--explain", "--json", &directory, "--", command], "", b"");
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["cwd"], account.d("new").display().to_string());
+    assert!(!account.d("new").exists());
+}
+
+#[test]
 fn names_are_converted_from_any_charset_that_the_server_has() {
     let account = Account::new();
     for charset in ["latin1", "iso-8859-15", "cp1252"] {
