@@ -300,11 +300,11 @@ fn what_a_client_asks_for_is_cut_to_the_limits() {
             &[
                 "-az",
                 "--zc=zstd",
-                "--compress-threads=50",
+                "-M--compress-threads=50",
                 "--max-alloc=8g",
                 "--bwlimit=1g",
                 "src/",
-                "h:notes/in/",
+                "h:papers/build/in/",
             ],
         ),
         0,
