@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use libc::c_long;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule,
+    SeccompRule, sock_filter,
 };
 
 use super::ConfineError;
@@ -33,8 +33,7 @@ impl Filter {
             .when(libc::SYS_clone, &[(0, Len::Qword, Op::MaskedEq(NAMESPACES), 0)])
             .when(libc::SYS_socketpair, &[(0, Len::Dword, Op::Eq, libc::AF_UNIX.cast_unsigned().into())])
             .when(libc::SYS_ioctl, &[(1, Len::Dword, Op::Eq, libc::TCGETS)])
-            .when(libc::SYS_prlimit64, &[(0, Len::Dword, Op::Eq, 0)])
-            .allow(UNKNOWN);
+            .when(libc::SYS_prlimit64, &[(0, Len::Dword, Op::Eq, 0)]);
         filter
     }
 
@@ -83,20 +82,14 @@ impl Filter {
     /// Installs the filter on this thread, for good.
     pub(super) fn install(self) -> Result<(), ConfineError> {
         let failed = |error: &dyn std::fmt::Display| ConfineError::Seccomp(error.to_string());
-        let unknown: BTreeMap<c_long, Vec<SeccompRule>> =
-            UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
-        let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
         let denied = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-        for (rules, mismatch, matched) in
-            [(unknown, SeccompAction::Allow, missing), (self.rules, denied, SeccompAction::Allow)]
-        {
-            let arch = std::env::consts::ARCH.try_into().map_err(|error| failed(&error))?;
-            let program: BpfProgram = SeccompFilter::new(rules, mismatch, matched, arch)
-                .and_then(TryInto::try_into)
-                .map_err(|error| failed(&error))?;
-            seccompiler::apply_filter(&program).map_err(|error| failed(&error))?;
-        }
-        Ok(())
+        let arch = std::env::consts::ARCH.try_into().map_err(|error| failed(&error))?;
+        let listed: BpfProgram = SeccompFilter::new(self.rules, denied, SeccompAction::Allow, arch)
+            .and_then(TryInto::try_into)
+            .map_err(|error| failed(&error))?;
+        let mut program = unknown_calls();
+        program.extend(listed);
+        seccompiler::apply_filter(&program).map_err(|error| failed(&error))
     }
 
     fn allow(&mut self, calls: &[c_long]) -> &mut Self {
@@ -126,6 +119,26 @@ pub(super) fn supported() -> bool {
 
 /// Calls that answer `ENOSYS`: their arguments are behind a pointer, where no filter can look, and callers fall back.
 const UNKNOWN: &[c_long] = &[libc::SYS_clone3, libc::SYS_openat2];
+
+/// The part of the filter that answers for [`UNKNOWN`]; what follows it decides about the rest.
+///
+/// Written out because seccompiler's filters know one answer for what they match: `ld [nr]`, then for each call
+/// `jeq call, 0, 1` and `ret ERRNO | ENOSYS`.
+fn unknown_calls() -> BpfProgram {
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const NUMBER_AT: u32 = 0;
+    let instruction = |code, jf, k| sock_filter { code, jt: 0, jf, k };
+    let missing = u32::from(SeccompAction::Errno(libc::ENOSYS.cast_unsigned()));
+    let mut program = vec![instruction(LOAD_WORD, 0, NUMBER_AT)];
+    for call in UNKNOWN {
+        // System call numbers fit; one that did not would never match, and the list would deny it.
+        program.push(instruction(JUMP_IF_EQUAL, 1, u32::try_from(*call).unwrap_or(u32::MAX)));
+        program.push(instruction(RETURN, 0, missing));
+    }
+    program
+}
 
 /// The calls that open files, and where their flags stand.
 #[cfg(target_arch = "x86_64")]
