@@ -33,9 +33,8 @@ fi
 
 step manual
 if have mandoc; then
-    for page in man/*.[1-8]; do
-        [ ! -e "$page" ] || mandoc -Tlint -W warning "$page"
-    done
+    # In their own directory, the pages see each other.
+    (cd man && mandoc -Tlint -W warning ./*.[1-8])
 fi
 
 step 'shell scripts'

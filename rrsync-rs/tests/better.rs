@@ -362,3 +362,20 @@ fn the_record_comes_first_and_says_everything() {
         "{request}"
     );
 }
+
+#[test]
+fn root_keeps_owners_by_name() {
+    if !nix::unistd::geteuid().is_root() {
+        // For anybody else the numbers do.
+        return;
+    }
+    let account = Account::new();
+    account.write("client/f", "x");
+    ends(&account.rsync("", &["-a", "--usermap=root:daemon", "f", "h:"]), 0);
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(account.d("f")).unwrap());
+    let daemon = fs::read_to_string("/etc/passwd").unwrap();
+    assert!(
+        daemon.lines().any(|line| line.starts_with("daemon:") && line.contains(&format!(":{owner}:"))),
+        "{owner}"
+    );
+}

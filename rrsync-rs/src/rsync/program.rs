@@ -209,11 +209,18 @@ fn interpreter(program: &File) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
+/// Where rsync looks up the names of users and groups. Root keeps owners, and keeps them by name; for anybody else the
+/// numbers do, and these files stay closed.
+const NAMES: &[&str] = &["/etc/passwd", "/etc/group", "/etc/nsswitch.conf"];
+
 /// What a program needs besides itself, opened; a library that has gone since is left out, and the loader will say so.
 pub fn files(program: &Program) -> io::Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
     let open = |path: &Path| nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
     let mut programs = vec![program.fd.try_clone()?];
     let mut libraries: Vec<OwnedFd> = program.libraries.iter().filter_map(|path| open(path).ok()).collect();
+    if nix::unistd::geteuid().is_root() {
+        libraries.extend(NAMES.iter().filter_map(|path| open(Path::new(path)).ok()));
+    }
     if let Some(loader) = &program.loader {
         programs.push(open(loader)?);
         libraries.extend(open(Path::new("/etc/ld.so.cache")));

@@ -68,7 +68,7 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
             (exposed, below(&rest).unwrap_or_else(|| Word::literal(b".")))
         }
     };
-    refuse_dotdot(&rest, exposed)?;
+    refuse_dotdot(word, exposed)?;
     Ok(Target { exposed, word: rest, bare, dotted })
 }
 
