@@ -20,6 +20,7 @@ pub mod name;
 pub mod policy;
 pub mod request;
 pub mod rsync;
+pub mod rules;
 pub mod session;
 pub mod trusted;
 pub mod verdict;
