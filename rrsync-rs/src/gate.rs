@@ -189,7 +189,7 @@ pub fn complete(parsed: Parsed, request: &mut String) -> Result<Parsed, Refusal>
     // Unbuffered, so that not one byte of the transfer is taken.
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let stdin = stdin.map_err(|error| Refusal::new("rsync.secluded", error.kind().to_string()))?;
-    let mut stdin = Patient { input: File::from(stdin), until: Instant::now() + Duration::from_secs(60) };
+    let mut stdin = Patient { input: File::from(stdin), until: Instant::now() + Duration::from_mins(1) };
     let arguments = secluded::read(&mut stdin)?;
     let shown = Record::request(Some(&arguments.join(&b' ')));
     request.push_str(" <stdin: ");
