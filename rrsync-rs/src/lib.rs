@@ -10,3 +10,5 @@ pub mod escape;
 pub mod grant;
 pub mod layout;
 pub mod name;
+pub mod sftp;
+pub mod vfs;
