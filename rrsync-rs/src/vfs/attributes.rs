@@ -15,7 +15,6 @@ use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, ftruncate};
 
-use super::ours::Identity;
 use super::{Fault, Mount, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, kind};
 
@@ -125,7 +124,7 @@ impl Vfs {
         if path.names_directory() && !held.is_dir() {
             return Err(Errno::ENOTDIR.into());
         }
-        let whole = mount.reading(&held.at).is_ok() || self.ours.filled(Identity::of(&held.fd));
+        let whole = mount.reading(&held.at).is_ok() || self.ours.filled(&held.fd);
         Ok(View::of(&held.stat, whole))
     }
 

@@ -13,7 +13,6 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::judge::moving;
 use super::links;
-use super::ours::Identity;
 use super::place::Spot;
 use super::{Fault, Mount, Rule, Vfs, VirtualPath};
 use crate::beneath::Held;
@@ -50,7 +49,7 @@ impl Vfs {
         mount.removing(&held, &self.ours)?;
         unlinkat(&spot.dir, spot.name.as_os_str(), what)?;
         if held.stat.st_nlink <= 1 || held.is_dir() {
-            self.ours.forget(Identity::of(&held.fd));
+            self.ours.forget(&held.fd);
         }
         Ok(())
     }
@@ -80,8 +79,8 @@ impl Vfs {
         match victim {
             Some(victim) => {
                 renameat(&source.dir, from_name, &target.dir, to_name)?;
-                if !self.ours.made(Identity::of(&victim.fd)) {
-                    self.ours.forget(Identity::of(&held.fd));
+                if !self.ours.made(&victim.fd) {
+                    self.ours.forget(&held.fd);
                 }
             }
             // Also where `replace` would allow it: what has come into being since must be judged first.
@@ -127,8 +126,10 @@ impl Vfs {
     }
 
     fn remember(&self, mount: &Mount, made: &Spot) {
-        if mount.remembers(&made.at) {
-            self.ours.remember_made(made.hold().ok().and_then(|held| Identity::of(held.fd)));
+        if mount.remembers(&made.at)
+            && let Ok(held) = made.hold()
+        {
+            self.ours.remember_made(&held.fd);
         }
     }
 }

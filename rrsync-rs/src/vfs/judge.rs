@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::ours::{Identity, Ours};
+use super::ours::Ours;
 use super::{Fault, Mount, Rule};
 use crate::beneath::Held;
 
@@ -23,7 +23,7 @@ impl Mount {
     /// What is there may be given other content or attributes.
     pub(super) fn changing(&self, held: &Held, ours: &Ours) -> Result<(), Fault> {
         self.writing(&held.at)?;
-        if self.rules.overwrite || ours.made(Identity::of(&held.fd)) {
+        if self.rules.overwrite || ours.made(&held.fd) {
             Ok(())
         } else {
             Err(Fault::Refused(Rule::NoOverwrite))
@@ -33,11 +33,7 @@ impl Mount {
     /// What is there may lose its name, by removal or by a rename.
     pub(super) fn removing(&self, held: &Held, ours: &Ours) -> Result<(), Fault> {
         self.writing(&held.at)?;
-        if self.may_delete() || ours.made(Identity::of(&held.fd)) {
-            Ok(())
-        } else {
-            Err(Fault::Refused(Rule::NoDelete))
-        }
+        if self.may_delete() || ours.made(&held.fd) { Ok(()) } else { Err(Fault::Refused(Rule::NoDelete)) }
     }
 
     /// Whether removal is allowed at all: `overwrite = false` implies that it is not.

@@ -28,9 +28,6 @@ mod path;
 mod place;
 mod upload;
 
-#[cfg(test)]
-mod tests;
-
 use std::rc::Rc;
 
 pub use attributes::{Changes, Metadata, View};

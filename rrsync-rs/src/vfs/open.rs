@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
-use super::ours::Identity;
 use super::upload::Upload;
 use super::{Fault, Mount, OpenFile, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, kind, open_beneath};
@@ -96,7 +95,14 @@ impl Vfs {
         }
         if self.options.atomic && how.write {
             let upload = Upload::replacing(mount, held, how)?;
-            return Ok(self.opened(mount, &held.at, upload.reopen(how.flags())?, Some(upload), how));
+            let fd = upload.reopen(how.flags())?;
+            // The file that takes the place of another is the session's own only if the other was.
+            if self.ours.made(&held.fd) {
+                self.ours.remember_made(&fd);
+            } else if how.truncate && mount.remembers(&held.at) {
+                self.ours.remember_filled(&fd);
+            }
+            return Ok(self.opened(mount, &held.at, fd, Some(upload), how));
         }
         let mut flags = how.flags();
         flags.set(OFlag::O_TRUNC, how.truncate);
@@ -105,7 +111,7 @@ impl Vfs {
             return Err(Fault::Refused(Rule::SpecialFile));
         }
         if how.truncate && mount.remembers(&held.at) {
-            self.ours.remember_filled(Identity::of(&fd));
+            self.ours.remember_filled(&fd);
         }
         Ok(self.opened(mount, &held.at, fd, None, how))
     }
@@ -129,7 +135,7 @@ impl Vfs {
             (fd, None)
         };
         if mount.remembers(&at) {
-            self.ours.remember_made(Identity::of(&fd));
+            self.ours.remember_made(&fd);
         }
         Ok(self.opened(mount, &at, fd, upload, how))
     }
@@ -142,18 +148,17 @@ impl Vfs {
         upload: Option<Upload>,
         how: &OpenHow,
     ) -> OpenFile {
-        let identity = Identity::of(&fd);
         // A handle for writing was judged already; one for reading may still be used to set attributes.
         let changing = if how.write {
             Ok(())
         } else if mount.writing(at).is_err() {
             Err(Rule::ReadOnly)
-        } else if mount.rules.overwrite || self.ours.made(identity) {
+        } else if mount.rules.overwrite || self.ours.made(&fd) {
             Ok(())
         } else {
             Err(Rule::NoOverwrite)
         };
-        let visible = mount.reading(at).is_ok() || self.ours.filled(identity);
+        let visible = mount.reading(at).is_ok() || self.ours.filled(&fd);
         OpenFile::new(fd, upload, changing, visible, self.options.mode_mask)
     }
 }

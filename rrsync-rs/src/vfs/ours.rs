@@ -15,7 +15,7 @@ const MOST: usize = 50_000;
 
 /// Which file it is, for as long as it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
+struct Identity {
     device: u64,
     inode: u64,
     born: u128,
@@ -23,7 +23,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// The identity of an open file; `None` when it cannot be told, which makes it nobody's.
-    pub(super) fn of(fd: impl AsFd) -> Option<Self> {
+    fn of(fd: impl AsFd) -> Option<Self> {
         let fd: OwnedFd = fd.as_fd().try_clone_to_owned().ok()?;
         let metadata = File::from(fd).metadata().ok()?;
         let born = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
@@ -49,32 +49,40 @@ pub(super) struct Ours(RefCell<HashMap<Identity, Part>>);
 
 impl Ours {
     /// Remembers a file or directory that did not exist before.
-    pub(super) fn remember_made(&self, file: Option<Identity>) {
-        self.remember(file, Part::Made);
+    pub(super) fn remember_made(&self, file: impl AsFd) {
+        self.remember(Identity::of(file), Part::Made);
     }
 
     /// Remembers a file of which only the content is the session's.
-    pub(super) fn remember_filled(&self, file: Option<Identity>) {
-        if !self.made(file) {
-            self.remember(file, Part::Filled);
+    pub(super) fn remember_filled(&self, file: impl AsFd) {
+        if !self.made(&file) {
+            self.remember(Identity::of(file), Part::Filled);
         }
     }
 
     /// Whether the session made the file itself.
-    pub(super) fn made(&self, file: Option<Identity>) -> bool {
-        file.is_some_and(|file| self.0.borrow().get(&file) == Some(&Part::Made))
+    pub(super) fn made(&self, file: impl AsFd) -> bool {
+        self.part_of(file) == Some(Part::Made)
     }
 
     /// Whether all that is in the file came from the session.
-    pub(super) fn filled(&self, file: Option<Identity>) -> bool {
-        file.is_some_and(|file| self.0.borrow().contains_key(&file))
+    pub(super) fn filled(&self, file: impl AsFd) -> bool {
+        self.part_of(file).is_some()
     }
 
     /// The file is gone, or has taken the place of one that was there before.
-    pub(super) fn forget(&self, file: Option<Identity>) {
-        if let Some(file) = file {
+    pub(super) fn forget(&self, file: impl AsFd) {
+        if self.part_of(&file).is_some()
+            && let Some(file) = Identity::of(file)
+        {
             self.0.borrow_mut().remove(&file);
         }
+    }
+
+    fn part_of(&self, file: impl AsFd) -> Option<Part> {
+        let known = self.0.borrow();
+        // Most sessions need not remember anything, and then need not ask for an identity either.
+        if known.is_empty() { None } else { known.get(&Identity::of(file)?).copied() }
     }
 
     fn remember(&self, file: Option<Identity>, part: Part) {
