@@ -105,32 +105,6 @@ fn handles_are_names_of_open_files_only() {
 }
 
 #[test]
-fn handles_are_bounded_however_many_are_asked_for() {
-    let tree = Tree::new();
-    let mut client = tree.client(Access::ReadWrite);
-    let mut open = Vec::new();
-    for _ in 0..200 {
-        // Batches that fit into the socket's buffers, so that neither side waits for the other.
-        for _ in 0..500 {
-            client.send(OPEN, s("box/in.txt").n(1).n(0));
-        }
-        for _ in 0..500 {
-            let reply = client.receive().unwrap();
-            if reply.kind == HANDLE { open.push(reply.string(0)) } else { assert_eq!(reply.code(), 4) }
-        }
-    }
-    assert!(open.len() <= 1000, "{}", open.len());
-    assert!(open.len() > 100, "{}", open.len());
-    assert!(client.opendir("box").is_err());
-    for handle in &open {
-        assert_eq!(client.close(handle), 0);
-    }
-    let directories = (0..200).filter_map(|_| client.opendir("box").ok()).count();
-    assert_eq!(directories, 128);
-    assert!(client.open("box/in.txt", 1).is_ok());
-}
-
-#[test]
 fn what_is_open_when_the_client_hangs_up_is_recorded() {
     let tree = Tree::new();
     let mut client = tree.client(Access::ReadWrite);
