@@ -43,7 +43,8 @@ fn run() -> Result<(), Error> {
     }
     let vfs = Vfs::new(mounts, options);
     if confine {
-        confine_to(syscalls::ALLOWED)?;
+        confine_files(&workspaces)?;
+        confine_calls(syscalls::ALLOWED)?;
     }
     let mut audit = |event: &sftp::FileEvent<'_>| {
         if let Some(log) = &mut log {
@@ -85,8 +86,28 @@ fn access(word: &str) -> Result<Access, Error> {
     }
 }
 
+/// Landlock on the workspaces, and on nothing else.
+fn confine_files(workspaces: &[(String, Workspace)]) -> Result<(), Error> {
+    use landlock::{
+        ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, path_beneath_rules,
+    };
+    let mut rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V7))?.create()?;
+    for (_, workspace) in workspaces {
+        let places = workspace.paths.iter().map(|(sub, access)| (workspace.path.join(sub), *access));
+        for (path, access) in places.chain([(workspace.path.clone(), workspace.access)]) {
+            let writing = AccessFs::from_write(ABI::V7)
+                & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock);
+            let reading = AccessFs::ReadFile | AccessFs::ReadDir;
+            let rights = if access.may_write() { reading | writing } else { reading };
+            rules = rules.add_rules(path_beneath_rules([path], rights))?;
+        }
+    }
+    rules.restrict_self()?;
+    Ok(())
+}
+
 /// Allows these system calls and kills the process at any other, so that a test cannot overlook one.
-fn confine_to(calls: &[syscalls::Allowed]) -> Result<(), Error> {
+fn confine_calls(calls: &[syscalls::Allowed]) -> Result<(), Error> {
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition,
         SeccompFilter, SeccompRule,

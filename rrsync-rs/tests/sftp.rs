@@ -1,4 +1,5 @@
-//! OpenSSH's own clients against the server, in a process that is killed at any system call that is not on its list.
+//! OpenSSH's own clients against the server, under Landlock on the workspace alone, in a process that is killed at any
+//! system call that is not on its list.
 //!
 //! The server is the example `sftp-serve`; `sftp -D` and `scp -D` talk to it without sshd.
 

@@ -120,7 +120,8 @@ impl Vfs {
         if !links::stays(target, &spot.at) {
             return Err(Fault::Refused(Rule::LinkLeaves));
         }
-        symlinkat(OsStr::from_bytes(target), &spot.dir, spot.name.as_os_str())?;
+        let stored = links::stored(target, mount.rules.munge);
+        symlinkat(OsStr::from_bytes(&stored), &spot.dir, spot.name.as_os_str())?;
         self.remember(mount, &spot);
         Ok(())
     }

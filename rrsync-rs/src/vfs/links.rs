@@ -12,10 +12,13 @@ use nix::fcntl::readlinkat;
 use super::{Fault, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last};
 
+/// What rsync's `--munge-links` puts before a symlink's text to make it unusable (rsync(1), `SYMLINK_PREFIX`).
+const MUNGED: &[u8] = b"/rsyncd-munged/";
+
 impl Vfs {
     /// What the symlink at `path` says, never with a host path in it.
     ///
-    /// A relative target is shown as it is. An absolute one that points into the workspace is shown relative to the
+    /// A relative target is shown as it is, and so is one that was munged. An absolute one that points into the workspace is shown relative to the
     /// link, which leads to the same file here and in a copy; any other is refused.
     pub fn read_link(&self, path: &VirtualPath) -> Result<OsString, Fault> {
         let (mount, rest) = self.find(path)?.ok_or(Errno::EINVAL)?;
@@ -25,6 +28,9 @@ impl Vfs {
             return Err(Errno::EINVAL.into());
         }
         let text = text_of(&held)?;
+        if let Some(own) = text.as_bytes().strip_prefix(MUNGED) {
+            return Ok(OsString::from_vec(own.to_vec()));
+        }
         if !Path::new(&text).is_absolute() {
             return Ok(text);
         }
@@ -60,6 +66,12 @@ impl Vfs {
 /// What a held symlink says.
 pub(super) fn text_of(link: &Held) -> Result<OsString, Fault> {
     Ok(readlinkat(&link.fd, "")?)
+}
+
+/// What is stored for a symlink that the client wants to say `target`, in a workspace with `munge = true` or without.
+pub(super) fn stored(target: &[u8], munge: bool) -> Vec<u8> {
+    let prefix = if munge { MUNGED } else { b"" };
+    [prefix, target].concat()
 }
 
 /// Whether a symlink at `at`, saying `target`, cannot lead out of the workspace by itself.

@@ -274,6 +274,17 @@ fn links_are_made_and_shown_without_host_paths() {
 }
 
 #[test]
+fn munged_links_are_shown_as_the_client_wrote_them_and_lead_nowhere() {
+    let tree = Tree::new();
+    let rules = Workspace { munge: true, ..tree.workspace(Access::ReadWrite) };
+    let mut client = Client::start(vec![("box", rules)], Options::default());
+    assert_eq!(client.code(SYMLINK, s("in.txt").s("box/l")), 0);
+    assert_eq!(client.ask(READLINK, s("box/l")).string(4), b"in.txt");
+    assert_eq!(fs::read_link(tree.path("box/l")).unwrap(), Path::new("/rsyncd-munged/in.txt"));
+    assert_eq!(client.open("box/l", READ_FILE), Err(3));
+}
+
+#[test]
 fn real_paths_are_virtual() {
     let (tree, mut client) = rw();
     symlink("sub/deep", tree.path("box/l")).unwrap();
