@@ -27,6 +27,7 @@ impl Vfs {
         }
         let spot = mount.spot(rest)?;
         mount.writing(&spot.at)?;
+        self.space().take(&spot.dir, 1)?;
         mkdirat(&spot.dir, spot.name.as_os_str(), Mode::from_bits_truncate(mode & self.options.mode_mask))?;
         self.remember(mount, &spot);
         Ok(())
@@ -120,6 +121,7 @@ impl Vfs {
         if !links::stays(target, &spot.at) {
             return Err(Fault::Refused(Rule::LinkLeaves));
         }
+        self.space().take(&spot.dir, 1)?;
         let stored = links::stored(target, mount.rules.munge);
         symlinkat(OsStr::from_bytes(&stored), &spot.dir, spot.name.as_os_str())?;
         self.remember(mount, &spot);

@@ -9,30 +9,25 @@ use nix::sys::uio::{pread, pwrite};
 use nix::unistd::fsync;
 
 use super::attributes::apply;
+use super::space::Space;
 use super::upload::{Upload, copy};
 use super::{Changes, Fault, Rule, View};
 
 /// A regular file that the client may use as it asked to.
 #[derive(Debug)]
 pub struct OpenFile {
-    fd: OwnedFd,
-    upload: Option<Upload>,
-    changing: Result<(), Rule>,
-    visible: bool,
-    mode_mask: u32,
+    pub(super) fd: OwnedFd,
+    /// What the file becomes when it is closed, if it is an atomic upload.
+    pub(super) upload: Option<Upload>,
+    /// Whether attributes may be changed.
+    pub(super) changing: Result<(), Rule>,
+    /// Whether all attributes may be seen.
+    pub(super) visible: bool,
+    pub(super) mode_mask: u32,
+    pub(super) space: Space,
 }
 
 impl OpenFile {
-    pub(super) fn new(
-        fd: OwnedFd,
-        upload: Option<Upload>,
-        changing: Result<(), Rule>,
-        visible: bool,
-        mode_mask: u32,
-    ) -> Self {
-        Self { fd, upload, changing, visible, mode_mask }
-    }
-
     /// Reads from `offset` on; 0 at the end of the file.
     pub fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
         let offset = position(offset)?;
@@ -46,6 +41,7 @@ impl OpenFile {
 
     /// Writes all of `data` at `offset`, or at the end of a file opened for appending.
     pub fn write(&self, mut data: &[u8], mut offset: u64) -> Result<(), Fault> {
+        self.space.take(&self.fd, data.len() as u64)?;
         while !data.is_empty() {
             match pwrite(&self.fd, data, position(offset)?) {
                 Ok(0) => return Err(Errno::EIO.into()),
@@ -70,7 +66,7 @@ impl OpenFile {
             return Err(Fault::Malformed);
         }
         let length = if length == 0 { u64::MAX } else { length };
-        copy((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?), length)
+        copy((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?), length, &target.space)
     }
 
     /// What the file is.

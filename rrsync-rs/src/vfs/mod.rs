@@ -26,6 +26,7 @@ mod open;
 mod ours;
 mod path;
 mod place;
+mod space;
 mod upload;
 
 use std::rc::Rc;
@@ -39,6 +40,7 @@ pub use path::VirtualPath;
 pub use place::Mount;
 
 use ours::Ours;
+use space::Space;
 
 /// What holds for every workspace of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +50,14 @@ pub struct Options {
     /// The permission bits that a client may set. The default, `0o777`, leaves out setuid, setgid and sticky; the
     /// process's umask applies to what is created, as ever.
     pub mode_mask: u32,
+    /// Bytes that uploads must leave free on the file system; 0 for no such rule. Beyond it a write fails as on a full
+    /// disk.
+    pub least_free: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { atomic: false, mode_mask: 0o777 }
+        Self { atomic: false, mode_mask: 0o777, least_free: 0 }
     }
 }
 
@@ -71,6 +76,11 @@ impl Vfs {
         mounts.dedup_by(|later, first| later.name() == first.name());
         let mounts = mounts.into_iter().map(Rc::new).collect();
         Self { mounts, options, ours: Rc::new(Ours::default()) }
+    }
+
+    /// A new watch over the free space.
+    fn space(&self) -> Space {
+        Space::leaving(self.options.least_free)
     }
 
     /// What holds for every workspace.

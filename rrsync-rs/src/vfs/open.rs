@@ -94,7 +94,7 @@ impl Vfs {
             mount.changing(held, &self.ours)?;
         }
         if self.options.atomic && how.write {
-            let upload = Upload::replacing(mount, held, how)?;
+            let upload = Upload::replacing(mount, held, how, &self.space())?;
             let fd = upload.reopen(how.flags())?;
             // The file that takes the place of another is the session's own only if the other was.
             if self.ours.made(&held.fd) {
@@ -122,6 +122,7 @@ impl Vfs {
         if how.reads() {
             mount.reading(&spot.at)?;
         }
+        self.space().take(&spot.dir, 1)?;
         let mode = Mode::from_bits_truncate(how.mode & self.options.mode_mask);
         let at = spot.at.clone();
         let (fd, upload) = if self.options.atomic && how.write {
@@ -159,6 +160,6 @@ impl Vfs {
             Err(Rule::NoOverwrite)
         };
         let visible = mount.reading(at).is_ok() || self.ours.filled(&fd);
-        OpenFile::new(fd, upload, changing, visible, self.options.mode_mask)
+        OpenFile { fd, upload, changing, visible, mode_mask: self.options.mode_mask, space: self.space() }
     }
 }

@@ -15,6 +15,7 @@ use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::place::Spot;
+use super::space::Space;
 use super::{Fault, Mount, OpenHow};
 use crate::beneath::{Held, open_beneath};
 
@@ -22,7 +23,7 @@ use crate::beneath::{Held, open_beneath};
 pub(super) const PREFIX: &str = ".akeys-upload-";
 
 /// How much one `copy_file_range` call is asked for.
-const CHUNK: u64 = 1 << 30;
+const CHUNK: u64 = 16 << 20;
 
 /// A hidden file that is to take the place of `target`.
 #[derive(Debug)]
@@ -58,12 +59,12 @@ impl Upload {
     }
 
     /// A hidden file that is to replace `held`, with its permissions and, unless it is to be emptied, its content.
-    pub(super) fn replacing(mount: &Mount, held: &Held, how: &OpenHow) -> Result<Self, Fault> {
+    pub(super) fn replacing(mount: &Mount, held: &Held, how: &OpenHow, space: &Space) -> Result<Self, Fault> {
         let upload = Self::new(mount.spot(&held.at)?, Mode::S_IRUSR | Mode::S_IWUSR, true)?;
         let fd = upload.reopen(OFlag::O_WRONLY)?;
         if !how.truncate {
             let old = mount.reopen(&held.at, OFlag::O_RDONLY)?;
-            copy((old.as_fd(), 0), (fd.as_fd(), 0), u64::MAX)?;
+            copy((old.as_fd(), 0), (fd.as_fd(), 0), u64::MAX, space)?;
         }
         fchmod(&fd, Mode::from_bits_truncate(held.stat.st_mode & 0o777))?;
         Ok(upload)
@@ -102,6 +103,7 @@ pub(super) fn copy(
     (from, mut offset): (BorrowedFd<'_>, i64),
     (into, mut to): (BorrowedFd<'_>, i64),
     length: u64,
+    space: &Space,
 ) -> Result<u64, Fault> {
     let mut copied = 0;
     let mut buffer = Vec::new();
@@ -137,6 +139,7 @@ pub(super) fn copy(
             break;
         }
         copied += done as u64;
+        space.take(into, done as u64)?;
     }
     Ok(copied)
 }

@@ -355,6 +355,28 @@ fn the_extensions_answer() {
 }
 
 #[test]
+fn uploads_leave_the_space_that_they_must() {
+    let tree = Tree::new();
+    let free = nix::sys::statvfs::statvfs(&tree.path("box")).unwrap();
+    let free = free.blocks_available() * free.fragment_size();
+    for (least_free, code) in [(1, 0), (free / 2, 0), (free * 2, 4), (u64::MAX, 4)] {
+        for atomic in [false, true] {
+            let options = Options { atomic, least_free, ..Options::default() };
+            let mut client = Client::start(vec![("box", tree.workspace(Access::ReadWrite))], options);
+            assert_eq!(client.put("box/new", "content"), code);
+            assert_eq!(client.code(MKDIR, s(format!("box/d{least_free}{atomic}")).n(0)), code);
+            assert_eq!(client.code(SYMLINK, s("x").s(format!("box/l{least_free}{atomic}"))), code);
+            let handle = client.open("box/in.txt", WRITE_FILE);
+            match handle {
+                Ok(handle) => assert_eq!(client.write(&handle, 0, "inside"), code),
+                Err(refused) => assert_eq!((refused, atomic), (code, true), "the copy does not fit"),
+            }
+            assert_eq!(client.code(REMOVE, s("box/new")), if code == 0 { 0 } else { 2 });
+        }
+    }
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let (_tree, mut client) = rw();
     let handle = client.open("box/in.txt", READ_FILE).unwrap();
