@@ -77,6 +77,12 @@ impl Root {
         &self.real
     }
 
+    /// The directory that holds the root.
+    pub fn parent(&self) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(nix::fcntl::openat(&self.dir, "..", flags, Mode::empty())?)
+    }
+
     /// A second descriptor of the same root.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { dir: self.dir.try_clone()?, real: self.real.clone() })
@@ -99,7 +105,9 @@ impl Root {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | follow;
         let fd = match open_beneath(&self.dir, relative, flags, ResolveFlag::empty(), Mode::empty()) {
             Err(Errno::EXDEV) => {
-                let free = nix::fcntl::openat(&self.dir, relative, flags, Mode::empty())?;
+                // A link that leads outside to nothing leads outside.
+                let free = nix::fcntl::openat(&self.dir, relative, flags, Mode::empty())
+                    .map_err(|_| Errno::EXDEV)?;
                 let inside = self.place_of(&free)?;
                 let fd = open_beneath(
                     &self.dir,

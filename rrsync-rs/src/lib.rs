@@ -5,10 +5,23 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod beneath;
+pub mod cli;
+pub mod confine;
 pub mod escape;
+pub mod explain;
+pub mod exposure;
+pub mod gate;
 pub mod grant;
 pub mod layout;
+pub mod listing;
 pub mod name;
+pub mod policy;
+pub mod request;
+pub mod rsync;
+pub mod session;
 pub mod sftp;
+pub mod trusted;
+pub mod verdict;
 pub mod vfs;

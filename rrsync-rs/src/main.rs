@@ -1,3 +1,9 @@
-//! The gate's entry point.
+//! `rrsync-rs`, the gate: a forced command that lets one SSH key move files, and do nothing else.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rrsync_rs::gate::main()
+}

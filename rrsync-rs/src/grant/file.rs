@@ -81,7 +81,7 @@ struct WorkspaceForm {
 pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
     let at = |offset: usize, problem| {
         let before = &text.as_bytes()[..offset.min(text.len())];
-        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        let line = before.split(|b| *b == b'\n').count();
         let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
         GrantError { line, column, problem }
     };

@@ -1,16 +1,12 @@
 //! Opening a grant: the descriptor is checked, never the path.
 
-use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
-
-use nix::fcntl::OFlag;
 
 use super::{Grant, GrantError, parse};
 use crate::layout::Layout;
 use crate::name::GrantName;
+use crate::trusted::{self, Distrust, Kind};
 
 /// A policy larger than this is not a policy.
 const MAX_BYTES: u64 = 1 << 20;
@@ -18,21 +14,21 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Why a grant cannot be used. Every variant refuses the session.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It could not be opened or read.
+    /// It could not be opened, or somebody else could have written it.
+    #[error("{path}: {source}", path = path.display())]
+    Untrusted {
+        /// The file or directory.
+        path: PathBuf,
+        /// Which check failed.
+        source: Distrust,
+    },
+    /// It could not be read, or is not text.
     #[error("{path}: {source}", path = path.display())]
     Io {
         /// The policy file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// Somebody else could have written it.
-    #[error("{path}: {reason}", path = path.display())]
-    Untrusted {
-        /// The file or directory.
-        path: PathBuf,
-        /// Which check failed.
-        reason: &'static str,
     },
     /// It was read and does not say a policy.
     #[error("{path}:{source}", path = path.display())]
@@ -44,51 +40,31 @@ pub enum LoadError {
     },
 }
 
-/// Reads the grant `name` of the account that `layout` describes.
-///
-/// The file and its directory must be owned by the account, or by root, and writable by nobody else; neither may be a
-/// symlink. The checks are made on the open descriptors, so nothing can be exchanged between check and use.
-pub fn load(name: &GrantName, layout: &Layout) -> Result<Grant, LoadError> {
-    let dir_path = layout.grants_dir();
-    let path = layout.grant_file(name);
-    let io = |path: &PathBuf| {
-        let path = path.clone();
-        move |source: io::Error| LoadError::Io { path, source }
-    };
-    let dir = File::options()
-        .read(true)
-        .custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits())
-        .open(&dir_path)
-        .map_err(io(&dir_path))?;
-    trusted(&dir).map_err(|reason| LoadError::Untrusted { path: dir_path.clone(), reason })?;
-    // O_NONBLOCK: a FIFO in the policy's place must not hang the session before its type is checked.
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file_name = format!("{name}.toml");
-    let file: OwnedFd = nix::fcntl::openat(&dir, file_name.as_str(), flags, nix::sys::stat::Mode::empty())
-        .map_err(|errno| io(&path)(errno.into()))?;
-    let file = File::from(file);
-    let metadata = file.metadata().map_err(io(&path))?;
-    if !metadata.is_file() {
-        return Err(LoadError::Untrusted { path, reason: "is not a regular file" });
+impl LoadError {
+    /// Whether there simply is no such grant.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Untrusted { source: Distrust::Io(error), .. } if error.kind() == io::ErrorKind::NotFound)
     }
-    trusted(&file).map_err(|reason| LoadError::Untrusted { path: path.clone(), reason })?;
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(io(&path))?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(LoadError::Untrusted { path, reason: "is larger than 1 MiB" });
-    }
-    parse(&text, layout).map_err(|source| LoadError::Invalid { path, source })
 }
 
-/// sshd's StrictModes rule (`safe_path()` in misc.c): owned by the user or root, not writable by group or others.
-fn trusted(file: &File) -> Result<(), &'static str> {
-    let metadata = file.metadata().map_err(|_| "cannot be examined")?;
-    let me = nix::unistd::geteuid().as_raw();
-    if metadata.uid() != me && metadata.uid() != 0 {
-        return Err("is owned by somebody else");
+/// Reads the grant `name` of the account that `layout` describes.
+///
+/// The file, its directory and `~/.config/akeys` must be owned by the account, or by root, and writable by nobody
+/// else; none may be a symlink.
+pub fn load(name: &GrantName, layout: &Layout) -> Result<Grant, LoadError> {
+    let path = layout.grant_file(name);
+    for directory in [layout.config_dir(), layout.grants_dir()] {
+        trusted::open(&directory, Kind::Directory)
+            .map_err(|source| LoadError::Untrusted { path: directory, source })?;
     }
-    if metadata.mode() & 0o022 != 0 {
-        return Err("can be written by group or others");
+    let file = trusted::open(&path, Kind::File)
+        .map_err(|source| LoadError::Untrusted { path: path.clone(), source })?;
+    let mut text = String::new();
+    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
+    let size = read.map_err(|source| LoadError::Io { path: path.clone(), source })?;
+    if size as u64 > MAX_BYTES {
+        let source = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB");
+        return Err(LoadError::Io { path, source });
     }
-    Ok(())
+    parse(&text, layout).map_err(|source| LoadError::Invalid { path, source })
 }

@@ -1,0 +1,39 @@
+# What a newcomer needs: `make demo`, `make test`, `make install`. Each works from a fresh clone, as an ordinary user.
+
+PREFIX = $(HOME)/.local
+export PREFIX DESTDIR
+
+.PHONY: help demo test check install uninstall clean
+
+help:
+	@echo 'make demo                      run the whole thing in a scratch home, and see what it does'
+	@echo 'make test                      every test, with a real sshd and a real rsync'
+	@echo 'make check                     formatting, lints, manual, dependencies'
+	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
+	@echo 'make uninstall [PREFIX=…]      take them away again'
+	@echo 'make clean                     remove what was built'
+
+demo:
+	@scripts/packages.sh sshd ssh ssh-keygen rsync
+	@scripts/demo.sh
+
+# The end-to-end tests run the gate, another package's program, so it is built first.
+test:
+	@scripts/packages.sh sshd ssh ssh-keygen scp sftp rsync
+	@scripts/packages.sh strace || echo 'going on: without strace, kills between system calls are not tried'
+	cargo build --workspace --bins --locked
+	cargo test --workspace --locked --doc
+	cargo test --workspace --locked --all-targets
+
+check:
+	@scripts/packages.sh mandoc
+	@scripts/check.sh
+
+install:
+	@scripts/install.sh
+
+uninstall:
+	@scripts/install.sh uninstall
+
+clean:
+	cargo clean

@@ -1,0 +1,93 @@
+//! Landlock: the files that a session can reach.
+//!
+//! Rules are made for open descriptors, so what was checked is what is allowed. Every right that the running kernel
+//! knows is handled, so a right without a rule is denied, also one that this crate's version added after the code was
+//! written: best effort upwards, from a floor that must hold.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
+    PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+};
+
+use super::{ConfineError, Files};
+use crate::beneath::kind;
+use crate::rsync::judge::Reach;
+
+/// The newest ABI whose rights are asked for.
+const NEWEST: ABI = ABI::V7;
+
+/// The ABI that the kernel offers, 0 for none. Makes a ruleset and drops it; nothing is enforced.
+pub(super) fn abi() -> u8 {
+    let offered = |abi: &ABI| {
+        Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(*abi))
+            .and_then(|rules| if *abi < ABI::V6 { Ok(rules) } else { rules.scope(Scope::from_all(*abi)) })
+            .and_then(Ruleset::create)
+            .is_ok()
+    };
+    [NEWEST, ABI::V6, ABI::V5, ABI::V3, ABI::V2, ABI::V1]
+        .iter()
+        .find(|abi| offered(abi))
+        .map_or(0, |abi| *abi as u8)
+}
+
+/// Enforces the rules on this thread and returns the ABI in force.
+pub(super) fn enforce(files: &Files<'_>) -> Result<u8, ConfineError> {
+    restrict(files).map_err(|error| match error {
+        RulesetError::CreateRuleset(_) | RulesetError::HandleAccesses(_) => ConfineError::NoLandlock,
+        error => ConfineError::Landlock(error.to_string()),
+    })
+}
+
+fn restrict(files: &Files<'_>) -> Result<u8, RulesetError> {
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?;
+    for reach in files.reach {
+        rules = rules.add_rule(PathBeneath::new(reach.dir.as_fd(), rights(reach)))?;
+    }
+    for program in files.programs {
+        let rights = AccessFs::Execute | AccessFs::ReadFile;
+        rules = rules.add_rule(PathBeneath::new(program.as_fd(), rights))?;
+    }
+    for library in files.libraries {
+        rules = rules.add_rule(PathBeneath::new(library.as_fd(), AccessFs::ReadFile))?;
+    }
+    let status = rules.restrict_self()?;
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => Ok(0),
+        (_, LandlockStatus::Available { effective_abi, .. }) => Ok(effective_abi as u8),
+        (_, _) => Ok(0),
+    }
+}
+
+/// What a directory, or a single file, may be used for.
+fn rights(reach: &Reach) -> BitFlags<AccessFs> {
+    let mut rights: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
+    if reach.write {
+        rights |= AccessFs::WriteFile
+            | AccessFs::Truncate
+            | AccessFs::MakeReg
+            | AccessFs::MakeDir
+            | AccessFs::MakeSym
+            | AccessFs::RemoveFile
+            | AccessFs::RemoveDir
+            | AccessFs::Refer;
+    }
+    if reach.special_files {
+        rights |= AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock;
+    }
+    if is_directory(&reach.dir) { rights } else { rights & AccessFs::from_file(NEWEST) }
+}
+
+fn is_directory(fd: &OwnedFd) -> bool {
+    nix::sys::stat::fstat(fd).is_ok_and(|stat| kind(&stat) == nix::sys::stat::SFlag::S_IFDIR)
+}

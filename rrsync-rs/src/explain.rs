@@ -1,0 +1,134 @@
+//! `--explain`: what would happen, in words and as JSON, and nothing happens.
+
+use std::ffi::OsStr;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cli::Gate;
+use crate::confine::{self, Level};
+use crate::escape::Escaped;
+use crate::gate;
+use crate::grant::Confine;
+use crate::request::Request;
+use crate::session::{self, Environment, NoTerms};
+
+/// The answer to one question.
+#[derive(Debug, Serialize)]
+pub struct Exposition {
+    /// Whether the request would be served.
+    pub allowed: bool,
+    /// The rule that decides.
+    pub rule: String,
+    /// What a refused client would be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What the record would say beyond that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The paths that the request is about, as the client names them.
+    pub targets: Vec<String>,
+    /// What would run.
+    pub argv: Vec<String>,
+    /// Where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// The directories that the kernel would let it read.
+    pub reads: Vec<String>,
+    /// The directories that the kernel would let it read and write.
+    pub writes: Vec<String>,
+    /// What this kernel enforces.
+    pub confinement: Level,
+    /// What the policy demands of it.
+    pub confine: Option<Confine>,
+    /// What is questionable about the setting.
+    pub warnings: Vec<String>,
+}
+
+/// Judges `command` as a session of `gate` would.
+pub fn explain(gate: &Gate, command: Option<&OsStr>, environment: &Environment) -> Exposition {
+    let mut exposition = Exposition {
+        allowed: false,
+        rule: String::new(),
+        message: None,
+        detail: None,
+        targets: Vec::new(),
+        argv: Vec::new(),
+        cwd: None,
+        reads: Vec::new(),
+        writes: Vec::new(),
+        confinement: confine::probe(),
+        confine: None,
+        warnings: Vec::new(),
+    };
+    if let Err(refused) = fill(&mut exposition, gate, command, environment) {
+        refused.refusal.rule.clone_into(&mut exposition.rule);
+        exposition.detail = (refused.detail != refused.refusal.message).then_some(refused.detail);
+        exposition.message = Some(refused.refusal.message);
+    }
+    exposition
+}
+
+fn fill(
+    exposition: &mut Exposition,
+    gate: &Gate,
+    command: Option<&OsStr>,
+    environment: &Environment,
+) -> Result<(), NoTerms> {
+    let terms = session::terms(gate, environment.layout.as_ref())?;
+    exposition.warnings.clone_from(&terms.warnings);
+    exposition.confine = Some(terms.confine);
+    match Request::read(command)? {
+        Request::Probe => "probe".clone_into(&mut exposition.rule),
+        Request::Rsync(direction, parsed) => {
+            let parsed = gate::complete(parsed, &mut String::new())?;
+            let allowed = gate::decide(direction, &parsed, &terms, environment)?;
+            direction.rule().clone_into(&mut exposition.rule);
+            exposition.argv = gate::shown(&allowed.plan);
+            exposition.cwd = Some(Escaped::os(&allowed.plan.cwd.real).to_string());
+            for reach in &allowed.plan.reach {
+                let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };
+                list.push(Escaped::os(&reach.real).to_string());
+            }
+            exposition.targets = allowed.plan.targets;
+        }
+    }
+    exposition.allowed = true;
+    Ok(())
+}
+
+impl Exposition {
+    /// One JSON object and a newline.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}
+
+impl fmt::Display for Exposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "verdict:     {}", if self.allowed { "allow" } else { "refuse" })?;
+        writeln!(f, "rule:        {}", self.rule)?;
+        for (label, text) in [("client told:", &self.message), ("because:    ", &self.detail)] {
+            if let Some(text) = text {
+                writeln!(f, "{label} {text}")?;
+            }
+        }
+        if !self.argv.is_empty() {
+            writeln!(f, "paths:       {}", self.targets.join(", "))?;
+            writeln!(f, "runs:        {}", self.argv.join(" "))?;
+        }
+        if let Some(cwd) = &self.cwd {
+            writeln!(f, "in:          {cwd}")?;
+        }
+        for (label, list) in [("may read:   ", &self.reads), ("may write:  ", &self.writes)] {
+            if !list.is_empty() {
+                writeln!(f, "{label} {}", list.join(", "))?;
+            }
+        }
+        writeln!(f, "confinement: {}", self.confinement)?;
+        for warning in &self.warnings {
+            writeln!(f, "warning:     {warning}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,458 @@
+//! Which directories may never be a workspace, because whoever writes (or reads) them has the account.
+//!
+//! A key that may write `~/.bashrc` needs no shell: the next login is its shell (bash reads that file even before the
+//! forced command of another key). So a workspace is refused that is or holds the home, the toolkit's own files, or any
+//! place that the account's shell, session or tools take code from. A place counts although nothing is there yet, since a
+//! push can create it; and it counts where it really is: every symlink on the way to it is followed, and the link itself
+//! is a place too, since a push can replace it.
+//!
+//! Directories are compared by device and inode, so another spelling or a bind mount is the same directory. What this
+//! cannot see: a hard link to a protected file, a mount somewhere beneath the workspace, and places that only an
+//! environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use crate::escape::Escaped;
+use crate::layout::Layout;
+
+/// A directory that may not be a workspace, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Exposure {
+    /// The directory that was to be a workspace.
+    pub workspace: PathBuf,
+    /// How it lies to the protected place.
+    pub relation: Relation,
+    /// The protected place, as it is known by name; it may lie elsewhere through symlinks.
+    pub place: PathBuf,
+    /// What that place is.
+    pub role: Role,
+}
+
+/// How a workspace lies to a protected place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// It is that place.
+    Is,
+    /// The place is inside it, or would be if it existed.
+    Contains,
+    /// It is inside that place.
+    LiesInside,
+}
+
+/// What makes a place worth the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The home directory.
+    Home,
+    /// `~/.ssh`: who may log in, and the account's own keys.
+    Ssh,
+    /// The grants and the state of this toolkit.
+    Toolkit,
+    /// The directory that the toolkit's programs are run from.
+    Binaries,
+    /// A file that a login shell, or what starts a session, runs or obeys.
+    Startup,
+    /// A directory from which the account's session or tools take programs.
+    Code,
+    /// A place from which the whole system, this account included, takes programs or decides who may log in.
+    System,
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relation = match self.relation {
+            Relation::Is => "is",
+            Relation::Contains => "contains",
+            Relation::LiesInside => "lies inside",
+        };
+        let (workspace, place) = (Escaped::os(&self.workspace), Escaped::os(&self.place));
+        let why = match self.role {
+            Role::Home if self.relation == Relation::Is => {
+                return write!(f, "{workspace} is the home directory");
+            }
+            Role::Home => "the home directory",
+            Role::Ssh => "which decides who may log in",
+            Role::Toolkit => "where the grants and their records are kept",
+            Role::Binaries => "where the gate's programs are",
+            Role::Startup => "which is run or obeyed when a session starts",
+            Role::Code => "from which this account's programs are run",
+            Role::System => "from which the system's programs are run",
+        };
+        match self.relation {
+            Relation::Is => write!(f, "{workspace} is a place {why}"),
+            Relation::Contains | Relation::LiesInside => write!(f, "{workspace} {relation} {place}, {why}"),
+        }
+    }
+}
+
+/// How far the protection of a place reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Whatever contains it is refused: files, and the home.
+    Above,
+    /// What lies inside it is refused as well.
+    AboveAndInside,
+}
+
+/// Refuses `workspace`, a directory with every symlink resolved, when exposing it could hand over the account that `layout`
+/// describes. `binaries` are the directories that the toolkit's programs run from.
+///
+/// The answer holds for the moment: a symlink made later is seen at the next call, so the gate asks at every session.
+pub fn refuse(workspace: &Path, layout: &Layout, binaries: &[&Path]) -> Result<(), Exposure> {
+    let sight = Sight::default();
+    // Resolved once, so that the hundred places below it need no walk through its own parents.
+    let home = layout.home().canonicalize().unwrap_or_else(|_| layout.home().to_owned());
+    let check = |start: &Path, rest: &Path, role: Role, reach: Reach| {
+        sight.relation(workspace, &start.join(rest), reach).map_or(Ok(()), |relation| {
+            let known_as = if start == home { layout.home() } else { start };
+            let place = if rest.as_os_str().is_empty() { known_as.to_owned() } else { known_as.join(rest) };
+            Err(Exposure { workspace: workspace.to_owned(), relation, place, role })
+        })
+    };
+    check(layout.home(), Path::new(""), Role::Home, Reach::Above)?;
+    for (role, reach, places) in BELOW_HOME {
+        for place in places.split(' ') {
+            check(&home, Path::new(place), *role, *reach)?;
+        }
+    }
+    for dir in binaries {
+        check(dir, Path::new(""), Role::Binaries, Reach::AboveAndInside)?;
+    }
+    let runtime = format!("/run/user/{}/systemd", nix::unistd::geteuid());
+    check(Path::new(&runtime), Path::new(""), Role::Code, Reach::AboveAndInside)?;
+    for (reach, places) in SYSTEM {
+        for place in places.split(' ') {
+            check(Path::new(place), Path::new(""), Role::System, *reach)?;
+        }
+    }
+    Ok(())
+}
+
+/// A directory, however it is spelt: its device and inode.
+type Identity = (u64, u64);
+
+/// The file system during one call. Each path is looked at once: the gate asks about a hundred places at every login.
+#[derive(Default)]
+struct Sight(RefCell<HashMap<PathBuf, Option<Seen>>>);
+
+/// What is at a path.
+#[derive(Clone, Copy)]
+struct Seen {
+    identity: Identity,
+    is_link: bool,
+}
+
+impl Sight {
+    fn at(&self, path: &Path) -> Option<Seen> {
+        if let Some(seen) = self.0.borrow().get(path) {
+            return *seen;
+        }
+        // Nothing is beneath what is not there.
+        let in_nothing =
+            path.parent().is_some_and(|parent| matches!(self.0.borrow().get(parent), Some(None)));
+        let metadata = if in_nothing { None } else { path.symlink_metadata().ok() };
+        let seen =
+            metadata.map(|found| Seen { identity: (found.dev(), found.ino()), is_link: found.is_symlink() });
+        self.0.borrow_mut().insert(path.to_owned(), seen);
+        seen
+    }
+
+    fn is_same(&self, one: &Path, other: &Path) -> bool {
+        let identity = |path| self.at(path).map(|seen| seen.identity);
+        one == other || identity(one).is_some_and(|one| identity(other) == Some(one))
+    }
+
+    /// How `workspace` lies to `place`, when it lies in a way that `reach` forbids.
+    fn relation(&self, workspace: &Path, place: &Path, reach: Reach) -> Option<Relation> {
+        let stops = self.stops(place);
+        for stop in &stops {
+            if self.is_same(stop, workspace) {
+                return Some(Relation::Is);
+            }
+            if stop.ancestors().skip(1).any(|above| self.is_same(above, workspace)) {
+                return Some(Relation::Contains);
+            }
+        }
+        let end = stops.last()?;
+        let inside = workspace.ancestors().any(|above| self.is_same(above, end));
+        (reach == Reach::AboveAndInside && inside).then_some(Relation::LiesInside)
+    }
+
+    /// Every place that decides what `path` is: each symlink on the way, and where it ends. What does not exist yet is
+    /// taken as it is written.
+    fn stops(&self, path: &Path) -> Vec<PathBuf> {
+        // path_resolution(7): the kernel gives up after 40 links.
+        const MAX_LINKS: usize = 40;
+        let parts = |path: &Path| -> Vec<OsString> {
+            path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
+        };
+        let mut stops = Vec::new();
+        let mut pending = parts(path);
+        let mut at = PathBuf::from("/");
+        while let Some(part) = pending.pop() {
+            match Path::new(&part).components().next() {
+                Some(Component::ParentDir) => {
+                    at.pop();
+                }
+                Some(Component::Normal(name)) => {
+                    let here = at.join(name);
+                    let link = self.at(&here).is_some_and(|seen| seen.is_link) && stops.len() < MAX_LINKS;
+                    match link.then(|| here.read_link().ok()).flatten() {
+                        Some(target) => {
+                            pending.extend(parts(&target));
+                            stops.push(here);
+                        }
+                        None => at = here,
+                    }
+                }
+                Some(Component::RootDir) => at = PathBuf::from("/"),
+                Some(Component::CurDir | Component::Prefix(_)) | None => {}
+            }
+        }
+        stops.push(at);
+        stops
+    }
+}
+
+/// Places relative to the home, a blank between them. A file matters only where a symlink takes it into a workspace (a
+/// directory of dotfiles), or, with a directory in its name, where that directory is the workspace.
+const BELOW_HOME: &[(Role, Reach, &str)] = &[
+    (Role::Ssh, Reach::AboveAndInside, ".ssh .ssh/akeys"),
+    (Role::Ssh, Reach::Above, SSH_FILES),
+    (Role::Toolkit, Reach::AboveAndInside, ".config/akeys .config/akeys/grants .local/state/akeys"),
+    (Role::Startup, Reach::Above, STARTUP_FILES),
+    (Role::Code, Reach::AboveAndInside, CODE_DIRS),
+];
+
+/// sshd(8) "FILES", ssh(1) "FILES": what decides who logs in, and which programs ssh runs.
+const SSH_FILES: &str = "\
+    .ssh/authorized_keys .ssh/authorized_keys2 .ssh/rc .ssh/environment .ssh/config .ssh/known_hosts \
+    .rhosts .shosts .k5login .k5users";
+
+/// bash(1), zsh(1), tcsh(1), ksh(1), mksh(1), fish(1), environment.d(5), `pam_env(7)`, startx(1), git-config(1), local(8),
+/// procmail(1), readline(3): what each reads at its start.
+const STARTUP_FILES: &str = "\
+    .bashrc .bash_profile .bash_login .bash_logout .bash_aliases .bash_completion .profile .inputrc .zshenv \
+    .zprofile .zshrc .zlogin .zlogout .cshrc .tcshrc .login .logout .kshrc .mkshrc .shrc .shinit .yashrc \
+    .xonshrc .pam_environment .environment .xinitrc .xserverrc .xprofile .xsession .xsessionrc .Xclients \
+    .forward .procmailrc .mailcap .popt .gitconfig .vimrc .exrc .nanorc .emacs .emacs.el .gdbinit .tmux.conf \
+    .screenrc .lesskey .pythonrc .pythonrc.py .Rprofile .npmrc .condarc .netrc";
+
+/// Directories of programs, or of configuration that names programs to run.
+const CODE_DIRS: &str = "\
+    bin .bin .local/bin .local/lib .local/share/systemd .local/share/applications .local/share/dbus-1 \
+    .local/share/autostart .local/share/bash-completion .local/share/fish .config/systemd \
+    .config/environment.d .config/autostart .config/autostart-scripts .config/plasma-workspace \
+    .config/upstart .config/user-tmpfiles.d .config/user-dirs.dirs .config/fish .config/zsh .config/nushell \
+    .config/xonsh .config/git .config/nvim .config/vim .config/emacs .config/tmux .config/i3 .config/sway \
+    .config/hypr .config/procps .kde/Autostart .kde4/Autostart .fluxbox .init .vim .emacs.d .gnupg .docker \
+    .kube .cargo .rustup .nvm .pyenv .rbenv .sdkman .oh-my-zsh .bash_completion.d .bashrc.d .profile.d .zsh \
+    .direnv .config/direnv .ipython .jupyter";
+
+/// sshd(8) "LOGIN PROCESS", bash(1) and zsh(1) "STARTUP", cron(8): an ordinary account cannot write these, root can; and
+/// the kernel's own trees hold the memory of every process of the account.
+const SYSTEM: &[(Reach, &str)] = &[(Reach::AboveAndInside, SYSTEM_DIRS), (Reach::Above, SYSTEM_FILES)];
+
+const SYSTEM_DIRS: &str = "\
+    /proc /sys /boot /dev/pts /etc/ssh /etc/pam.d /etc/security /etc/profile.d /etc/zsh /etc/fish \
+    /etc/systemd /etc/sudoers.d /etc/cron.d /etc/ld.so.conf.d /var/spool/cron /bin /sbin /lib /lib64 \
+    /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/libexec /usr/local/bin /usr/local/sbin /usr/local/lib";
+
+const SYSTEM_FILES: &str = "\
+    /etc/passwd /etc/shadow /etc/group /etc/sudoers /etc/profile /etc/environment /etc/bash.bashrc \
+    /etc/bashrc /etc/csh.cshrc /etc/csh.login /etc/crontab /etc/ld.so.preload /etc/ld.so.cache";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    struct Scratch {
+        dir: PathBuf,
+        layout: Layout,
+    }
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("exposure-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir_all(dir.join("home/u")).unwrap();
+            let dir = fs::canonicalize(dir).unwrap();
+            let layout = Layout::new(dir.join("home/u")).unwrap();
+            Self { dir, layout }
+        }
+
+        /// Makes the directory `path` (relative to the scratch directory) and asks about it.
+        fn ask(&self, path: &str) -> Result<(), Exposure> {
+            let workspace = self.dir.join(path);
+            fs::create_dir_all(&workspace).unwrap();
+            let workspace = fs::canonicalize(workspace).unwrap();
+            refuse(&workspace, &self.layout, &[&self.dir.join("opt/akeys/bin")])
+        }
+
+        fn refused(&self, path: &str) -> (Relation, Role) {
+            let exposure = self.ask(path).expect_err(path);
+            (exposure.relation, exposure.role)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    #[test]
+    fn ordinary_directories_are_workspaces() {
+        let scratch = Scratch::new("ordinary");
+        for path in [
+            "home/u/papers",
+            "home/u/.sshx",
+            "home/u/.config/akeys-notes",
+            "home/u/.config/my-editor",
+            "home/u/.local/share/music",
+            "home/u/.bashrc.d.old",
+            "home/u/binaries",
+            "home/u2",
+            "srv/data",
+            "opt/akeys/bin2",
+            "opt/akeys/share",
+        ] {
+            assert_eq!(scratch.ask(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_hands_over_the_account_is_refused() {
+        use Relation::{Contains, Is, LiesInside};
+        let scratch = Scratch::new("refused");
+        for (path, relation, role) in [
+            ("home/u", Is, Role::Home),
+            ("home", Contains, Role::Home),
+            ("", Contains, Role::Home),
+            ("home/u/.ssh", Is, Role::Ssh),
+            ("home/u/.ssh/sub/deep", LiesInside, Role::Ssh),
+            ("home/u/.config", Contains, Role::Toolkit),
+            ("home/u/.config/akeys", Is, Role::Toolkit),
+            ("home/u/.config/akeys/grants/x", LiesInside, Role::Toolkit),
+            ("home/u/.local", Contains, Role::Toolkit),
+            ("home/u/.local/state", Contains, Role::Toolkit),
+            ("home/u/.local/share", Contains, Role::Code),
+            ("home/u/.local/bin", Is, Role::Code),
+            ("home/u/.local/bin/sub", LiesInside, Role::Code),
+            ("home/u/.config/systemd/user", LiesInside, Role::Code),
+            ("home/u/.config/fish/conf.d", LiesInside, Role::Code),
+            ("opt/akeys/bin", Is, Role::Binaries),
+            ("opt/akeys", Contains, Role::Binaries),
+            ("opt/akeys/bin/sub", LiesInside, Role::Binaries),
+        ] {
+            assert_eq!(scratch.refused(path), (relation, role), "{path}");
+        }
+        for (path, relation) in
+            [("/", Contains), ("/etc", Contains), ("/usr/bin", Is), ("/proc/self", LiesInside)]
+        {
+            let exposure = refuse(Path::new(path), &scratch.layout, &[]).expect_err(path);
+            assert_eq!(exposure.relation, relation, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_place_counts_before_it_exists() {
+        let scratch = Scratch::new("absent");
+        let exposure = scratch.ask("home/u/.config").unwrap_err();
+        assert_eq!(exposure.place, scratch.layout.config_dir());
+        assert!(!exposure.place.exists());
+    }
+
+    #[test]
+    fn a_dotfiles_directory_is_where_the_start_up_file_really_is() {
+        let scratch = Scratch::new("dotfiles");
+        let home = scratch.layout.home().to_owned();
+        fs::create_dir_all(home.join("dotfiles/shell")).unwrap();
+        symlink("dotfiles/shell/bashrc", home.join(".bashrc")).unwrap();
+        // Dangling: a push would create it, and the next login would run it.
+        for path in ["home/u/dotfiles", "home/u/dotfiles/shell"] {
+            assert_eq!(scratch.refused(path), (Relation::Contains, Role::Startup), "{path}");
+        }
+        assert_eq!(scratch.ask("home/u/dotfiles/other"), Ok(()));
+    }
+
+    #[test]
+    fn a_link_on_the_way_can_be_replaced_and_counts_too() {
+        let scratch = Scratch::new("chain");
+        let home = scratch.layout.home().to_owned();
+        fs::create_dir_all(home.join("middle")).unwrap();
+        fs::create_dir_all(scratch.dir.join("far")).unwrap();
+        symlink("middle/profile", home.join(".profile")).unwrap();
+        symlink("../../../far/profile", home.join("middle/profile")).unwrap();
+        for path in ["home/u/middle", "far"] {
+            assert_eq!(scratch.refused(path), (Relation::Contains, Role::Startup), "{path}");
+        }
+        symlink(scratch.dir.join("cfg"), home.join(".config")).unwrap();
+        assert_eq!(scratch.refused("cfg"), (Relation::Contains, Role::Toolkit));
+        assert_eq!(scratch.refused("cfg/systemd/user"), (Relation::LiesInside, Role::Code));
+        assert_eq!(scratch.ask("cfg/harmless"), Ok(()));
+    }
+
+    #[test]
+    fn key_files_and_binaries_behind_links_are_found() {
+        let scratch = Scratch::new("links");
+        let home = scratch.layout.home().to_owned();
+        fs::create_dir_all(home.join(".ssh")).unwrap();
+        symlink("../keys/authorized", home.join(".ssh/authorized_keys")).unwrap();
+        assert_eq!(scratch.refused("home/u/keys"), (Relation::Contains, Role::Ssh));
+        fs::create_dir_all(scratch.dir.join("opt/akeys")).unwrap();
+        fs::create_dir_all(scratch.dir.join("store/v1")).unwrap();
+        symlink("../../store/v1", scratch.dir.join("opt/akeys/bin")).unwrap();
+        assert_eq!(scratch.refused("store"), (Relation::Contains, Role::Binaries));
+        assert_eq!(scratch.refused("store/v1/sub"), (Relation::LiesInside, Role::Binaries));
+    }
+
+    #[test]
+    fn a_home_behind_a_symlink_is_the_same_home() {
+        let scratch = Scratch::new("linked-home");
+        symlink("home", scratch.dir.join("alias")).unwrap();
+        let layout = Layout::new(scratch.dir.join("alias/u")).unwrap();
+        fs::create_dir_all(scratch.dir.join("home/u/papers")).unwrap();
+        let ask = |path: &str| refuse(&scratch.dir.join(path), &layout, &[]);
+        assert_eq!(ask("home/u").unwrap_err().relation, Relation::Is);
+        assert_eq!(ask("home").unwrap_err().relation, Relation::Contains);
+        assert_eq!(ask("home/u/papers"), Ok(()));
+        fs::create_dir_all(scratch.dir.join("home/u/.ssh/x")).unwrap();
+        assert_eq!(ask("home/u/.ssh/x").unwrap_err().relation, Relation::LiesInside);
+    }
+
+    #[test]
+    fn another_spelling_of_a_directory_is_that_directory() {
+        let scratch = Scratch::new("spelling");
+        let home = scratch.layout.home();
+        // What a bind mount looks like to path comparison: another path, the same inode.
+        let spelt = Path::new("/proc/self/root").join(home.strip_prefix("/").unwrap());
+        let exposure = refuse(&spelt, &scratch.layout, &[]).unwrap_err();
+        assert_eq!((exposure.relation, exposure.role), (Relation::Is, Role::Home));
+    }
+
+    #[test]
+    fn a_loop_of_links_ends() {
+        let scratch = Scratch::new("loop");
+        symlink(".bashrc", scratch.layout.home().join(".bashrc")).unwrap();
+        assert_eq!(scratch.ask("home/u/papers"), Ok(()));
+    }
+
+    #[test]
+    fn the_message_says_what_and_why() {
+        let scratch = Scratch::new("message");
+        let exposure = scratch.ask("home/u/.config").unwrap_err().to_string();
+        assert!(
+            exposure.ends_with("/.config/akeys, where the grants and their records are kept"),
+            "{exposure}"
+        );
+        assert!(exposure.contains("/home/u/.config contains "), "{exposure}");
+    }
+}

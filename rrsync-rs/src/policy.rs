@@ -1,0 +1,126 @@
+//! What is exposed to this session: open roots and what each allows.
+//!
+//! A grant exposes named workspaces; the drop-in form exposes one unnamed directory. From here on both are the same to
+//! every tool.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::beneath::Root;
+use crate::grant::{Access, Workspace};
+use crate::name::WorkspaceName;
+use crate::verdict::Refusal;
+
+/// One open directory and its rules.
+#[derive(Debug)]
+pub struct Exposed {
+    /// The first component of a client's path; `None` in the drop-in form, where the directory is the client's `/`.
+    pub name: Option<WorkspaceName>,
+    /// The directory, open.
+    pub root: Root,
+    /// Its rules.
+    pub workspace: Workspace,
+    /// Whether a client may also write the server's absolute path (`-absolute`).
+    pub absolute: bool,
+}
+
+/// Everything that is exposed to a session.
+#[derive(Debug)]
+pub struct Policy {
+    /// At least one; names are distinct, and either all are named or the only one is not.
+    pub exposed: Vec<Exposed>,
+}
+
+impl Exposed {
+    /// Opens a workspace's directory.
+    pub fn open(name: Option<WorkspaceName>, workspace: Workspace, absolute: bool) -> io::Result<Self> {
+        let root = Root::open(&workspace.path)?;
+        Ok(Self { name, root, workspace, absolute })
+    }
+
+    /// Whether this is the whole file system: nothing lies outside, so nothing can lead there.
+    pub fn is_everything(&self) -> bool {
+        self.root.real() == Path::new("/")
+    }
+
+    /// How a message to the client names `at`: never a path of the server's.
+    pub fn shown(&self, at: &Path) -> String {
+        let at = crate::escape::Escaped::os(at).to_string();
+        match &self.name {
+            Some(name) if at.is_empty() => name.to_string(),
+            Some(name) => format!("{name}/{at}"),
+            None if at.is_empty() => "/".to_owned(),
+            None => at,
+        }
+    }
+
+    /// The largest directory around `at` below which everything may be used as `wanted`; relative to the root.
+    ///
+    /// Landlock's rules reach from a directory to everything below it, so this is what a rule may be made for.
+    ///
+    /// # Errors
+    /// A refusal when `at` itself, or something below it, may not be used so.
+    pub fn scope(&self, at: &Path, wanted: Use) -> Result<PathBuf, Refusal> {
+        if !wanted.allowed_by(self.workspace.access_to(at)) {
+            return Err(wanted.refusal(&self.shown(at)));
+        }
+        let uniform = |dir: &Path| {
+            wanted.allowed_by(self.workspace.access_to(dir))
+                && self
+                    .workspace
+                    .paths
+                    .iter()
+                    .all(|(sub, access)| !sub.starts_with(dir) || wanted.allowed_by(*access))
+        };
+        if !uniform(at) {
+            let message = format!("{} contains paths that this key may not {wanted}", self.shown(at));
+            return Err(Refusal::new("path.mixed", message));
+        }
+        let mut scope = at;
+        while let Some(parent) = scope.parent()
+            && uniform(parent)
+        {
+            scope = parent;
+        }
+        Ok(scope.to_owned())
+    }
+}
+
+/// What a request wants to do with a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Read it and what is below it.
+    Read,
+    /// Write it and what is below it.
+    Write,
+}
+
+impl Use {
+    fn allowed_by(self, access: Access) -> bool {
+        match self {
+            Self::Read => access.may_read(),
+            Self::Write => access.may_write(),
+        }
+    }
+
+    /// The refusal of this use of `shown`.
+    pub fn refusal(self, shown: &str) -> Refusal {
+        match self {
+            Self::Read => {
+                Refusal::new("access.read", format!("reading from {shown} is not allowed: it is write-only"))
+            }
+            Self::Write => {
+                Refusal::new("access.write", format!("sending to {shown} is not allowed: it is read-only"))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Use {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! What the client asks for: `SSH_ORIGINAL_COMMAND`, taken apart once.
+//!
+//! Nothing is guessed: a command is one of the shapes that a stock client sends, byte for byte, or it is refused.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::rsync::judge::Direction;
+use crate::rsync::options::{Parsed, parse};
+use crate::rsync::words::split;
+use crate::verdict::Refusal;
+
+/// A request, by tool.
+#[derive(Debug)]
+pub enum Request {
+    /// `true`: the client tests the connection. Nothing runs.
+    Probe,
+    /// `rsync --server …`.
+    Rsync(Direction, Parsed),
+}
+
+/// Longer commands are refused; sshd passes at most 131,051 bytes on, and no stock client comes near.
+pub const MAX_COMMAND: usize = 131_072;
+
+impl Request {
+    /// Reads the command of a session; `None` stands for an unset variable, which is a request for a shell.
+    pub fn read(command: Option<&OsStr>) -> Result<Self, Refusal> {
+        let command = command.map_or(&b""[..], OsStr::as_bytes);
+        if command.is_empty() {
+            return Err(Refusal::new("request.shell", "this key gives no shell"));
+        }
+        if command == b"true" {
+            return Ok(Self::Probe);
+        }
+        if command.len() > MAX_COMMAND {
+            return Err(Refusal::new("request.length", "the command is too long"));
+        }
+        let not_allowed = || Refusal::new("request.command", "this key runs no such command");
+        let rest = command.strip_prefix(b"rsync --server").ok_or_else(not_allowed)?;
+        let rest = match rest.split_first() {
+            None => rest,
+            Some((b' ', rest)) => rest,
+            Some(_) => return Err(not_allowed()),
+        };
+        // `--sender` counts in this place and this spelling only, so that nothing else can turn a push into a pull.
+        let (direction, rest) = match rest.strip_prefix(b"--sender ") {
+            Some(rest) => (Direction::Pull, rest),
+            None => (Direction::Push, rest),
+        };
+        Ok(Self::Rsync(direction, parse(&split(rest))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_stock_client_sends_is_a_request() {
+        let read = |command: &str| Request::read(Some(OsStr::new(command)));
+        assert!(matches!(read("true"), Ok(Request::Probe)));
+        assert!(matches!(
+            read("rsync --server --sender -re.LsfxCIvu . x"),
+            Ok(Request::Rsync(Direction::Pull, _))
+        ));
+        assert!(matches!(read("rsync --server -re.LsfxCIvu . x"), Ok(Request::Rsync(Direction::Push, _))));
+        for command in [
+            "",
+            " ",
+            "true ",
+            "true\n",
+            "/bin/true",
+            "rsync",
+            "rsync  --server . x",
+            "rsync\t--server . x",
+            " rsync --server . x",
+            "/usr/bin/rsync --server . x",
+            "rsync --server\t. x",
+            "sudo rsync --server . x",
+            "rsync --server --sender",
+            "rsync --server --server . x",
+            "bash",
+            "rsync --daemon",
+        ] {
+            assert!(read(command).is_err(), "{command:?}");
+        }
+        assert!(Request::read(None).is_err());
+    }
+}

@@ -1,0 +1,268 @@
+//! Wildcards and braces in the paths of a request, expanded beneath the root.
+//!
+//! The client leaves `*`, `?`, `[…]` and `{…,…}` for the remote side when the user typed them. No shell runs here, so
+//! the gate expands them itself, looking only at directories that it can open beneath the root.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use super::words::Word;
+use crate::beneath::{Last, Root, below_slashes};
+
+/// More words than this from one argument are refused: a short request must not cost a long answer.
+const MAX_WORDS: usize = 20_000;
+
+/// Nor may the words of one argument take more bytes than this; Linux would not pass much more to a program.
+const MAX_BYTES: usize = 4 << 20;
+
+/// The expansion grew beyond `MAX_WORDS` or `MAX_BYTES`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
+
+/// Brace expansion as bash does it for comma lists: `{a,b}` becomes two words; a brace without a comma or a partner is
+/// itself. Numeric ranges (`{1..9}`) stay as they are: no client needs them, and they cost what the sender chooses.
+pub fn braces(word: &Word) -> Result<Vec<Word>, TooMany> {
+    let mut done = Vec::new();
+    let mut todo = vec![word.marked().to_vec()];
+    let mut made = 0;
+    while let Some(bytes) = todo.pop() {
+        made += bytes.len();
+        if todo.len() + done.len() >= MAX_WORDS || made > MAX_BYTES {
+            return Err(TooMany);
+        }
+        match brace_group(&bytes) {
+            None => done.push(Word::from_marked(bytes)),
+            Some((open, close, commas)) => {
+                let mut cuts = vec![open];
+                cuts.extend(commas);
+                cuts.push(close);
+                // Pushed in reverse, so the first alternative is popped, and expanded further, first.
+                for pair in cuts.windows(2).rev() {
+                    let mut alternative = bytes[..open].to_vec();
+                    alternative.extend_from_slice(&bytes[pair[0] + 1..pair[1]]);
+                    alternative.extend_from_slice(&bytes[close + 1..]);
+                    todo.push(alternative);
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// The first balanced group with a comma at its own level: where it opens, closes and is divided.
+fn brace_group(bytes: &[(u8, bool)]) -> Option<(usize, usize, Vec<usize>)> {
+    // Each frame is an open brace and its commas, so one pass finds every group, however they nest.
+    let mut frames: Vec<(usize, Vec<usize>)> = Vec::new();
+    let mut first: Option<(usize, usize, Vec<usize>)> = None;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            (b'{', false) => frames.push((at, Vec::new())),
+            (b',', false) => {
+                if let Some((_, commas)) = frames.last_mut() {
+                    commas.push(at);
+                }
+            }
+            (b'}', false) => {
+                if let Some((open, commas)) = frames.pop()
+                    && !commas.is_empty()
+                    && first.as_ref().is_none_or(|(earlier, ..)| open < *earlier)
+                {
+                    first = Some((open, at, commas));
+                }
+            }
+            _ => {}
+        }
+    }
+    first
+}
+
+/// Whether a word has a wildcard that the user typed.
+pub fn has_wildcard(word: &Word) -> bool {
+    word.marked().iter().any(|(byte, escaped)| !escaped && b"*?[".contains(byte))
+}
+
+/// The paths below `root` that `word` matches, sorted; empty when nothing does. Hidden names need a pattern that
+/// starts with a dot. A trailing slash matches directories only. Where a link leads outside, nothing is looked for, and
+/// the second value says so.
+pub fn glob(root: &Root, word: &Word) -> Result<(Vec<PathBuf>, bool), TooMany> {
+    let marked = word.marked();
+    let directories_only = marked.last().is_some_and(|(byte, _)| *byte == b'/');
+    let parts: Vec<&[(u8, bool)]> =
+        marked.split(|(byte, _)| *byte == b'/').filter(|part| !part.is_empty()).collect();
+    let mut found = vec![PathBuf::new()];
+    let mut outside = false;
+    for part in &parts {
+        let wild = part.iter().any(|(byte, escaped)| !escaped && b"*?[".contains(byte));
+        let mut next = Vec::new();
+        for base in &found {
+            if wild {
+                for name in names(root, base, &mut outside) {
+                    if matches(part, name.as_bytes()) {
+                        next.push(base.join(name));
+                    }
+                    if next.len() > MAX_WORDS {
+                        return Err(TooMany);
+                    }
+                }
+            } else {
+                let name: Vec<u8> = part.iter().map(|(byte, _)| *byte).collect();
+                next.push(base.join(OsStr::from_bytes(&name)));
+            }
+        }
+        found = next;
+    }
+    let last = if directories_only { Last::Follow } else { Last::Keep };
+    found.retain(|path| match root.hold(path, last) {
+        Ok(held) => !directories_only || held.is_dir(),
+        Err(errno) => {
+            outside |= errno == Errno::EXDEV;
+            false
+        }
+    });
+    if directories_only {
+        for path in &mut found {
+            path.as_mut_os_string().push("/");
+        }
+    }
+    found.sort();
+    Ok((found, outside))
+}
+
+/// The names in a directory beneath the root; none when it cannot be opened or read.
+fn names(root: &Root, base: &Path, outside: &mut bool) -> Vec<std::ffi::OsString> {
+    let held = match root.hold(below_slashes(base), Last::Follow) {
+        Ok(held) => held,
+        Err(errno) => {
+            *outside |= errno == Errno::EXDEV;
+            return Vec::new();
+        }
+    };
+    // The place, not the O_PATH descriptor: reading a directory takes a descriptor opened for reading.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let opened = crate::beneath::open_beneath(
+        root.dir(),
+        &held.at,
+        flags,
+        nix::fcntl::ResolveFlag::RESOLVE_NO_SYMLINKS,
+        nix::sys::stat::Mode::empty(),
+    );
+    let Ok(mut dir) = opened.and_then(nix::dir::Dir::from_fd) else { return Vec::new() };
+    dir.iter()
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().to_bytes().to_vec();
+            (name != b"." && name != b"..").then(|| std::os::unix::ffi::OsStringExt::from_vec(name))
+        })
+        .collect()
+}
+
+/// fnmatch(3) for one path component, with `FNM_PERIOD`; linear in pattern × name, without recursion.
+fn matches(pattern: &[(u8, bool)], name: &[u8]) -> bool {
+    if name.first() == Some(&b'.') && pattern.first().map(|(byte, _)| *byte) != Some(b'.') {
+        return false;
+    }
+    let (mut p, mut n) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while n < name.len() {
+        let step = match pattern.get(p) {
+            Some((b'*', false)) => {
+                retry = Some((p + 1, n));
+                p += 1;
+                continue;
+            }
+            Some((b'?', false)) => Some(p + 1),
+            Some((b'[', false)) => match class(&pattern[p..], name[n]) {
+                Some((len, hit)) => hit.then_some(p + len),
+                None => (name[n] == b'[').then_some(p + 1),
+            },
+            Some((byte, _)) => (*byte == name[n]).then_some(p + 1),
+            None => None,
+        };
+        match (step, retry) {
+            (Some(next), _) => {
+                p = next;
+                n += 1;
+            }
+            (None, Some((after_star, from))) => {
+                retry = Some((after_star, from + 1));
+                p = after_star;
+                n = from + 1;
+            }
+            (None, None) => return false,
+        }
+    }
+    pattern[p..].iter().all(|part| *part == (b'*', false))
+}
+
+/// A bracket expression: its length and whether it holds `byte`; `None` when it is not closed.
+fn class(pattern: &[(u8, bool)], byte: u8) -> Option<(usize, bool)> {
+    // Clients escape `!`, so its backslash says nothing.
+    let negated = matches!(pattern.get(1), Some((b'!', _) | (b'^', false)));
+    let start = if negated { 2 } else { 1 };
+    let close = (start + 1..pattern.len()).find(|at| pattern[*at] == (b']', false))?;
+    let mut hit = false;
+    let mut at = start;
+    while at < close {
+        if at + 2 < close && pattern[at + 1] == (b'-', false) {
+            hit |= (pattern[at].0..=pattern[at + 2].0).contains(&byte);
+            at += 3;
+        } else {
+            hit |= pattern[at].0 == byte;
+            at += 1;
+        }
+    }
+    Some((close + 1, hit != negated))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rsync::words::split;
+
+    fn expanded(word: &str) -> Vec<String> {
+        braces(&split(word.as_bytes())[0]).unwrap().iter().map(|w| w.to_os().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn braces_expand_as_in_bash() {
+        assert_eq!(expanded("sub/{deep,s1}"), ["sub/deep", "sub/s1"]);
+        assert_eq!(expanded("{a,b{1,2}}x"), ["ax", "b1x", "b2x"]);
+        assert_eq!(expanded("a{,}"), ["a", "a"]);
+        assert_eq!(expanded(r"br\{a,b\}c"), ["br{a,b}c"]);
+        assert_eq!(expanded("{a}{b"), ["{a}{b"]);
+        assert_eq!(expanded("{1..2000000}"), ["{1..2000000}"]);
+        assert_eq!(braces(&split("{a,b}".repeat(20).as_bytes())[0]), Err(TooMany));
+        assert_eq!(braces(&split("{,".repeat(60_000).as_bytes())[0]).map(|w| w.len()), Ok(1));
+    }
+
+    #[test]
+    fn wildcards_match_as_in_fnmatch() {
+        let hit = |pattern: &str, name: &str| matches(split(pattern.as_bytes())[0].marked(), name.as_bytes());
+        for (pattern, name) in [
+            ("*", "a"),
+            ("*.txt", "g1.txt"),
+            ("g?.txt", "g1.txt"),
+            ("f[12]", "f1"),
+            ("[!a]", "b"),
+            ("a*b*c", "aXbYbZc"),
+            ("[a-c]x", "bx"),
+            (r"a\*b", "a*b"),
+            (".h*", ".hidden"),
+            ("[]]", "]"),
+            ("[", "["),
+            ("***", "x"),
+            ("x[1", "x[1"),
+        ] {
+            assert!(hit(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in
+            [("*", ".hidden"), ("?", ".a"), ("f[12]", "f3"), (r"a\*b", "aXb"), ("a", "ab"), ("*a", "b")]
+        {
+            assert!(!hit(pattern, name), "{pattern} {name}");
+        }
+        assert!(!hit(&"*a".repeat(50), &"a".repeat(49)));
+    }
+}

@@ -1,0 +1,270 @@
+//! The verdict on one rsync request, and the plan that carries it out.
+//!
+//! The judge looks at the tree (through [`crate::beneath`]) and changes nothing. What it returns names every
+//! descriptor, argument and kernel rule of the session; whatever it cannot place is refused.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use super::RsyncFeatures;
+use super::options::{Class, Given, Parsed, Role, Takes, letter};
+use super::paths::{PathOption, Place, destination, locate, path_option, sources};
+use super::words::Word;
+use crate::policy::{Exposed, Policy};
+use crate::verdict::Refusal;
+
+/// Which way the files go, seen from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The server sends (`--sender`).
+    Pull,
+    /// The server receives.
+    Push,
+}
+
+impl Direction {
+    /// The rule that allows it, for the record.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Pull => "rsync.pull",
+            Self::Push => "rsync.push",
+        }
+    }
+}
+
+/// One argument of the command to run.
+#[derive(Debug)]
+pub enum Arg {
+    /// Text as it stands.
+    Text(OsString),
+    /// A path that starts at a descriptor the child inherits: `{prefix}/proc/self/fd/{fd}{rest}`.
+    Pinned {
+        /// `--backup-dir=`, or empty.
+        prefix: String,
+        /// Inherited.
+        fd: OwnedFd,
+        /// The real path of `fd`, for people.
+        real: PathBuf,
+        /// What follows, with its leading slash, or empty.
+        rest: OsString,
+    },
+}
+
+/// A directory that the kernel will let the child use.
+#[derive(Debug)]
+pub struct Reach {
+    /// Open (`O_PATH`).
+    pub dir: OwnedFd,
+    /// Its real path, for people.
+    pub real: PathBuf,
+    /// Whether it may be written.
+    pub write: bool,
+    /// Whether devices and other special files may be made: only where the root is `/`.
+    pub special_files: bool,
+}
+
+/// Everything that running an allowed request takes.
+#[derive(Debug)]
+pub struct Plan {
+    /// Which way.
+    pub direction: Direction,
+    /// The working directory.
+    pub cwd: Place,
+    /// A directory to make in `cwd`, and then to enter, before rsync starts: a missing destination.
+    pub make: Option<OsString>,
+    /// The arguments behind `rsync`.
+    pub args: Vec<Arg>,
+    /// What the kernel will allow.
+    pub reach: Vec<Reach>,
+    /// What is touched, as the client named it.
+    pub targets: Vec<String>,
+}
+
+/// Judges a parsed request. `paths` are the words behind the dot.
+pub fn judge(
+    direction: Direction,
+    parsed: &Parsed,
+    paths: &[Word],
+    policy: &Policy,
+    features: RsyncFeatures,
+) -> Result<Plan, Refusal> {
+    let targets = locate(paths, policy)?;
+    for target in &targets {
+        options_allowed(direction, parsed, target.exposed)?;
+    }
+    let everything = targets.iter().all(|target| target.exposed.is_everything());
+    let strict = targets[0].exposed;
+    let mut reach = ReachSet::default();
+    let (cwd, make, path_args, shown, base) = match direction {
+        Direction::Pull => {
+            let relative = parsed.has_letter(b'R') && !parsed.has_long("no-relative");
+            let removes = parsed.has_class(Class::DeletesSources);
+            let sources = sources(&targets, relative, removes, &mut reach)?;
+            (sources.cwd, None, sources.args, sources.shown, None)
+        }
+        Direction::Push => {
+            let [target] = targets.as_slice() else {
+                return Err(Refusal::new("rsync.destinations", "a push has exactly one destination"));
+            };
+            let dry_run = parsed.has_letter(b'n');
+            let found = destination(target, dry_run, &mut reach)?;
+            (
+                found.cwd,
+                found.make,
+                vec![Arg::Text(found.arg)],
+                vec![target.exposed.shown(&found.at)],
+                Some(found.at),
+            )
+        }
+    };
+    let adds_only = base.is_some() && !strict.workspace.overwrite;
+    let returns_nothing = base.as_ref().is_some_and(|at| !strict.workspace.access_to(at).may_read());
+    if returns_nothing && parsed.has_letter(b'n') && parsed.has_class(Class::Deletes) {
+        let message = "a write-only server does not tell what it would delete";
+        return Err(Refusal::new("rsync.dry-run-delete", message));
+    }
+    let mut args = vec![Arg::Text("--server".into())];
+    if direction == Direction::Pull {
+        args.push(Arg::Text("--sender".into()));
+    }
+    for given in &parsed.options {
+        match given {
+            Given::Cluster { letters, protocol } => {
+                // Modes of directories that exist are not for a client that may only add: new files get theirs from
+                // the umask. The letter does not change the protocol.
+                let letters: Vec<u8> =
+                    letters.iter().copied().filter(|b| !(adds_only && *b == b'p')).collect();
+                if letters.is_empty() && protocol.is_none() {
+                    continue;
+                }
+                let tail = protocol.as_ref().map(|protocol| [&b"e"[..], protocol].concat());
+                args.push(dashed(b"-", &[letters.as_slice(), &tail.unwrap_or_default()].concat()));
+            }
+            Given::Sized(size, digits) => args.push(dashed(&[b'-', *size], digits)),
+            Given::Long(row, _) if row.class == Class::Sender || adds_only && row.name == "perms" => {}
+            Given::Long(row, value) => match (row.takes, value) {
+                (Takes::Path(role), Some(value)) => {
+                    let option =
+                        PathOption { name: row.name, role, value, exposed: strict, base: base.as_deref() };
+                    args.extend(path_option(&option, policy, &mut reach)?);
+                }
+                (Takes::Ignored(word), _) => args.push(long(row.name, Some(word.as_bytes()))),
+                (_, value) => args.push(long(row.name, value.as_deref())),
+            },
+        }
+    }
+    let writes = direction == Direction::Push;
+    if writes && !everything && features.drop_d {
+        args.push(Arg::Text("--drop-D".into()));
+    }
+    if !everything && features.confine_root && targets.iter().all(|t| std::ptr::eq(t.exposed, strict)) {
+        args.push(long(
+            "confine-root",
+            Some(std::os::unix::ffi::OsStrExt::as_bytes(strict.root.real().as_os_str())),
+        ));
+    }
+    if targets.iter().any(|target| target.exposed.workspace.munge) {
+        args.push(Arg::Text("--munge-links".into()));
+    }
+    if !targets.iter().all(|target| target.exposed.workspace.overwrite) {
+        args.push(Arg::Text("--ignore-existing".into()));
+    }
+    if adds_only {
+        args.push(Arg::Text("-O".into()));
+    }
+    if returns_nothing {
+        // Whole files only: block checksums of the destination would give its content away. Last, so it wins.
+        args.push(Arg::Text("-W".into()));
+    }
+    args.push(Arg::Text("--".into()));
+    args.push(Arg::Text(".".into()));
+    args.extend(path_args);
+    Ok(Plan { direction, cwd, make, args, reach: reach.into_rules(everything), targets: shown })
+}
+
+fn dashed(start: &[u8], rest: &[u8]) -> Arg {
+    use std::os::unix::ffi::OsStringExt as _;
+    Arg::Text(OsString::from_vec([start, rest].concat()))
+}
+
+fn long(name: &str, value: Option<&[u8]>) -> Arg {
+    match value {
+        None => dashed(b"--", name.as_bytes()),
+        Some(value) => dashed(format!("--{name}=").as_bytes(), value),
+    }
+}
+
+/// Whether every option may be used with `exposed`. Options are judged in both directions: a server that disables one
+/// does so whoever sends, as rrsync does; only what cannot matter to a sender is let through.
+fn options_allowed(direction: Direction, parsed: &Parsed, exposed: &Exposed) -> Result<(), Refusal> {
+    let workspace = &exposed.workspace;
+    let push = direction == Direction::Push;
+    // A read-only directory deletes nothing; whether this very path may be written is judged with the path.
+    let may_delete = workspace.delete && (push || workspace.access.may_write());
+    let refuses = |class: Class| match class {
+        Class::Harmless => false,
+        // What is deleted can be uploaded anew, so never to overwrite is never to delete.
+        Class::Deletes => !may_delete || push && !workspace.overwrite,
+        Class::DeletesSources => !may_delete || !push && !workspace.overwrite,
+        Class::DeletesInTheWay => push && !(may_delete && workspace.overwrite),
+        Class::Replaces => !workspace.overwrite,
+        Class::ReadsBack => push && !workspace.access.may_read(),
+        Class::FollowsLinks => !exposed.is_everything(),
+        Class::ChangesDirectories => push && !workspace.overwrite,
+        Class::Sender => push,
+        Class::Never => true,
+    };
+    for given in &parsed.options {
+        let refused = match given {
+            Given::Cluster { letters, .. } => letters
+                .iter()
+                .find(|byte| letter(**byte).is_none_or(refuses))
+                .map(|byte| format!("-{}", char::from(*byte))),
+            Given::Sized(b'B', _) if refuses(Class::ReadsBack) => Some("-B".to_owned()),
+            Given::Sized(..) => None,
+            Given::Long(row, value) => {
+                let log_of_a_reader =
+                    row.takes == Takes::Path(Role::LogFile) && !workspace.access.may_write();
+                (refuses(row.class)
+                    || log_of_a_reader
+                    || row.name == "max-alloc" && is_zero(value.as_deref()))
+                .then(|| format!("--{}", row.name))
+            }
+        };
+        if let Some(option) = refused {
+            return Err(Refusal::new(
+                "rsync.option",
+                format!("option {option} is not allowed on this server"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `--max-alloc=0` would lift rsync's own limit on what a peer can make it allocate.
+fn is_zero(value: Option<&[u8]>) -> bool {
+    value.is_some_and(|value| value.iter().all(|b| !b.is_ascii_digit() || *b == b'0'))
+}
+
+/// The kernel rules of a session while they are collected; each directory once.
+#[derive(Debug, Default)]
+pub struct ReachSet {
+    rules: Vec<(PathBuf, OwnedFd, bool)>,
+}
+
+impl ReachSet {
+    /// Lets the child use everything below `dir`.
+    pub fn allow(&mut self, dir: OwnedFd, real: PathBuf, write: bool) {
+        if !self.rules.iter().any(|(known, _, writes)| real.starts_with(known) && (*writes || !write)) {
+            self.rules.push((real, dir, write));
+        }
+    }
+
+    fn into_rules(self, special_files: bool) -> Vec<Reach> {
+        self.rules
+            .into_iter()
+            .map(|(real, dir, write)| Reach { dir, real, write, special_files: special_files && write })
+            .collect()
+    }
+}

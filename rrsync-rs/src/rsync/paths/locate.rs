@@ -1,0 +1,139 @@
+//! Whose path it is: the workspace that its first component names, or the one unnamed directory.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::{shown, too_many};
+use crate::policy::{Exposed, Policy};
+use crate::rsync::expand::braces;
+use crate::rsync::words::Word;
+use crate::verdict::Refusal;
+
+/// A client's path: the root it belongs to, and the rest.
+#[derive(Debug)]
+pub(in crate::rsync) struct Target<'a> {
+    /// Whose root.
+    pub(in crate::rsync) exposed: &'a Exposed,
+    /// The path below it, wildcards still in it; no leading slash, no `./`.
+    pub(in crate::rsync) word: Word,
+    /// Whether the client wrote the workspace's name and nothing behind it.
+    pub(super) bare: bool,
+    /// Whether the client wrote `/./`, where the names that `-R` sends begin.
+    pub(super) dotted: bool,
+}
+
+/// Finds the root of each path of a request; no path at all stands for `.`.
+pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result<Vec<Target<'a>>, Refusal> {
+    if paths.is_empty() {
+        return locate(&[Word::literal(b".")], policy);
+    }
+    let mut targets = Vec::new();
+    for word in paths {
+        for word in braces(word).map_err(too_many)? {
+            targets.push(target(&word, policy)?);
+        }
+    }
+    Ok(targets)
+}
+
+/// A bare `;` or quote is for a shell, and clients put a backslash before one that belongs to a name.
+pub(super) fn refuse_shell_syntax(word: &Word) -> Result<(), Refusal> {
+    match word.shell_syntax() {
+        None => Ok(()),
+        Some(byte) => {
+            let message = format!("{} has a bare {:?}: no shell runs here", shown(word), char::from(byte));
+            Err(Refusal::new("rsync.shell-syntax", message))
+        }
+    }
+}
+
+pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, Refusal> {
+    let bytes = word.unescaped();
+    let dotted = bytes.windows(3).any(|three| three == b"/./");
+    let mut bare = false;
+    let (exposed, rest) = match policy.exposed.as_slice() {
+        [only] if only.name.is_none() => (only, from_root(word, only)),
+        named => {
+            let word = from_home(word);
+            let marked = word.marked();
+            let end = marked.iter().position(|(byte, _)| *byte == b'/').unwrap_or(marked.len());
+            let first: Vec<u8> = marked[..end].iter().map(|(byte, _)| *byte).collect();
+            let exposed = named
+                .iter()
+                .find(|exposed| exposed.name.as_ref().is_some_and(|name| name.as_str().as_bytes() == first))
+                .ok_or_else(|| no_such_workspace(&first, named))?;
+            let rest = Word::from_marked(marked[end..].to_vec());
+            bare = end == marked.len();
+            (exposed, below(&rest).unwrap_or_else(|| Word::literal(b".")))
+        }
+    };
+    refuse_dotdot(word, exposed)?;
+    Ok(Target { exposed, word: rest, bare, dotted })
+}
+
+fn no_such_workspace(first: &[u8], named: &[Exposed]) -> Refusal {
+    let names: Vec<&str> =
+        named.iter().filter_map(|e| e.name.as_ref()).map(crate::name::WorkspaceName::as_str).collect();
+    let message = if matches!(first, b"" | b"." | b"..") {
+        format!("name a workspace: {}", names.join(", "))
+    } else {
+        format!(
+            "there is no workspace {:?}; there are: {}",
+            crate::escape::Escaped(first).to_string(),
+            names.join(", ")
+        )
+    };
+    Refusal::new("path.workspace", message)
+}
+
+/// A word without a leading `~/`, `./` or slash: a grant's workspaces are all there is at home.
+fn from_home(word: &Word) -> Word {
+    match word.marked() {
+        [(b'~', false)] => Word::literal(b"."),
+        [(b'~', false), (b'/', _), ..] => from_home(&Word::from_marked(word.marked()[2..].to_vec())),
+        _ => below(word).unwrap_or_else(|| Word::literal(b".")),
+    }
+}
+
+/// A word as a path from the root of a drop-in directory. With `-absolute`, the server's own spelling of that
+/// directory in front is dropped, whether written with or without its symlinks.
+pub(super) fn from_root(word: &Word, exposed: &Exposed) -> Word {
+    if exposed.absolute && word.marked().first().is_some_and(|(byte, _)| *byte == b'/') {
+        let bytes = word.unescaped();
+        let ends = (1..=bytes.len()).filter(|end| *end == bytes.len() || bytes[*end] == b'/');
+        for end in ends {
+            let start = Path::new(OsStr::from_bytes(&bytes[..end]));
+            let same = |dir: &Path| start.components().eq(dir.components());
+            if same(exposed.root.real()) || same(&exposed.workspace.path) {
+                let rest = Word::from_marked(word.marked()[end..].to_vec());
+                let directory = rest.marked().is_empty();
+                return below(&rest).unwrap_or_else(|| Word::literal(if directory { b"." } else { b"./" }));
+            }
+        }
+    }
+    let slash = word.marked().last().is_some_and(|(byte, _)| *byte == b'/');
+    below(word).unwrap_or_else(|| Word::literal(if slash { b"./" } else { b"." }))
+}
+
+/// A word without leading slashes and `./`; `None` when nothing is left.
+fn below(word: &Word) -> Option<Word> {
+    let mut marked = word.marked();
+    loop {
+        marked = match marked {
+            [] | [(b'.', _)] => return None,
+            [(b'/', _), rest @ ..] | [(b'.', _), (b'/', _), rest @ ..] => rest,
+            rest => return Some(Word::from_marked(rest.to_vec())),
+        }
+    }
+}
+
+/// `..` in a path is refused outright, as rrsync does: a client can always say the same from the root.
+fn refuse_dotdot(word: &Word, exposed: &Exposed) -> Result<(), Refusal> {
+    let bytes = word.unescaped();
+    if !exposed.is_everything() && bytes.split(|b| *b == b'/').any(|part| part == b"..") {
+        let message = format!("{} has \"..\" in it; write the path from the root instead", shown(word));
+        return Err(Refusal::new("path.dotdot", message));
+    }
+    Ok(())
+}

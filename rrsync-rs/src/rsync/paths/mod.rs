@@ -1,0 +1,93 @@
+//! Where the paths of an rsync request lead: each is placed beneath an exposed root, or refused.
+//!
+//! `locate` finds the root of a client's path, `sources` and `destination` open what a transfer works in, `option` what
+//! its path options name. What is shared stands here. Nothing here changes anything in the tree.
+
+mod destination;
+mod locate;
+mod option;
+mod sources;
+
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::expand::TooMany;
+use super::judge::ReachSet;
+use super::words::Word;
+use crate::beneath::{Held, Last};
+use crate::policy::{Exposed, Use};
+use crate::verdict::Refusal;
+
+pub(super) use destination::destination;
+pub(super) use locate::locate;
+pub(super) use option::{PathOption, path_option};
+pub(super) use sources::sources;
+
+/// An open directory and its real path, for people.
+#[derive(Debug)]
+pub struct Place {
+    /// The descriptor (`O_PATH`).
+    pub fd: OwnedFd,
+    /// Absolute.
+    pub real: PathBuf,
+}
+
+fn outside(shown: &str) -> Refusal {
+    Refusal::new("path.outside", format!("{shown} leads outside of what this key may use"))
+}
+
+fn too_many(_: TooMany) -> Refusal {
+    Refusal::new("rsync.expansion", "a pattern stands for too many paths")
+}
+
+fn shown(word: &Word) -> String {
+    crate::escape::Escaped(&word.unescaped()).to_string()
+}
+
+/// Opens the uniform directory around `at` for the kernel's rules.
+fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Result<(), Refusal> {
+    let scope = exposed.scope(at, wanted)?;
+    let missing = |_| {
+        let message =
+            format!("{} does not exist, and its surroundings may not be written", exposed.shown(at));
+        Refusal::new("path.missing", message)
+    };
+    let held = exposed.root.hold(&scope, Last::Follow).map_err(missing)?;
+    let real = exposed.root.real().join(&held.at);
+    reach.allow(held.fd, real, wanted == Use::Write);
+    Ok(())
+}
+
+/// A path without `.` and empty components; `..` removes the one before it.
+fn lexical(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    plain
+}
+
+/// The deepest directory on the way along `path` that exists, and the rest of the path.
+fn deepest(exposed: &Exposed, path: &Path) -> Result<(Held, PathBuf), Errno> {
+    let mut rest = PathBuf::new();
+    let mut left = lexical(path);
+    loop {
+        let name = left.file_name().unwrap_or_default().to_owned();
+        left.pop();
+        rest = if rest.as_os_str().is_empty() { PathBuf::from(&name) } else { Path::new(&name).join(&rest) };
+        match exposed.root.hold(&left, Last::Follow) {
+            Ok(held) if held.is_dir() => return Ok((held, rest)),
+            Ok(_) => return Err(Errno::ENOTDIR),
+            Err(Errno::ENOENT) if !left.as_os_str().is_empty() => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}

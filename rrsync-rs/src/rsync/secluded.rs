@@ -1,0 +1,122 @@
+//! `rsync -s`: the real arguments come on standard input, and the gate reads them before rsync would.
+//!
+//! The client sends `rsync`, its remaining options, the dot and the paths, each ended by a NUL, and an empty one at the
+//! end (`send_protected_args()` in rsync's main.c). What follows them is the transfer, so exactly these bytes are taken
+//! from the stream. rsync is then run without `-s`, on arguments that were judged like any others.
+
+use std::io::{self, Read};
+
+use super::options::{Given, Parsed, parse};
+use super::words::Word;
+use crate::request::MAX_COMMAND;
+use crate::verdict::Refusal;
+
+/// Reads the arguments: every byte up to the empty one, and none beyond.
+///
+/// One byte at a time, because nothing can be put back into a pipe. A client that stalls or sends more than
+/// [`MAX_COMMAND`] is refused.
+pub fn read(input: &mut impl Read) -> Result<Vec<Vec<u8>>, Refusal> {
+    let broken = |error: io::Error| {
+        let message = format!("the arguments of -s did not arrive: {}", error.kind());
+        Refusal::new("rsync.secluded", message)
+    };
+    let mut arguments = Vec::new();
+    let mut argument = Vec::new();
+    let mut byte = [0];
+    for _ in 0..MAX_COMMAND {
+        input.read_exact(&mut byte).map_err(broken)?;
+        match byte {
+            [0] if argument.is_empty() => return Ok(arguments),
+            [0] => arguments.push(std::mem::take(&mut argument)),
+            [byte] => argument.push(byte),
+        }
+    }
+    Err(Refusal::new("rsync.secluded", "the arguments of -s are too long"))
+}
+
+/// Adds what came on standard input to what stood on the command line.
+pub fn merge(parsed: Parsed, arguments: &[Vec<u8>]) -> Result<Parsed, Refusal> {
+    let malformed = || Refusal::new("rsync.secluded", "this is not what an rsync client sends after -s");
+    let (program, rest) = arguments.split_first().ok_or_else(malformed)?;
+    if program != b"rsync" {
+        return Err(malformed());
+    }
+    let dot = rest.iter().position(|word| word == b".").ok_or_else(malformed)?;
+    let mut words: Vec<Word> = rest[..=dot].iter().map(|word| plain(word)).collect();
+    words.extend(rest[dot + 1..].iter().map(|word| path(word)));
+    let second = parse(&words)?;
+    let mut options = parsed.options;
+    options.extend(second.options);
+    let protocols =
+        options.iter().filter(|given| matches!(given, Given::Cluster { protocol: Some(_), .. })).count();
+    if second.secluded || protocols > 1 {
+        return Err(malformed());
+    }
+    Ok(Parsed { options, paths: second.paths, secluded: false })
+}
+
+/// An option: nothing in it is escaped.
+fn plain(word: &[u8]) -> Word {
+    Word::from_marked(word.iter().map(|byte| (*byte, false)).collect())
+}
+
+/// A path: wildcards are for the server, unless a backslash stands before one; everything else is itself.
+fn path(word: &[u8]) -> Word {
+    let mut marked = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match (byte, rest) {
+            (b'\\', [wildcard @ (b'*' | b'?' | b'[' | b']'), tail @ ..]) => {
+                marked.push((*wildcard, true));
+                rest = tail;
+            }
+            (b'*' | b'?' | b'[' | b']', _) => marked.push((*byte, false)),
+            _ => marked.push((*byte, true)),
+        }
+    }
+    Word::from_marked(marked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rsync::words::split;
+
+    #[test]
+    fn the_stream_is_left_where_the_transfer_starts() {
+        let mut input = &b"rsync\0--log-format=%i\0.\0a b/*\0\0\x1f\0\0\0rest"[..];
+        let arguments = read(&mut input).unwrap();
+        assert_eq!(input, b"\x1f\0\0\0rest");
+        let parsed = merge(parse(&split(b"-slogDtpre.iLsfxCIvu")).unwrap(), &arguments).unwrap();
+        assert_eq!(parsed.options.len(), 2);
+        assert_eq!(parsed.paths.unwrap()[0].marked().last(), Some(&(b'*', false)));
+    }
+
+    #[test]
+    fn what_no_client_sends_is_refused() {
+        let first = || parse(&split(b"-slogDtpre.iLsfxCIvu")).unwrap();
+        for input in [
+            &b"\0"[..],
+            b"rsync\0\0",
+            b"sh\0.\0x\0\0",
+            b"rsync\0x\0\0",
+            b"rsync\0-s\0.\0x\0\0",
+            b"rsync\0-e.x\0.\0x\0\0",
+            b"rsync\0--rsh=sh\0.\0x\0\0",
+            b"rsync\0.",
+        ] {
+            let merged = read(&mut &*input).and_then(|arguments| merge(first(), &arguments));
+            assert!(merged.is_err(), "{input:?}");
+        }
+        assert!(read(&mut io::repeat(b'x')).is_err());
+    }
+
+    #[test]
+    fn a_backslash_escapes_a_wildcard_and_nothing_else() {
+        assert_eq!(
+            path(br"a\b\*c").marked(),
+            [(b'a', true), (b'\\', true), (b'b', true), (b'*', true), (b'c', true)]
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! Who is asking, and what the owner of the account said that they may have.
+//!
+//! The first two steps of a session: the environment is read once, and the policy (a grant, or rrsync's options) is
+//! opened. Everything that goes wrong here is the server's own affair: the client learns only that it did.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::cli::{DropIn, Gate, Source};
+use crate::exposure;
+use crate::grant::{self, Confine, Tool, Workspace};
+use crate::layout::Layout;
+use crate::name::GrantName;
+use crate::policy::{Exposed, Policy};
+use crate::verdict::Refusal;
+
+/// The three variables that sshd sets and the gate believes; nothing that `AcceptEnv` could let through.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// `SSH_ORIGINAL_COMMAND`.
+    pub command: Option<OsString>,
+    /// The first word of `SSH_CONNECTION`, when it has the form of an address; otherwise `UNKNOWN`, as sshd says.
+    pub client: String,
+    /// From `HOME`.
+    pub layout: Option<Layout>,
+}
+
+impl Environment {
+    /// Reads them.
+    pub fn read() -> Self {
+        let connection = std::env::var_os("SSH_CONNECTION").unwrap_or_default();
+        let address = connection.as_bytes().split(|b| *b == b' ').next().unwrap_or_default();
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b".:%_-".contains(b);
+        let fits = !address.is_empty() && address.len() <= 64 && address.iter().all(plain);
+        let client = if fits { String::from_utf8_lossy(address).into_owned() } else { "UNKNOWN".to_owned() };
+        Self { command: std::env::var_os("SSH_ORIGINAL_COMMAND"), client, layout: Layout::from_env() }
+    }
+}
+
+/// What one key may do in this session.
+#[derive(Debug)]
+pub struct Terms {
+    /// The open directories.
+    pub policy: Policy,
+    /// The tools that may be used.
+    pub tools: Vec<Tool>,
+    /// How much confinement there has to be.
+    pub confine: Confine,
+    /// The rsync to run.
+    pub rsync: Option<PathBuf>,
+    /// A directory that only one session may use at a time.
+    pub lock: Option<PathBuf>,
+    /// Where the names of the workspaces can be laid out for listing; only a grant has names.
+    pub listing: Option<PathBuf>,
+    /// Whether an unrecorded session is refused.
+    pub audit_required: bool,
+    /// What is questionable, for the record.
+    pub warnings: Vec<String>,
+}
+
+/// Why a session has no terms.
+#[derive(Debug)]
+pub struct NoTerms {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// What the record says.
+    pub detail: String,
+}
+
+impl NoTerms {
+    fn new(rule: &'static str, told: &str, detail: String) -> Self {
+        Self { refusal: Refusal::new(rule, told), detail }
+    }
+}
+
+/// Opens what the command line names.
+pub fn terms(gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
+    match &gate.source {
+        Source::Grant(name) => {
+            let layout = layout.ok_or_else(|| {
+                NoTerms::new("grant.missing", "this key's grant cannot be used", "HOME is not set".to_owned())
+            })?;
+            from_grant(name, gate, layout)
+        }
+        Source::DropIn(options) => from_options(options, gate, layout),
+    }
+}
+
+fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, NoTerms> {
+    let grant = grant::load(name, layout).map_err(|error| {
+        let rule = if error.is_missing() { "grant.missing" } else { "grant.invalid" };
+        NoTerms::new(rule, "this key's grant cannot be used", error.to_string())
+    })?;
+    if grant.expired(Timestamp::now()) {
+        return Err(NoTerms::new("grant.expired", "this key's grant has expired", grant.summary()));
+    }
+    let mut exposed = Vec::new();
+    for (workspace_name, workspace) in grant.workspaces {
+        let path = workspace.path.clone();
+        let open = Exposed::open(Some(workspace_name.clone()), workspace, false).map_err(|error| {
+            let told = format!("workspace {workspace_name} cannot be opened");
+            NoTerms::new("workspace.missing", &told, format!("{}: {error}", path.display()))
+        })?;
+        refuse_exposure(open.root.real(), layout).map_err(|detail| {
+            NoTerms::new(
+                "workspace.exposure",
+                &format!("workspace {workspace_name} may not be exposed"),
+                detail,
+            )
+        })?;
+        exposed.push(open);
+    }
+    if exposed.is_empty() {
+        return Err(NoTerms::new("grant.empty", "this key's grant names no workspace", name.to_string()));
+    }
+    Ok(Terms {
+        policy: Policy { exposed },
+        tools: grant.tools.into_iter().collect(),
+        confine: grant.confine,
+        rsync: gate.rsync.clone().or(grant.rsync),
+        lock: None,
+        listing: Some(layout.state_dir().join("listings").join(name.as_str())),
+        audit_required: true,
+        warnings: Vec::new(),
+    })
+}
+
+fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
+    let mut workspace = Workspace::new(absolute(&options.dir), options.access);
+    workspace.delete = options.delete;
+    workspace.overwrite = options.overwrite;
+    workspace.munge = options.munge;
+    let open = Exposed::open(None, workspace, options.absolute).map_err(|error| {
+        let told = "the restricted directory does not exist";
+        NoTerms::new("dir.missing", told, format!("{}: {error}", options.dir.display()))
+    })?;
+    let mut warnings = Vec::new();
+    if let Some(layout) = layout
+        && let Err(detail) = refuse_exposure(open.root.real(), layout)
+    {
+        // rrsync takes any directory, so a drop-in does; the record says what it means.
+        warnings.push(detail);
+    }
+    let lock = (options.lock && options.access.may_write()).then(|| open.root.real().to_owned());
+    Ok(Terms {
+        policy: Policy { exposed: vec![open] },
+        tools: vec![Tool::Rsync],
+        confine: options.confine,
+        rsync: gate.rsync.clone(),
+        lock,
+        listing: None,
+        audit_required: false,
+        warnings,
+    })
+}
+
+/// rrsync takes a relative DIR from where sshd starts it, the home.
+fn absolute(dir: &Path) -> PathBuf {
+    std::env::current_dir().map_or_else(|_| dir.to_owned(), |cwd| cwd.join(dir))
+}
+
+fn refuse_exposure(real: &Path, layout: &Layout) -> Result<(), String> {
+    let program = std::env::current_exe().ok();
+    let binaries: Vec<&Path> = program.as_deref().and_then(Path::parent).into_iter().collect();
+    exposure::refuse(real, layout, &binaries).map_err(|exposure| exposure.to_string())
+}
+
+/// rrsync's lock: `flock(2)` on the directory itself, not waited for. Where the file system has no locks, none is held.
+///
+/// The descriptor is inherited by rsync, so the lock lasts exactly as long as the transfer does.
+pub fn lock(directory: &Path) -> Result<Option<File>, Refusal> {
+    let flags = nix::libc::O_DIRECTORY | nix::libc::O_NOFOLLOW;
+    let Ok(file) = File::options().read(true).custom_flags(flags).open(directory) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Refusal::new("lock.busy", "another transfer is using this directory; try again later"))
+        }
+        Err(std::fs::TryLockError::Error(_)) => Ok(None),
+    }
+}

@@ -1,0 +1,244 @@
+//! Real rsync clients through the gate: what they transfer is what they transfer without it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use support::{Account, picture, said};
+
+/// A tree with something of everything that a user's directory may hold.
+fn plant(root: &Path) {
+    for directory in ["sub/deep", "empty", "sp ace", "prev", "list"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    let names: [&[u8]; 14] = [
+        b"f1",
+        b"sub/s1",
+        b"sub/deep/f2",
+        b"sp ace/na me",
+        b"q'uote",
+        b"a*b",
+        b"aXb",
+        b"x[1]y",
+        b"back\\slash",
+        b"-dash",
+        b"new\nline",
+        "nb\u{a0}sp".as_bytes(),
+        "ünï-日本".as_bytes(),
+        b"latin1-\xe9",
+    ];
+    for (number, name) in names.iter().enumerate() {
+        let path = root.join(OsStr::from_bytes(name));
+        fs::write(&path, format!("{number} {}", "x".repeat(number * 3000))).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000 + number as u64);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    }
+    fs::write(root.join("empty-file"), "").unwrap();
+    fs::set_permissions(root.join("sub/s1"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::hard_link(root.join("f1"), root.join("sub/hard")).unwrap();
+    symlink("f1", root.join("link")).unwrap();
+    symlink("../outside/secret", root.join("escape")).unwrap();
+    let sparse = fs::File::create(root.join("sparse")).unwrap();
+    sparse.set_len(3 << 20).unwrap();
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_400_000_000);
+    sparse.set_modified(old).unwrap();
+    fs::write(root.join("prev/f1"), "old f1").unwrap();
+    fs::write(root.join("list/names"), "f1\nsub/s1\n").unwrap();
+}
+
+/// A destination that has something to update, to delete and to keep.
+fn seed(root: &Path) {
+    fs::create_dir_all(root.join("sub")).unwrap();
+    fs::write(root.join("f1"), "older and of another length").unwrap();
+    fs::write(root.join("sub/extra"), "to be deleted").unwrap();
+    fs::write(root.join("sub/s1"), "1 x").unwrap();
+}
+
+/// Option sets, and whether the receiver's old files go.
+const MODES: &[&str] = &[
+    "-a",
+    "-r",
+    "-rlt",
+    "-av",
+    "-avvv",
+    "-ai",
+    "-az",
+    "-azz",
+    "-a --zc=zstd --zl=3",
+    "-a -z --zc=lz4",
+    "-aH",
+    "-aHAXS",
+    "-aA",
+    "-aX",
+    "-aS",
+    "-aR",
+    "-aU",
+    "-aO",
+    "-aJ",
+    "-aE",
+    "-ax",
+    "-ac",
+    "-au",
+    "-aI",
+    "-aW",
+    "-ay",
+    "-an",
+    "-aq",
+    "-am",
+    "-aC",
+    "-ad",
+    "-a --delete",
+    "-a --delete-before",
+    "-a --delete-during",
+    "-a --delete-delay",
+    "-a --delete-after",
+    "-a --delete-excluded --exclude=s1",
+    "-a --max-delete=1 --delete",
+    "-a --force --delete",
+    "-a --ignore-errors --delete",
+    "-ab",
+    "-ab --suffix=.old",
+    "-ab --backup-dir=bak",
+    "-ab --backup-dir=/bak",
+    "-a --partial",
+    "-a --partial-dir=.part",
+    "-a --partial-dir=/part",
+    "-a --delay-updates",
+    "-a --temp-dir=/tmpd",
+    "-a --inplace",
+    "-a --append",
+    "-a --append-verify",
+    "-a --preallocate",
+    "-a --fsync",
+    "-a --numeric-ids",
+    "-a --size-only",
+    "-a --modify-window=1",
+    "-a --existing",
+    "-a --ignore-existing",
+    "-a --remove-source-files",
+    "-a --min-size=2k",
+    "-a --max-size=10k",
+    "-a --link-dest=/prev",
+    "-a --copy-dest=/prev",
+    "-a --compare-dest=/prev",
+    "-a --link-dest=../prev",
+    "-a --bwlimit=100m",
+    "-a --timeout=20",
+    "-a --block-size=1000",
+    "-a --no-whole-file",
+    "-a --checksum-choice=md5",
+    "-a --checksum-seed=7",
+    "-a --exclude=sub --include=*",
+    "-a --filter=-_*.o",
+    "-a -F",
+    "-a --files-from=-",
+    "-a --files-from=names",
+    "-a --from0 --files-from=-",
+    "-a -s",
+    "-aR -s",
+    "-as --delete",
+    "-as --backup-dir=/bak -b",
+    "-a --iconv=utf-8,utf-8",
+    "-as --iconv=utf-8,utf-8",
+    "-a --stats",
+    "-a --progress",
+    "-a --out-format=%n",
+    "-a --no-specials",
+    "-a --super",
+    "-a --fake-super",
+    "-a --safe-links",
+    "-a --munge-links",
+    "-a --no-implied-dirs -R",
+    "-a --mkpath",
+    "-a --list-only",
+    "-a --protocol=29",
+    "-a --protocol=30",
+    "-a --old-compress -z",
+    "-a --new-compress -z",
+    "-a --skip-compress=gz -z",
+    "-a --no-r -d",
+    "-d",
+    "-a --info=progress2",
+    "-a --stderr=all",
+    "-a --msgs2stderr",
+    "-a --max-alloc=512m",
+    "-a --compress-threads=2 -z --zc=zstd",
+    "-a --open-noatime",
+    "-a --chmod=u+w",
+    "-a --old-args",
+];
+
+/// Runs one option set in one direction, with the gate or without, and pictures what it left.
+fn result(options: &str, push: bool, gated: bool) -> (String, Option<i32>, String) {
+    let account = Account::new();
+    let client = account.root.join("client");
+    let server = account.d("ws");
+    for directory in ["bak", "part", "tmpd", "prev"] {
+        fs::create_dir_all(account.d(directory)).unwrap();
+    }
+    fs::write(account.d("prev/f1"), "0 ").unwrap();
+    let (source, destination) =
+        if push { (client.join("src"), server.clone()) } else { (server.clone(), client.join("dst")) };
+    fs::create_dir_all(&source).unwrap();
+    fs::create_dir_all(&destination).unwrap();
+    plant(&source);
+    seed(&destination);
+    fs::write(client.join("names"), "f1\nsub/s1\nmissing\n").unwrap();
+    let shell = if gated {
+        account.shell(&format!("-no-lock '{}'", account.d("").display()))
+    } else {
+        account.plain_shell()
+    };
+    // Without a gate, and for the client's own options, the root of the tree is nowhere: paths from it are written out.
+    let root = if gated && push {
+        String::new()
+    } else {
+        account.d("").display().to_string().trim_end_matches('/').to_owned()
+    };
+    let options = options.replace("=/", &format!("={root}/")).replace("-_", "- ");
+    let mut args: Vec<String> =
+        options.split(' ').map(|word| word.replace("--filter=-", "--filter=- ").trim().to_owned()).collect();
+    args.retain(|word| !word.is_empty() && word != "*.o");
+    if push {
+        args.extend(["src/".to_owned(), "h:ws/".to_owned()]);
+    } else {
+        args.extend(["h:ws/".to_owned(), "dst/".to_owned()]);
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let output = account.rsync_with(&shell, &args);
+    let drawn = [account.d(""), client].map(|tree| picture(&tree)).join("\n--\n");
+    (drawn, output.status.code(), said(&output))
+}
+
+#[test]
+fn every_mode_transfers_what_it_does_without_the_gate() {
+    let cases: Vec<(&str, bool)> = MODES.iter().flat_map(|mode| [(*mode, false), (*mode, true)]).collect();
+    let wrong = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for half in cases.chunks(cases.len().div_ceil(2)) {
+            let wrong = &wrong;
+            scope.spawn(move || {
+                for (mode, push) in half {
+                    let (with, with_code, text) = result(mode, *push, true);
+                    let (without, without_code, plain_text) = result(mode, *push, false);
+                    if with != without || with_code != without_code {
+                        let changed: Vec<&str> = with.lines().filter(|line| !without.contains(line)).collect();
+                        let lost: Vec<&str> = without.lines().filter(|line| !with.contains(line)).collect();
+                        let direction = if *push { "push" } else { "pull" };
+                        wrong.lock().unwrap().push(format!(
+                            "{direction} {mode}: gate {with_code:?}, plain {without_code:?}\n only with the gate: {changed:#?}\n only without: {lost:#?}\n{text}\nplain: {plain_text}"
+                        ));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n\n"));
+}

@@ -1,0 +1,77 @@
+//! A private sshd on a loopback port.
+//!
+//! The test process itself listens and starts one `sshd -i` per connection with the socket as its input and output, as
+//! inetd would. So the port is bound before anybody is told of it, there is nothing to wait for, and sshd still sees
+//! a real peer address.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use super::client::Client;
+use super::programs::find_program;
+use super::sandbox::{Key, Sandbox};
+
+/// An sshd on a loopback port, until it is dropped.
+pub(crate) struct Listener<'s> {
+    sandbox: &'s Sandbox,
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    children: Arc<Mutex<Vec<Child>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<'s> Listener<'s> {
+    #[track_caller]
+    pub(super) fn start(sandbox: &'s Sandbox) -> Self {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = socket.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let children = Arc::new(Mutex::new(Vec::new()));
+        let (sshd, config, log) = (find_program("sshd"), sandbox.sshd_config(), sandbox.sshd_log());
+        let thread = thread::spawn({
+            let (stop, children) = (Arc::clone(&stop), Arc::clone(&children));
+            move || {
+                for peer in socket.incoming() {
+                    if stop.load(Ordering::Acquire) {
+                        return;
+                    }
+                    let peer = OwnedFd::from(peer.unwrap());
+                    let mut command = Command::new(&sshd);
+                    command.arg("-i").arg("-f").arg(&config).arg("-E").arg(&log);
+                    command.stdin(peer.try_clone().unwrap()).stdout(peer).stderr(Stdio::null());
+                    children.lock().unwrap().push(command.spawn().unwrap());
+                }
+            }
+        });
+        Self { sandbox, address, stop, children, thread: Some(thread) }
+    }
+
+    /// The port, on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// A client that logs in through the port.
+    pub(crate) fn client(&self, key: &Key) -> Client<'s> {
+        Client::new(self.sandbox, key, &format!("HostName 127.0.0.1\nPort {}", self.port()))
+    }
+}
+
+impl Drop for Listener<'_> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // One last connection wakes the thread out of accept().
+        TcpStream::connect(self.address).ok();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+        for child in self.children.lock().iter_mut().flat_map(|children| children.iter_mut()) {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}

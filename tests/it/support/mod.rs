@@ -1,0 +1,24 @@
+//! The environment of the end-to-end tests: a scratch home, a private sshd, clients with keys of their own.
+//!
+//! ```text
+//! let sandbox = Sandbox::new();
+//! let key = sandbox.new_key("chef1");
+//! sandbox.authorize(r#"restrict,command="…""#, &key);
+//! sandbox.client(&key).rsync(&["-a", "host:papers/", "copy/"]).succeeds();
+//! ```
+//!
+//! Nothing here needs root, a port below 1024, the network or a sleep. What a sandbox starts ends with it, and a
+//! sandbox whose test fails prints what sshd logged and what the gate recorded.
+
+mod account;
+mod client;
+mod listener;
+mod outcome;
+mod programs;
+mod sandbox;
+
+pub(crate) use account::{Account, is_root};
+pub(crate) use client::Client;
+pub(crate) use outcome::{Run, run};
+pub(crate) use programs::{PROGRAMS_DIR, copy_program, find_program, gate, our_program};
+pub(crate) use sandbox::{Key, Sandbox, SftpServer};
