@@ -196,6 +196,18 @@ fn sftp_is_told_what_is_refused() {
 }
 
 #[test]
+fn reading_needs_no_call_that_changes_anything() {
+    let tree = Tree::new();
+    // Each refusal is a status from a server that is still there for the next line.
+    let refused =
+        "-put f\n-chmod 600 in.txt\n-rm in.txt\n-mkdir d\n-rename in.txt x\n-ln in.txt x\n-symlink a x\n";
+    let (ok, text) = tree.sftp("ro", &format!("cd box\n{refused}ls -la\nget -rp sub\ndf\nget in.txt\n"));
+    assert!(ok, "{text}");
+    assert_eq!(text.matches("Permission denied").count(), 7, "{text}");
+    assert_eq!((tree.text("local/in.txt"), tree.text("local/sub/f")), ("inside".into(), "sub".into()));
+}
+
+#[test]
 fn uploads_into_a_write_only_workspace_work() {
     let tree = Tree::new();
     for access in ["wo", "wo:no-overwrite"] {

@@ -2,10 +2,9 @@
 //!
 //! No execution, no new process or thread, no socket, no signal to others, no way to set a mode, time or owner by
 //! path: attributes are changed through descriptors only, so the filter closes what Landlock does not mediate. (What
-//! cannot be opened, such as a file with mode 0, then keeps its attributes.) The list was taken from traces of all
-//! requests and is held to them by a test that kills the server at any other call.
-
-use nix::libc;
+//! cannot be opened, such as a file with mode 0, then keeps its attributes.) A session that may only read has no call
+//! that changes anything. The lists were taken from traces of all requests and are held to them by tests that kill the
+//! server at any other call.
 
 /// One allowed system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +19,12 @@ const fn always(call: libc::c_long) -> Allowed {
     Allowed { call, only_if: None }
 }
 
-/// What [`super::serve`] needs, and the end of the process after it.
-pub const ALLOWED: &[Allowed] = &[
+/// What [`super::serve`] needs in every session, and the end of the process after it.
+pub const READING: &[Allowed] = &[
     // Talking, and the content of files.
     always(libc::SYS_read),
     always(libc::SYS_write),
     always(libc::SYS_pread64),
-    always(libc::SYS_pwrite64),
-    always(libc::SYS_copy_file_range),
-    always(libc::SYS_ftruncate),
-    always(libc::SYS_fsync),
     always(libc::SYS_close),
     // Waiting for a non-blocking client.
     #[cfg(target_arch = "x86_64")]
@@ -48,17 +43,6 @@ pub const ALLOWED: &[Allowed] = &[
     always(libc::SYS_readlinkat),
     always(libc::SYS_fcntl),
     always(libc::SYS_lseek),
-    // Names.
-    always(libc::SYS_mkdirat),
-    always(libc::SYS_unlinkat),
-    always(libc::SYS_renameat),
-    always(libc::SYS_renameat2),
-    always(libc::SYS_linkat),
-    always(libc::SYS_symlinkat),
-    // Attributes, on descriptors.
-    always(libc::SYS_fchmod),
-    always(libc::SYS_fchown),
-    Allowed { call: libc::SYS_utimensat, only_if: Some((1, 0)) },
     // Memory, time, and the end.
     always(libc::SYS_brk),
     always(libc::SYS_mmap),
@@ -78,4 +62,24 @@ pub const ALLOWED: &[Allowed] = &[
     always(libc::SYS_sigaltstack),
     always(libc::SYS_exit),
     always(libc::SYS_exit_group),
+];
+
+/// What it needs besides where the grant lets anything be written.
+pub const CHANGING: &[Allowed] = &[
+    // Content.
+    always(libc::SYS_pwrite64),
+    always(libc::SYS_copy_file_range),
+    always(libc::SYS_ftruncate),
+    always(libc::SYS_fsync),
+    // Names.
+    always(libc::SYS_mkdirat),
+    always(libc::SYS_unlinkat),
+    always(libc::SYS_renameat),
+    always(libc::SYS_renameat2),
+    always(libc::SYS_linkat),
+    always(libc::SYS_symlinkat),
+    // Attributes, on descriptors.
+    always(libc::SYS_fchmod),
+    always(libc::SYS_fchown),
+    Allowed { call: libc::SYS_utimensat, only_if: Some((1, 0)) },
 ];
