@@ -22,5 +22,7 @@ pub mod request;
 pub mod rsync;
 pub mod rules;
 pub mod session;
+pub mod sftp;
 pub mod trusted;
 pub mod verdict;
+pub mod vfs;
