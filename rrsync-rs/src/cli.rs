@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use crate::escape::Escaped;
 use crate::grant::{Access, Confine};
 use crate::name::GrantName;
+use crate::rules::{self, BadRule, Rules};
 
 /// What the gate was started for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Args {
     /// Serve, or explain, one request.
-    Gate(Gate),
+    Gate(Box<Gate>),
     /// Print the usage.
     Help,
     /// Print the version.
@@ -61,6 +62,8 @@ pub struct DropIn {
     pub overwrite: bool,
     /// `-confine`.
     pub confine: Confine,
+    /// `-allow`, `-deny`, `-force`, `-timeout`, `-probes`. What a mode says is kept, as with rrsync.
+    pub rules: Rules,
 }
 
 /// How to explain.
@@ -108,6 +111,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageErro
             "-no-overwrite" | "--no-overwrite" => found.no_overwrite = true,
             "-rsync" | "--rsync" => found.rsync = Some(value("-rsync")?.into()),
             "-confine" | "--confine" => found.confine = Some(confine(&value("-confine")?)?),
+            "-allow" | "--allow" => found.rules.allow.extend(words(&value("-allow")?, rules::allowable)?),
+            "-deny" | "--deny" => found.rules.deny.extend(words(&value("-deny")?, rules::deniable)?),
+            "-force" | "--force" => found.rules.force.extend(words(&value("-force")?, str::parse)?),
+            "-timeout" | "--timeout" => found.rules.limits.timeout = Some(seconds(&value("-timeout")?)?),
+            "-probes" | "--probes" => found.rules.probes = true,
             "--grant" => found.grant = Some(grant(&value("--grant")?)?),
             "--explain" => found.explain = true,
             "--json" => found.json = true,
@@ -129,6 +137,7 @@ struct Found {
     no_overwrite: bool,
     rsync: Option<PathBuf>,
     confine: Option<Confine>,
+    rules: Rules,
     grant: Option<GrantName>,
     explain: bool,
     json: bool,
@@ -173,7 +182,8 @@ impl Found {
                     || self.no_lock
                     || self.no_overwrite
                     || self.access.is_some()
-                    || self.confine.is_some() =>
+                    || self.confine.is_some()
+                    || self.rules != Rules::default() =>
             {
                 return Err(UsageError(
                     "argument --grant: the grant's file says what rrsync's options would".to_owned(),
@@ -190,9 +200,10 @@ impl Found {
                 lock: !self.no_lock,
                 overwrite: !self.no_overwrite,
                 confine: self.confine.unwrap_or_default(),
+                rules: Rules { setuid: true, ..self.rules },
             }),
         };
-        Ok(Args::Gate(Gate { source, rsync: self.rsync, explain }))
+        Ok(Args::Gate(Box::new(Gate { source, rsync: self.rsync, explain })))
     }
 
     fn explain(&mut self) -> Result<Explain, UsageError> {
@@ -240,6 +251,17 @@ fn confine(word: &OsStr) -> Result<Confine, UsageError> {
     }
 }
 
+/// Names with commas between them, each read by `read`.
+fn words<T>(list: &OsStr, read: impl Fn(&str) -> Result<T, BadRule>) -> Result<Vec<T>, UsageError> {
+    let list = list.to_str().ok_or_else(|| unrecognized(list))?;
+    list.split(',').map(|word| read(word).map_err(|error| UsageError(error.to_string()))).collect()
+}
+
+fn seconds(word: &OsStr) -> Result<u32, UsageError> {
+    let number = word.to_str().and_then(|text| text.parse().ok()).filter(|number| *number > 0);
+    number.ok_or_else(|| UsageError("argument -timeout: a number of seconds".to_owned()))
+}
+
 fn grant(word: &OsStr) -> Result<GrantName, UsageError> {
     let text = word.to_str().ok_or_else(|| UsageError("argument --grant: not a grant's name".to_owned()))?;
     text.parse().map_err(|error| UsageError(format!("argument --grant: {error}")))
@@ -259,7 +281,10 @@ mod tests {
 
     fn drop_in(args: &[&str]) -> DropIn {
         match read(args) {
-            Ok(Args::Gate(Gate { source: Source::DropIn(drop_in), .. })) => drop_in,
+            Ok(Args::Gate(gate)) => match gate.source {
+                Source::DropIn(drop_in) => drop_in,
+                Source::Grant(name) => panic!("{args:?}: {name}"),
+            },
             other => panic!("{args:?}: {other:?}"),
         }
     }
@@ -290,6 +315,18 @@ mod tests {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.starts_with(says), "{wrong:?}: {error}");
         }
+    }
+
+    #[test]
+    fn rules_about_options_are_read() {
+        let rules =
+            drop_in(&["-allow", "copy-links", "-deny", "owner,group", "-force", "bwlimit=9,fsync", "/d"])
+                .rules;
+        assert_eq!((rules.allow.len(), rules.deny.len(), rules.force.len(), rules.setuid), (1, 2, 2, true));
+        for wrong in [["-allow", "owner"], ["-deny", "rsh"], ["-force", "rsh=sh"], ["-timeout", "0"]] {
+            assert!(read(&[wrong[0], wrong[1], "/d"]).is_err(), "{wrong:?}");
+        }
+        assert!(read(&["--grant", "a.b", "-deny", "owner"]).is_err());
     }
 
     #[test]

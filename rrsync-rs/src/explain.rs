@@ -80,6 +80,11 @@ fn fill(
     exposition.confine = Some(terms.confine);
     match Request::read(command)? {
         Request::Probe => "probe".clone_into(&mut exposition.rule),
+        Request::Exists(wanted, path) => {
+            let yes = gate::exists(wanted, &path, &terms)?;
+            "probe.exists".clone_into(&mut exposition.rule);
+            exposition.detail = Some(if yes { "the answer is yes" } else { "the answer is no" }.to_owned());
+        }
         Request::Rsync(direction, parsed) => {
             let parsed = gate::complete(parsed, &mut String::new())?;
             let allowed = gate::decide(direction, &parsed, &terms, environment)?;

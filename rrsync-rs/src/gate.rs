@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag};
 
 use crate::audit::{Log, Record};
 use crate::cli::{self, Args, Gate, Source};
@@ -24,11 +24,11 @@ use crate::confine::{self, Files};
 use crate::explain;
 use crate::grant::{Confine, Tool};
 use crate::listing;
-use crate::request::Request;
+use crate::request::{Exists, Request};
 use crate::rsync::judge::{Arg, Direction, Plan, judge};
 use crate::rsync::options::Parsed;
 use crate::rsync::program::{self, Program};
-use crate::rsync::{ENVIRONMENT, Place, secluded};
+use crate::rsync::{self, ENVIRONMENT, Place, secluded};
 use crate::session::{self, Environment, NoTerms, Terms};
 use crate::verdict::Refusal;
 
@@ -49,6 +49,11 @@ Put it into ~/.ssh/authorized_keys:  restrict,command=\"rrsync-rs -ro DIR\" ssh-
   -no-lock       allow several transfers at once
   -no-overwrite  never replace existing files
   -rsync PATH    the rsync to run (/usr/bin/rsync)
+  -allow LIST    options that follow links, with commas: copy-links, keep-dirlinks ...
+  -deny LIST     refuse these options too: owner, compress ...
+  -force LIST    add these options: bwlimit=1000, fsync ...
+  -timeout N     end a transfer after N seconds without data
+  -probes        answer `test -d PATH` (-e, -f)
   -confine HOW   required, best-effort or off: what to do where the kernel cannot confine rsync
   --grant NAME   use the policy in ~/.config/akeys/grants/NAME.toml
   --explain      print the verdict on COMMAND, and run nothing
@@ -103,7 +108,8 @@ fn serve(gate: &Gate, environment: &Environment) -> Exit {
     let mut log = Log::open(environment.layout.as_ref(), drop_in);
     let mut record = first_record(gate, environment);
     let refused = match session(gate, environment, &mut log, &mut record) {
-        Ok(Served::Probe) => return Exit::Done,
+        Ok(Served { yes: true }) => return Exit::Done,
+        Ok(Served { yes: false }) => return Exit::Refused,
         Err(refused) => refused,
     };
     refused.refusal.rule.clone_into(&mut record.rule);
@@ -114,10 +120,9 @@ fn serve(gate: &Gate, environment: &Environment) -> Exit {
     Exit::Refused
 }
 
-/// What a session that ends without an error has done.
-enum Served {
-    /// Said that it is there.
-    Probe,
+/// A session that ends here has answered a question.
+struct Served {
+    yes: bool,
 }
 
 impl From<Refusal> for NoTerms {
@@ -140,7 +145,13 @@ fn session(
         Request::Probe => {
             "probe".clone_into(&mut record.rule);
             write(log, record, &terms)?;
-            return Ok(Served::Probe);
+            return Ok(Served { yes: true });
+        }
+        Request::Exists(wanted, path) => {
+            let yes = exists(wanted, &path, &terms)?;
+            "probe.exists".clone_into(&mut record.rule);
+            write(log, record, &terms)?;
+            return Ok(Served { yes });
         }
         Request::Rsync(direction, parsed) => {
             let parsed = complete(parsed, &mut record.request)?;
@@ -148,8 +159,26 @@ fn session(
         }
     };
     let lock = terms.lock.as_deref().map(session::lock).transpose()?.flatten();
+    let slot = match (&terms.slots, terms.rules.limits.sessions) {
+        (Some(directory), Some(sessions)) => Some(session::slot(directory, sessions)?),
+        _ => None,
+    };
+    let held = lock.into_iter().chain(slot).map(OwnedFd::from).collect();
     allowed.plan.direction.rule().clone_into(&mut record.rule);
-    run(allowed, lock.map(OwnedFd::from), &terms, log, record).map(|never| match never {})
+    run(allowed, held, &terms, log, record).map(|never| match never {})
+}
+
+/// The answer to `test -d PATH` and the like.
+pub fn exists(wanted: Exists, path: &[u8], terms: &Terms) -> Result<bool, Refusal> {
+    if !terms.rules.probes {
+        return Err(Refusal::new("request.command", "this key runs no such command"));
+    }
+    let found = rsync::find(path, &terms.policy)?;
+    Ok(found.is_some_and(|kind| match wanted {
+        Exists::Anything => true,
+        Exists::Directory => kind == SFlag::S_IFDIR,
+        Exists::File => kind == SFlag::S_IFREG,
+    }))
 }
 
 /// Reads the arguments that `-s` leaves for standard input, and adds them to the `request` as people read it.
@@ -160,7 +189,7 @@ pub fn complete(parsed: Parsed, request: &mut String) -> Result<Parsed, Refusal>
     // Unbuffered, so that not one byte of the transfer is taken.
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let stdin = stdin.map_err(|error| Refusal::new("rsync.secluded", error.kind().to_string()))?;
-    let mut stdin = Patient { input: File::from(stdin), until: Instant::now() + Duration::from_secs(60) };
+    let mut stdin = Patient { input: File::from(stdin), until: Instant::now() + Duration::from_mins(1) };
     let arguments = secluded::read(&mut stdin)?;
     let shown = Record::request(Some(&arguments.join(&b' ')));
     request.push_str(" <stdin: ");
@@ -216,9 +245,9 @@ pub fn decide(
             if direction == Direction::Pull && listing::is_wanted(parsed, paths, &terms.policy) =>
         {
             let names = listing::expose(directory, &terms.policy).map_err(system("list the workspaces"))?;
-            judge(direction, parsed, &[], &names, program.features)?
+            judge(direction, parsed, &[], &names, &terms.rules, program.features)?
         }
-        _ => judge(direction, parsed, paths, &terms.policy, program.features)?,
+        _ => judge(direction, parsed, paths, &terms.policy, &terms.rules, program.features)?,
     };
     Ok(Allowed { plan, program })
 }
@@ -266,7 +295,7 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> NoTerms {
 /// Enters the working directory, confines this process, records that, and becomes rsync.
 fn run(
     allowed: Allowed,
-    lock: Option<OwnedFd>,
+    held: Vec<OwnedFd>,
     terms: &Terms,
     log: &mut Log,
     record: &mut Record,
@@ -278,14 +307,14 @@ fn run(
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
     let (argv, mut inherited) = arguments(plan.args);
     let charsets = argv.iter().any(|word| word.as_bytes().starts_with(b"--iconv="));
-    inherited.extend(lock);
+    inherited.extend(held);
     for fd in &inherited {
         nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
     }
     let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
     let filter = if plan.reach.iter().any(|reach| reach.write) {
-        Filter::writer(plan.reach.iter().any(|reach| reach.special_files))
+        Filter::writer(plan.reach.iter().any(|reach| reach.special_files), terms.rules.setuid)
     } else {
         Filter::reader()
     };

@@ -17,6 +17,7 @@ use crate::grant::{self, Confine, Tool, Workspace};
 use crate::layout::Layout;
 use crate::name::GrantName;
 use crate::policy::{Exposed, Policy};
+use crate::rules::Rules;
 use crate::verdict::Refusal;
 
 /// The three variables that sshd sets and the gate believes; nothing that `AcceptEnv` could let through.
@@ -49,6 +50,10 @@ pub struct Terms {
     pub policy: Policy,
     /// The tools that may be used.
     pub tools: Vec<Tool>,
+    /// What rsync's options may do, and how much.
+    pub rules: Rules,
+    /// Which slots the sessions of this key take, when their number is limited.
+    pub slots: Option<PathBuf>,
     /// How much confinement there has to be.
     pub confine: Confine,
     /// The rsync to run.
@@ -121,6 +126,8 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
     Ok(Terms {
         policy: Policy { exposed },
         tools: grant.tools.into_iter().collect(),
+        slots: grant.rules.limits.sessions.map(|_| layout.state_dir().join("sessions").join(name.as_str())),
+        rules: grant.rules,
         confine: grant.confine,
         rsync: gate.rsync.clone().or(grant.rsync),
         lock: None,
@@ -150,6 +157,8 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
     Ok(Terms {
         policy: Policy { exposed: vec![open] },
         tools: vec![Tool::Rsync],
+        rules: options.rules.clone(),
+        slots: None,
         confine: options.confine,
         rsync: gate.rsync.clone(),
         lock,
@@ -183,4 +192,28 @@ pub fn lock(directory: &Path) -> Result<Option<File>, Refusal> {
         }
         Err(std::fs::TryLockError::Error(_)) => Ok(None),
     }
+}
+
+/// One of the slots that the sessions of a limited key share: a file in `directory`, locked for as long as rsync runs.
+pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
+    let unusable = |error: std::io::Error| {
+        Refusal::new("system.sessions", format!("sessions cannot be counted: {}", error.kind()))
+    };
+    crate::audit::make_private(directory).map_err(unusable)?;
+    for number in 0..sessions {
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(directory.join(number.to_string()))
+            .map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => {}
+            Err(std::fs::TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+    }
+    Err(Refusal::new("limit.sessions", "this key has as many sessions as it may have; try again later"))
 }

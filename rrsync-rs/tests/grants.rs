@@ -251,3 +251,128 @@ fn a_session_that_cannot_be_recorded_is_refused() {
     ends(&output, 12);
     assert!(said(&output).contains("cannot be recorded"), "{}", said(&output));
 }
+
+/// The account's grant with `rules` in front of the workspaces.
+fn with_rules(rules: &str) -> Account {
+    let account = account();
+    let file = account.root.join("home/.config/akeys/grants/playground.chef1.toml");
+    let text = fs::read_to_string(file).unwrap().replacen(
+        "[workspace.papers]",
+        &format!("{rules}\n[workspace.papers]"),
+        1,
+    );
+    account.grant("playground.chef1", &text);
+    account
+}
+
+#[test]
+fn options_are_allowed_denied_and_forced() {
+    let account = with_rules(
+        "[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\", \"compress\"]\nforce = [\"fsync\", \"bwlimit=100000\"]",
+    );
+    symlink("one", account.d("papers/inner")).unwrap();
+    symlink("../papers-secret/key", account.d("papers/outer")).unwrap();
+    let output = rsync(&account, &["-rL", "h:papers/", "got/"]);
+    ends(&output, 23);
+    assert_eq!(account.read("client/got/inner"), "1");
+    assert!(
+        !account.root.join("client/got/outer").exists() && !said(&output).contains("OUTSIDE"),
+        "{}",
+        said(&output)
+    );
+    refused(&account, &["-a", "h:papers/", "got/"], "rsync.option");
+    refused(&account, &["-rz", "h:papers/", "got/"], "rsync.option");
+    refused(&account, &["-rk", "h:papers/", "got/"], "rsync.option");
+    ends(&rsync(&account, &["-rlt", "h:papers/one", "got/"]), 0);
+    let argv = account.audit().pop().unwrap()["argv"].to_string();
+    assert!(argv.contains("\"--fsync\",\"--bwlimit=100000\""), "{argv}");
+}
+
+#[test]
+fn what_a_client_asks_for_is_cut_to_the_limits() {
+    let account = with_rules(
+        "[limits]\nsessions = 1\ntimeout = 30\nbwlimit = 50000\ncompress-threads = 1\nmax-alloc = \"1G\"\nfile-size = \"1K\"",
+    );
+    account.write("client/src/large", "x".repeat(2000));
+    ends(
+        &rsync(
+            &account,
+            &[
+                "-az",
+                "--zc=zstd",
+                "-M--compress-threads=50",
+                "--max-alloc=8g",
+                "--bwlimit=1g",
+                "src/",
+                "h:papers/build/in/",
+            ],
+        ),
+        0,
+    );
+    let argv = account.audit().pop().unwrap()["argv"].to_string();
+    for part in [
+        "--compress-threads=1\"",
+        "--max-alloc=1073741824",
+        "--bwlimit=50000",
+        "--timeout=30",
+        "--max-size=1024",
+    ] {
+        assert!(argv.contains(part), "{part}: {argv}");
+    }
+    assert!(account.d("papers/build/in/new").exists() && !account.d("papers/build/in/large").exists());
+    // One session at a time: the slot is locked for as long as rsync runs.
+    let slot = account.root.join("home/.local/state/akeys/sessions/playground.chef1/0");
+    let held = fs::File::open(&slot).unwrap();
+    held.lock().unwrap();
+    refused(&account, &["-a", "h:papers/", "got/"], "limit.sessions");
+    drop(held);
+    ends(&rsync(&account, &["-a", "h:papers/", "got/"]), 0);
+}
+
+#[test]
+fn a_program_never_comes_to_run_as_its_owner() {
+    let account = account();
+    let program = account.write("client/src/program", "#!/bin/sh\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    let mode = |path: &str| fs::metadata(account.d(path)).map_or(0, |metadata| metadata.permissions().mode());
+    for options in [["-a"].as_slice(), &["-a", "--inplace"], &["-rp"]] {
+        rsync(&account, &[options, &["src/", "h:papers/build/"]].concat());
+        assert_eq!(mode("papers/build/program") & 0o6000, 0, "{options:?}");
+    }
+    let account = with_rules("setuid = true");
+    let program = account.write("client/src/program", "#!/bin/sh\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    ends(&rsync(&account, &["-a", "src/", "h:papers/build/"]), 0);
+    assert_eq!(
+        fs::metadata(account.d("papers/build/program")).unwrap().permissions().mode() & 0o7777,
+        0o4755
+    );
+}
+
+#[test]
+fn probes_are_answered_where_the_policy_says_so() {
+    let account = account();
+    let ask = |account: &Account, command: &str| {
+        account.gate(&["--grant", "playground.chef1"], command, b"").status.code()
+    };
+    assert_eq!(ask(&account, "test -d papers"), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["rule"], "request.command");
+    let account = with_rules("probes = true");
+    for (command, code, rule) in [
+        ("true", 0, "probe"),
+        ("test -d papers/fig", 0, "probe.exists"),
+        ("test -d 'papers/fig'", 0, "probe.exists"),
+        ("test -f papers/fig", 1, "probe.exists"),
+        ("test -f papers/one", 0, "probe.exists"),
+        ("test -e papers/nothing", 1, "probe.exists"),
+        ("test -e inbox/there", 1, "access.read"),
+        ("test -e papers/../papers-secret/key", 1, "path.dotdot"),
+        ("test -d /", 1, "path.workspace"),
+        ("test -d papers; id", 1, "request.command"),
+        ("test -d $(id)", 1, "request.command"),
+        ("test -x papers", 1, "request.command"),
+    ] {
+        assert_eq!(ask(&account, command), Some(code), "{command}");
+        assert_eq!(account.audit().pop().unwrap()["rule"], rule, "{command}");
+    }
+}

@@ -49,6 +49,9 @@ const NO_DIRECTORIES: &str =
     "ACLs and extended attributes of directories that exist are not for a key that may only add";
 const DESTINATIONS: &str = "a push has one destination; rsync takes the first of several for a source";
 
+/// The case was recorded as root, whose pattern matches in a directory that nobody else may list.
+const LISTED_BY_ROOT: &str = "1276";
+
 struct Case<'a> {
     number: &'a str,
     flags: &'a str,
@@ -327,7 +330,7 @@ fn the_gate_does_what_rrsync_does() {
     let differences: BTreeMap<&str, &str> = DIFFERENCES.iter().copied().collect();
     let (mut compared, mut wrong) = (0, Vec::new());
     for case in TABLE.lines().map(Case::read) {
-        if case.extra.starts_with("uid=") && !root {
+        if (case.extra.starts_with("uid=") || case.number == LISTED_BY_ROOT) && !root {
             continue;
         }
         compared += 1;

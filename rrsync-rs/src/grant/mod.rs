@@ -17,6 +17,7 @@ pub use file::{GrantError, Problem, parse, render};
 pub use load::{LoadError, load};
 
 use crate::name::{GrantName, Label, WorkspaceName};
+use crate::rules::Rules;
 
 /// What a client may do with the files of a workspace or of one of its sub-paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,6 +144,8 @@ pub struct Grant {
     pub confine: Confine,
     /// The rsync to run; `None` stands for `/usr/bin/rsync`.
     pub rsync: Option<PathBuf>,
+    /// What rsync's options may do, and how much.
+    pub rules: Rules,
     /// The exposed directories by name.
     pub workspaces: BTreeMap<WorkspaceName, Workspace>,
 }

@@ -12,6 +12,7 @@ use super::options::{Class, Given, Parsed, Role, Takes, letter};
 use super::paths::{PathOption, Place, destination, locate, path_option, sources};
 use super::words::Word;
 use crate::policy::{Exposed, Policy};
+use crate::rules::Rules;
 use crate::verdict::Refusal;
 
 /// Which way the files go, seen from the client.
@@ -87,11 +88,12 @@ pub fn judge(
     parsed: &Parsed,
     paths: &[Word],
     policy: &Policy,
+    rules: &Rules,
     features: RsyncFeatures,
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
     for target in &targets {
-        options_allowed(direction, parsed, target.exposed)?;
+        options_allowed(direction, parsed, target.exposed, rules)?;
     }
     let everything = targets.iter().all(|target| target.exposed.is_everything());
     let strict = targets[0].exposed;
@@ -150,9 +152,20 @@ pub fn judge(
                     args.extend(path_option(&option, policy, &mut reach)?);
                 }
                 (Takes::Ignored(word), _) => args.push(long(row.name, Some(word.as_bytes()))),
-                (_, value) => args.push(long(row.name, value.as_deref())),
+                (_, value) => {
+                    let cut = rules.limits.cut(row.name, value.as_deref()).map(String::into_bytes);
+                    args.push(long(row.name, cut.as_deref().or(value.as_deref())));
+                }
             },
         }
+    }
+    for (name, limit) in rules.limits.stated() {
+        if let Some(limit) = limit.filter(|_| !parsed.has_long(name)) {
+            args.push(long(name, Some(limit.to_string().as_bytes())));
+        }
+    }
+    for forced in &rules.force {
+        args.push(long(&forced.name, forced.value.as_ref().map(String::as_bytes)));
     }
     let writes = direction == Direction::Push;
     if writes && !everything && features.drop_d {
@@ -197,7 +210,12 @@ fn long(name: &str, value: Option<&[u8]>) -> Arg {
 
 /// Whether every option may be used with `exposed`. Options are judged in both directions: a server that disables one
 /// does so whoever sends, as rrsync does; only what cannot matter to a sender is let through.
-fn options_allowed(direction: Direction, parsed: &Parsed, exposed: &Exposed) -> Result<(), Refusal> {
+fn options_allowed(
+    direction: Direction,
+    parsed: &Parsed,
+    exposed: &Exposed,
+    rules: &Rules,
+) -> Result<(), Refusal> {
     let workspace = &exposed.workspace;
     let push = direction == Direction::Push;
     // A read-only directory deletes nothing; whether this very path may be written is judged with the path.
@@ -215,21 +233,26 @@ fn options_allowed(direction: Direction, parsed: &Parsed, exposed: &Exposed) -> 
         Class::Sender => push,
         Class::Never => true,
     };
+    let listed = |list: &[String], name: &str| list.iter().any(|known| known == name);
+    let may_not = |name: &str, class: Class| {
+        let followed = class == Class::FollowsLinks && listed(&rules.allow, name);
+        listed(&rules.deny, name) || refuses(class) && !followed
+    };
     for given in &parsed.options {
         let refused = match given {
             Given::Cluster { letters, .. } => letters
                 .iter()
-                .find(|byte| letter(**byte).is_none_or(refuses))
+                .find(|byte| letter(**byte).is_none_or(|(name, class)| may_not(name, class)))
                 .map(|byte| format!("-{}", char::from(*byte))),
-            Given::Sized(b'B', _) if refuses(Class::ReadsBack) => Some("-B".to_owned()),
+            Given::Sized(b'B', _) if may_not("block-size", Class::ReadsBack) => Some("-B".to_owned()),
+            Given::Sized(b'@', _) if may_not("modify-window", Class::Harmless) => Some("-@".to_owned()),
             Given::Sized(..) => None,
             Given::Long(row, value) => {
                 let log_of_a_reader =
                     row.takes == Takes::Path(Role::LogFile) && !workspace.access.may_write();
-                (refuses(row.class)
-                    || log_of_a_reader
-                    || row.name == "max-alloc" && is_zero(value.as_deref()))
-                .then(|| format!("--{}", row.name))
+                let unlimited = row.name == "max-alloc" && is_zero(value.as_deref());
+                (may_not(row.name, row.class) || log_of_a_reader || unlimited)
+                    .then(|| format!("--{}", row.name))
             }
         };
         if let Some(option) = refused {

@@ -12,6 +12,7 @@ use rrsync_rs::exposure;
 use rrsync_rs::grant::{Access, Confine, Grant, Tool, Workspace, render};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, WorkspaceName};
+use rrsync_rs::rules::Rules;
 
 use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
 use crate::akeys::cli::Install;
@@ -64,6 +65,7 @@ impl Plan {
             expires,
             confine: Confine::default(),
             rsync: None,
+            rules: Rules::default(),
             workspaces,
         };
         let policy = render(&grant, layout).ok_or_else(|| {

@@ -2,10 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::SFlag;
 
 use super::{shown, too_many};
-use crate::policy::{Exposed, Policy};
+use crate::beneath::{Last, kind};
+use crate::policy::{Exposed, Policy, Use};
 use crate::rsync::expand::braces;
 use crate::rsync::words::Word;
 use crate::verdict::Refusal;
@@ -35,6 +39,17 @@ pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result
         }
     }
     Ok(targets)
+}
+
+/// Whether a client may know what is at `path`, and what is: `None` when nothing is there.
+pub fn find(path: &[u8], policy: &Policy) -> Result<Option<SFlag>, Refusal> {
+    let Target { exposed, word, .. } = target(&Word::literal(path), policy)?;
+    let path = PathBuf::from(word.to_os());
+    match exposed.root.hold(&path, Last::Follow) {
+        Ok(held) => exposed.scope(&held.at, Use::Read).map(|_| Some(kind(&held.stat))),
+        Err(Errno::EXDEV) => Err(super::outside(&exposed.shown(&path))),
+        Err(_) => Ok(None),
+    }
 }
 
 /// A bare `;` or quote is for a shell, and clients put a backslash before one that belongs to a name.

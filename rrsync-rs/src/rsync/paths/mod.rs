@@ -21,6 +21,7 @@ use crate::policy::{Exposed, Use};
 use crate::verdict::Refusal;
 
 pub(super) use destination::destination;
+pub use locate::find;
 pub(super) use locate::locate;
 pub(super) use option::{PathOption, path_option};
 pub(super) use sources::sources;
