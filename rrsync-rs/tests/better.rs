@@ -173,6 +173,34 @@ fn explain_shows_the_directory_that_a_push_makes_and_enters() {
 }
 
 #[test]
+fn a_temporary_directory_is_found_where_rsync_looks_and_where_rrsync_did() {
+    let account = Account::new();
+    account.write("client/src/f", "content");
+    for directory in ["scratch", "in"] {
+        fs::create_dir(account.d(directory)).unwrap();
+    }
+    ends(&account.rsync("", &["-a", "--temp-dir=scratch", "src/", "h:in/"]), 0);
+    assert_eq!(account.audit()[0]["argv"][3], format!("--temp-dir={}", account.d("scratch").display()));
+    fs::create_dir(account.d("in/scratch")).unwrap();
+    ends(&account.rsync("", &["-aI", "--temp-dir=scratch", "src/", "h:in/"]), 0);
+    assert_eq!(account.audit()[1]["argv"][3], format!("--temp-dir={}", account.d("in/scratch").display()));
+    ends(&account.rsync("", &["-aI", "--temp-dir=nowhere", "src/", "h:in/"]), 12);
+}
+
+#[test]
+fn an_empty_alternative_names_nothing() {
+    let account = Account::new();
+    account.write("D/f", "wanted");
+    account.write("D/other", "not asked for");
+    // The options of clients before 3.2.4: what the user typed reaches the server as it is.
+    ends(&account.rsync("-ro", &["-a", "--old-args", "h:{,f}", "got/"]), 0);
+    assert_eq!(
+        (account.read("client/got/f"), account.read("client/got/other")),
+        ("wanted".into(), "".into())
+    );
+}
+
+#[test]
 fn names_are_converted_from_any_charset_that_the_server_has() {
     let account = Account::new();
     for charset in ["latin1", "iso-8859-15", "cp1252"] {
