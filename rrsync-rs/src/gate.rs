@@ -20,7 +20,7 @@ use nix::sys::stat::{Mode, SFlag};
 use crate::audit::{Log, Record};
 use crate::cli::{self, Args, Gate, Source};
 use crate::confine::seccomp::Filter;
-use crate::confine::{self, Files};
+use crate::confine::{self, ConfineError, Files};
 use crate::explain;
 use crate::grant::{Confine, Tool};
 use crate::listing;
@@ -29,6 +29,7 @@ use crate::rsync::judge::{Arg, Direction, Plan, judge};
 use crate::rsync::options::Parsed;
 use crate::rsync::program::{self, Program};
 use crate::rsync::{self, ENVIRONMENT, Place, secluded};
+use crate::serve_sftp::{self, Subsystem};
 use crate::session::{self, Environment, NoTerms, Terms};
 use crate::verdict::Refusal;
 
@@ -147,6 +148,7 @@ fn session(
             write(log, record, &terms)?;
             return Ok(Served { yes: true });
         }
+        Request::Sftp(subsystem) => return sftp(subsystem, terms, log, record),
         Request::Exists(wanted, path) => {
             let yes = exists(wanted, &path, &terms)?;
             "probe.exists".clone_into(&mut record.rule);
@@ -159,13 +161,46 @@ fn session(
         }
     };
     let lock = terms.lock.as_deref().map(session::lock).transpose()?.flatten();
-    let slot = match (&terms.slots, terms.rules.limits.sessions) {
-        (Some(directory), Some(sessions)) => Some(session::slot(directory, sessions)?),
-        _ => None,
-    };
+    let slot = slot(&terms)?;
     let held = lock.into_iter().chain(slot).map(OwnedFd::from).collect();
     allowed.plan.direction.rule().clone_into(&mut record.rule);
     run(allowed, held, &terms, log, record).map(|never| match never {})
+}
+
+/// Serves SFTP in this process, to a key for SFTP or for scp, which speaks it.
+fn sftp(subsystem: Subsystem, terms: Terms, log: &mut Log, record: &mut Record) -> Result<Served, NoTerms> {
+    sftp_allowed(&terms)?;
+    let slot = slot(&terms)?;
+    let confine = terms.confine;
+    let session = serve_sftp::prepare(terms.policy, subsystem).map_err(system("open the workspaces"))?;
+    let level = session.confine(confine).map_err(unconfined)?;
+    record.confinement = Some(level);
+    "sftp".clone_into(&mut record.rule);
+    // Only grants come this far, and a grant's session is recorded or refused.
+    log.write(record).map_err(unrecorded)?;
+    let served = session.serve(log, record);
+    drop(slot);
+    served.map(|()| Served { yes: true }).map_err(|error| NoTerms {
+        refusal: Refusal::new("sftp.protocol", "the session was ended"),
+        detail: error.to_string(),
+    })
+}
+
+/// Whether this key may be used with SFTP. rrsync's options are for rsync alone.
+pub fn sftp_allowed(terms: &Terms) -> Result<(), Refusal> {
+    if terms.tools.iter().any(|tool| matches!(tool, Tool::Sftp | Tool::Scp)) {
+        Ok(())
+    } else {
+        Err(Refusal::new("tool.sftp", "this key may not be used with sftp or scp"))
+    }
+}
+
+/// One of the key's slots, when its sessions are limited.
+fn slot(terms: &Terms) -> Result<Option<File>, Refusal> {
+    match (&terms.slots, terms.rules.limits.sessions) {
+        (Some(directory), Some(sessions)) => session::slot(directory, sessions).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// The answer to `test -d PATH` and the like.
@@ -277,12 +312,22 @@ fn first_record(gate: &Gate, environment: &Environment) -> Record {
 /// Writes the record of an allowed request; a grant's session that leaves no record is none.
 fn write(log: &mut Log, record: &Record, terms: &Terms) -> Result<(), NoTerms> {
     match log.write(record) {
-        Err(error) if terms.audit_required => Err(NoTerms {
-            refusal: Refusal::new("system.audit", "this session cannot be recorded"),
-            detail: error.to_string(),
-        }),
+        Err(error) if terms.audit_required => Err(unrecorded(error)),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "used as a map_err function")]
+fn unrecorded(error: std::io::Error) -> NoTerms {
+    let refusal = Refusal::new("system.audit", "this session cannot be recorded");
+    NoTerms { refusal, detail: error.to_string() }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "used as a map_err function")]
+fn unconfined(error: ConfineError) -> NoTerms {
+    let refusal =
+        Refusal::new("system.confine", "this server cannot confine the session as this key demands");
+    NoTerms { refusal, detail: error.to_string() }
 }
 
 fn system(what: &'static str) -> impl Fn(std::io::Error) -> NoTerms {
@@ -319,10 +364,7 @@ fn run(
     };
     let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries };
     let filter = filter.and_execute(program.fd.as_raw_fd());
-    let level = confine::apply(&files, filter, terms.confine).map_err(|error| NoTerms {
-        refusal: Refusal::new("system.confine", "this server cannot confine the session as this key demands"),
-        detail: error.to_string(),
-    })?;
+    let level = confine::apply(&files, filter, terms.confine).map_err(unconfined)?;
     record.confinement = Some(level);
     write(log, record, terms)?;
     log.write_as_rrsync(record);
