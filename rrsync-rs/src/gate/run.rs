@@ -34,12 +34,13 @@ pub(super) fn run(
     record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
     let (argv, mut inherited) = arguments(plan.args);
+    let charsets = argv.iter().any(|word| word.as_bytes().starts_with(b"--iconv="));
     inherited.extend(held);
     for fd in &inherited {
         nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
     }
-    let (programs, libraries) = program::files(&program).map_err(system("open rsync's loader"))?;
+    let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
     let filter = if plan.reach.iter().any(|reach| reach.write) {
         Filter::writer(plan.reach.iter().any(|reach| reach.special_files), terms.rules.setuid)
     } else {
