@@ -105,7 +105,7 @@ impl Log {
     ///
     /// # Errors
     /// Only when neither took it.
-    pub fn write(&mut self, record: &Record) -> io::Result<()> {
+    pub fn write(&mut self, record: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         let syslog = self.syslog.as_ref().map(|socket| send(socket, &line));
         line.push(b'\n');

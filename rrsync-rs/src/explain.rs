@@ -80,6 +80,17 @@ fn fill(
     exposition.confine = Some(terms.confine);
     match Request::read(command)? {
         Request::Probe => "probe".clone_into(&mut exposition.rule),
+        Request::Sftp(_) => {
+            gate::sftp_allowed(&terms)?;
+            "sftp".clone_into(&mut exposition.rule);
+            for exposed in &terms.policy.exposed {
+                for (path, access) in exposed.workspace.places() {
+                    let list =
+                        if access.may_write() { &mut exposition.writes } else { &mut exposition.reads };
+                    list.push(Escaped::os(&exposed.root.real().join(path)).to_string());
+                }
+            }
+        }
         Request::Exists(wanted, path) => {
             let yes = gate::exists(wanted, &path, &terms)?;
             "probe.exists".clone_into(&mut exposition.rule);

@@ -21,6 +21,7 @@ pub mod policy;
 pub mod request;
 pub mod rsync;
 pub mod rules;
+pub mod serve_sftp;
 pub mod session;
 pub mod sftp;
 pub mod trusted;

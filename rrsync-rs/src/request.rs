@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::rsync::judge::Direction;
 use crate::rsync::options::{Parsed, parse};
 use crate::rsync::words::split;
+use crate::serve_sftp::Subsystem;
 use crate::verdict::Refusal;
 
 /// A request, by tool.
@@ -17,6 +18,8 @@ pub enum Request {
     Probe,
     /// `test -d PATH` and the like: whether something is there. Answered only where the policy says so.
     Exists(Exists, Vec<u8>),
+    /// The SFTP subsystem.
+    Sftp(Subsystem),
     /// `rsync --server …`.
     Rsync(Direction, Parsed),
 }
@@ -50,6 +53,9 @@ impl Request {
         }
         if let Some(question) = exists(command) {
             return Ok(question);
+        }
+        if let Some(subsystem) = Subsystem::read(command) {
+            return Ok(Self::Sftp(subsystem));
         }
         let not_allowed = || Refusal::new("request.command", "this key runs no such command");
         let rest = command.strip_prefix(b"rsync --server").ok_or_else(not_allowed)?;

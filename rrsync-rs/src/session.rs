@@ -154,10 +154,15 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         warnings.push(detail);
     }
     let lock = (options.lock && options.access.may_write()).then(|| open.root.real().to_owned());
+    let mut rules = options.rules.clone();
+    if lock.is_some() {
+        // A client that has stopped must not keep everybody else out for ever.
+        rules.limits.timeout.get_or_insert(LOCKED_SECONDS);
+    }
     Ok(Terms {
         policy: Policy { exposed: vec![open] },
         tools: vec![Tool::Rsync],
-        rules: options.rules.clone(),
+        rules,
         slots: None,
         confine: options.confine,
         rsync: gate.rsync.clone(),
@@ -167,6 +172,9 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         warnings,
     })
 }
+
+/// How long a transfer that holds the lock may be without any data: a day.
+const LOCKED_SECONDS: u32 = 86_400;
 
 /// rrsync takes a relative DIR from where sshd starts it, the home.
 fn absolute(dir: &Path) -> PathBuf {

@@ -196,7 +196,7 @@ fn an_empty_alternative_names_nothing() {
     ends(&account.rsync("-ro", &["-a", "--old-args", "h:{,f}", "got/"]), 0);
     assert_eq!(
         (account.read("client/got/f"), account.read("client/got/other")),
-        ("wanted".into(), "".into())
+        ("wanted".into(), String::new())
     );
 }
 

@@ -21,15 +21,21 @@ pub struct Filter {
     rules: BTreeMap<c_long, Vec<SeccompRule>>,
     setuid: bool,
     truncation_closed: bool,
+    /// Whether [`UNKNOWN`] calls say so, for a C library that then takes another way.
+    falls_back: bool,
 }
 
 /// Flags of `clone(2)` that make namespaces: `CLONE_NEW*`.
 const NAMESPACES: u64 = 0x7e02_0000;
 
 impl Filter {
+    fn new(falls_back: bool) -> Self {
+        Self { rules: BTreeMap::new(), setuid: true, truncation_closed: false, falls_back }
+    }
+
     /// The calls of a program that reads files and talks on the descriptors that it has.
     pub fn reader() -> Self {
-        let mut filter = Self { rules: BTreeMap::new(), setuid: true, truncation_closed: false };
+        let mut filter = Self::new(true);
         filter.allow(PROCESS).allow(DESCRIPTORS).allow(READING);
         filter
             .when(libc::SYS_clone, &[(0, Len::Qword, Op::MaskedEq(NAMESPACES), 0)])
@@ -57,6 +63,29 @@ impl Filter {
             }
         }
         filter
+    }
+
+    /// A list of calls, each without conditions or only with one value in one argument.
+    pub fn listed(calls: impl Iterator<Item = (c_long, Option<(u8, u64)>)>) -> Self {
+        let mut filter = Self::new(false);
+        for (call, only_if) in calls {
+            match only_if {
+                None => {
+                    filter.rules.insert(call, Vec::new());
+                }
+                Some((argument, value)) => {
+                    filter.when(call, &[(argument, Len::Qword, Op::Eq, value)]);
+                }
+            }
+        }
+        filter
+    }
+
+    /// Also allows what writing a record takes: the time, on machines where that is a system call.
+    #[must_use]
+    pub fn and_record(mut self) -> Self {
+        self.allow(&[libc::SYS_clock_gettime, libc::SYS_gettimeofday]);
+        self
     }
 
     /// Also allows this process to become the program behind `fd`, once: `execveat(fd, "", …, AT_EMPTY_PATH)`.
@@ -116,7 +145,7 @@ impl Filter {
         let listed: BpfProgram = SeccompFilter::new(self.rules, denied, SeccompAction::Allow, arch)
             .and_then(TryInto::try_into)
             .map_err(|error| failed(&error))?;
-        let mut program = unknown_calls();
+        let mut program = if self.falls_back { unknown_calls() } else { BpfProgram::new() };
         program.extend(listed);
         seccompiler::apply_filter(&program).map_err(|error| failed(&error))
     }

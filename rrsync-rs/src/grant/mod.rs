@@ -123,6 +123,12 @@ impl Workspace {
         }
     }
 
+    /// The workspace itself and its sub-paths, with the access to each.
+    pub fn places(&self) -> impl Iterator<Item = (&Path, Access)> {
+        let subs = self.paths.iter().map(|(path, access)| (path.as_path(), *access));
+        std::iter::once((Path::new(""), self.access)).chain(subs)
+    }
+
     /// The access to `relative`, a path below the workspace without `.` or `..`; the longest match decides.
     pub fn access_to(&self, relative: &Path) -> Access {
         relative.ancestors().find_map(|at| self.paths.get(at).copied()).unwrap_or(self.access)
