@@ -42,7 +42,7 @@ impl<'a> Case<'a> {
             "\"\"" => Some(Vec::new()),
             text => Some(unescape(text)),
         };
-        Self { number, flags, tree, extra, outcome, options, paths, command }
+        Self { number, outcome, flags, tree, extra, options, paths, command }
     }
 
     /// Whether the case has to be run: its command line, the lock or rrsync's log matter.
@@ -180,7 +180,7 @@ fn squeezed(text: &str) -> String {
         if count < 64 {
             squeezed.push_str(&rest[..end]);
         } else {
-            squeezed.push_str(&format!("\\{{{count}:{first}}}"));
+            squeezed.extend(["\\{", &count.to_string(), ":", &rest[..first.len_utf8()], "}"]);
         }
         rest = &rest[end..];
     }
