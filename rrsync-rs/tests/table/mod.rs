@@ -3,6 +3,8 @@
 //! The columns: number, flags, tree (and DIR), circumstances, outcome, the options and paths that rrsync passed on, the
 //! command. Columns behind these belong to the test that reads them.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
