@@ -3,12 +3,14 @@
 PREFIX = $(HOME)/.local
 export PREFIX DESTDIR
 
-.PHONY: help demo test check install uninstall clean
+.PHONY: help demo test check fuzz bench install uninstall clean
 
 help:
 	@echo 'make demo                      run the whole thing in a scratch home, and see what it does'
 	@echo 'make test                      every test, with a real sshd and a real rsync'
 	@echo 'make check                     formatting, lints, manual, dependencies'
+	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
+	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'
 	@echo 'make clean                     remove what was built'
@@ -28,6 +30,12 @@ test:
 check:
 	@scripts/packages.sh mandoc
 	@scripts/check.sh
+
+fuzz:
+	@scripts/fuzz.sh
+
+bench:
+	@bench/run.sh
 
 install:
 	@scripts/install.sh
