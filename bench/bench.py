@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""The gate beside rrsync, beside rsync without either, and beside a static program that only execs.
+
+Everything is measured in one run, turn by turn, so that whatever else the machine does falls on all alike; numbers are
+medians, with the minimum behind them where it says something. Nothing is asserted.
+
+    BENCH_RUNS=200     starts of each kind
+    BENCH_REPEATS=5    transfers of each kind
+    BENCH_MB=1024      the size of the large file
+    BENCH_FILES=20000  the number of small ones
+"""
+
+import os
+import random
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+GATE, SCRATCH = sys.argv[1:3]
+STUB = "/bin/true"
+RRSYNC = "/usr/bin/rrsync"
+PULL = "rsync --server --sender -logDtpre.iLsfxCIvu . sub/"
+PUSH = "rsync --server -logDtpre.iLsfxCIvu . in/"
+
+
+def number(name, usual):
+    return int(os.environ.get(name, usual))
+
+
+def lay_out():
+    """A home with a grant, and the exposed directory in it."""
+    home = f"{SCRATCH}/home"
+    papers = f"{home}/papers"
+    for directory in ("sub", "in"):
+        os.makedirs(f"{papers}/{directory}")
+    grants = f"{home}/.config/akeys/grants"
+    os.makedirs(grants)
+    with open(f"{grants}/bench.pod.toml", "w") as policy:
+        policy.write(
+            f'federation = "bench"\npod = "pod"\ntools = ["rsync"]\nrsync = "{STUB}"\n'
+            '[workspace.papers]\npath = "~/papers"\naccess = "rw"\n'
+        )
+    os.chmod(f"{grants}/bench.pod.toml", 0o600)
+    return home, papers
+
+
+def stubbed_rrsync():
+    """rrsync as it is installed, with the stub in rsync's place; None when it is not installed."""
+    if not os.path.exists(RRSYNC):
+        return None
+    with open(RRSYNC) as file:
+        text, changed = re.subn(r"(?m)^RSYNC = .*$", f"RSYNC = '{STUB}'", file.read())
+    if changed != 1:
+        return None
+    path = f"{SCRATCH}/rrsync"
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, 0o755)
+    return path
+
+
+class Start:
+    """One way to come from an exec to the exec of the stub."""
+
+    def __init__(self, name, argv, command=None, home="/nonexistent"):
+        self.name, self.argv = name, argv
+        self.environment = {"HOME": home, "PATH": "/usr/bin:/bin"}
+        if command:
+            self.environment |= {"SSH_ORIGINAL_COMMAND": command, "SSH_CONNECTION": "192.0.2.7 1 192.0.2.1 22"}
+        self.times, self.cpu = [], []
+
+    def once(self):
+        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+        begin = time.perf_counter()
+        pid = os.posix_spawn(self.argv[0], self.argv, self.environment, file_actions=null)
+        _, status, usage = os.wait4(pid, 0)
+        self.times.append((time.perf_counter() - begin) * 1000)
+        self.cpu.append((usage.ru_utime + usage.ru_stime) * 1000)
+        if status:
+            sys.exit(f"{self.name}: ended with {os.waitstatus_to_exitcode(status)}: {self.argv}")
+
+    def calls(self):
+        """System calls before the stub runs, children included; None without strace."""
+        if not shutil.which("strace"):
+            return None
+        trace = f"{SCRATCH}/trace"
+        argv = ["strace", "-f", "-qq", "-o", trace] + self.argv
+        subprocess.run(argv, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True)
+        count = last = 0
+        with open(trace) as lines:
+            for line in lines:
+                # A call that another process interrupts is on two lines.
+                if " = " in line:
+                    count += 1
+                    # The first exec is the program's own; the last one is the stub's.
+                    if re.search(r"exec(ve|veat)(\(| resumed>).* = 0$", line.rstrip()):
+                        last = count
+        return last
+
+    def peak(self):
+        """The most memory that it has had, in KiB."""
+        argv = [f"{SCRATCH}/peak", *self.argv]
+        return int(subprocess.run(argv, env=self.environment, capture_output=True, check=True).stdout)
+
+    @property
+    def median(self):
+        return statistics.median(self.times)
+
+
+def start_up(home, papers):
+    floor = Start("floor", [f"{SCRATCH}/floor", STUB])
+    stub = Start("stub", [STUB])
+    gate = lambda *args: [GATE, "-rsync", STUB, *args, papers]
+    grant = [GATE, "--grant", "bench.pod"]
+    named = lambda command: command.replace(". ", ". papers/")
+    rrsync = stubbed_rrsync()
+    pairs = []
+    for title, flags, command in [
+        ("pull, -ro", ["-ro"], PULL),
+        ("pull, no flags", [], PULL),
+        ("push, no flags", [], PUSH),
+        ("push, -wo", ["-wo"], PUSH),
+        ("pull, grant", None, PULL),
+        ("push, grant", None, PUSH),
+    ]:
+        if flags is None:
+            ours = Start(title, grant, named(command), home)
+            theirs = None
+        else:
+            ours = Start(title, gate(*flags), command, home)
+            theirs = rrsync and Start(f"rrsync {title}", [rrsync, *flags, papers], command, home)
+        pairs.append((ours, theirs))
+    # A grant has no counterpart there: it is set beside the same transfer with the flags that come closest.
+    pairs = [(ours, theirs or pairs[1 if "pull" in ours.name else 2][1]) for ours, theirs in pairs]
+    starts = list({id(start): start for pair in pairs for start in pair if start}.values()) + [floor, stub]
+    for start in starts:
+        for _ in range(3):
+            start.once()
+        start.times, start.cpu = [], []
+    for _ in range(number("BENCH_RUNS", 200)):
+        # In another order each time: who runs behind Python finds the processor's caches filled with it.
+        random.shuffle(starts)
+        for start in starts:
+            start.once()
+
+    print(f"start-up, from exec to exec of rsync, in ms ({number('BENCH_RUNS', 200)} starts of each; a stub's own")
+    print(f"{stub.median:.2f}, minimum {min(stub.times):.2f}, is subtracted; the CPU time is with it)")
+    net = lambda start: start.median - stub.median
+    least = lambda start: min(start.times) - min(stub.times)
+    print(f"{'':16} {'gate':>13} {'rrsync':>15} {'ratio':>7} {'above floor':>12} {'CPU gate':>9} {'rrsync':>7}")
+    for ours, theirs in pairs:
+        line = f"{ours.name:16} {net(ours):6.2f} ({least(ours):4.2f})"
+        line += f" {net(theirs):7.2f} ({least(theirs):5.2f}) 1/{net(theirs) / net(ours):4.1f}" if theirs else " " * 24
+        line += f" {net(ours) - net(floor):12.2f} {statistics.median(ours.cpu):9.2f}"
+        line += f" {statistics.median(theirs.cpu):7.2f}" if theirs else ""
+        print(line)
+    print(f"{'a bare exec':16} {net(floor):6.2f} ({least(floor):4.2f})")
+    if not rrsync:
+        print(f"skipped: rrsync ({RRSYNC} is not installed, or is another program than expected)")
+
+    print(f"\nmemory at most (the stub's own {stub.peak()} KiB are the least), and system calls until rsync runs")
+    print(f"{'':16} {'gate KiB':>9} {'rrsync KiB':>11} {'gate calls':>11} {'rrsync calls':>13}")
+    if not shutil.which("strace"):
+        print("skipped: system calls (strace is not installed)")
+    for ours, theirs in pairs:
+        cells = [ours.peak(), theirs and theirs.peak(), ours.calls(), theirs and theirs.calls()]
+        shown = [("-" if cell is None else str(cell)) for cell in cells]
+        print(f"{ours.name:16} {shown[0]:>9} {shown[1]:>11} {shown[2]:>11} {shown[3]:>13}")
+    print("(rrsync stays in memory beside every transfer that it locks; the gate becomes rsync)\n")
+
+
+def shell(name, line):
+    """A remote shell for rsync's -e, without ssh."""
+    path = f"{SCRATCH}/{name}"
+    with open(path, "w") as file:
+        file.write(f"shift\n{line}\n")
+    return f"/bin/sh {path}"
+
+
+def transfers(home):
+    server, client = f"{SCRATCH}/served", f"{SCRATCH}/client"
+    for side in (server, client):
+        os.makedirs(f"{side}/large")
+        os.makedirs(f"{side}/small")
+    size, files = number("BENCH_MB", 1024), number("BENCH_FILES", 20000)
+    with open(f"{server}/large/file", "wb") as file:
+        block = os.urandom(1 << 20)
+        for index in range(size):
+            file.write(index.to_bytes(8, "big") + block[8:])
+    for index in range(files):
+        directory = f"{server}/small/{index % 100}"
+        os.makedirs(directory, exist_ok=True)
+        with open(f"{directory}/{index}", "wb") as file:
+            file.write(str(index).encode() * 100)
+    subprocess.run(["cp", "-a", f"{server}/.", client], check=True)
+    shells = [
+        ("without", shell("plain.sh", f"cd '{server}' && eval \"exec $*\"")),
+        ("gate", shell("gate.sh", f"SSH_ORIGINAL_COMMAND=\"$*\" HOME='{home}' exec '{GATE}' '{server}'")),
+    ]
+    if os.path.exists(RRSYNC):
+        line = f"SSH_ORIGINAL_COMMAND=\"$*\" HOME='{home}' exec '{RRSYNC}' '{server}'"
+        shells.append(("rrsync", shell("rrsync.sh", line)))
+    repeats = number("BENCH_REPEATS", 5)
+    print(f"transfers, in s (median of {repeats}, in turn; {size} MB in one file, {files} small files; no ssh)")
+    print(f"{'':16} {'without':>9} {'gate':>9} {'ratio':>7} {'rrsync':>9} {'ratio':>7}")
+    for what in ("large", "small"):
+        for pull in (True, False):
+            times = {name: [] for name, _ in shells}
+            for turn in range(repeats):
+                # Nobody is always first.
+                for name, command in shells[turn % len(shells):] + shells[:turn % len(shells)]:
+                    target = f"{client}/got" if pull else f"{server}/got"
+                    ends = [f"h:{what}/", f"{target}/"] if pull else [f"{client}/{what}/", "h:got/"]
+                    begin = time.perf_counter()
+                    subprocess.run(["rsync", "-a", "-e", command, *ends], check=True)
+                    times[name].append(time.perf_counter() - begin)
+                    shutil.rmtree(target)
+                    os.sync()
+            middle = {name: statistics.median(taken) for name, taken in times.items()}
+            line = f"{what + (', pull' if pull else ', push'):16} {middle['without']:9.3f}"
+            for name in ("gate", "rrsync"):
+                if name in middle:
+                    line += f" {middle[name]:9.3f} {middle[name] / middle['without']:7.3f}"
+            print(line, flush=True)
+
+
+def main():
+    version = subprocess.run(["rsync", "--version"], capture_output=True, text=True).stdout.splitlines()[0]
+    explained = subprocess.run(
+        [GATE, "--explain", "-ro", SCRATCH, "--", "true"], capture_output=True, text=True, env={"HOME": SCRATCH}
+    )
+    confined = re.search(r"confinement: (.*)", explained.stdout)
+    print(f"{version.strip()}; {os.uname().sysname} {os.uname().release}; {os.cpu_count()} processors, load "
+          f"{os.getloadavg()[0]:.1f}; the gate confines by {confined[1] if confined else 'nothing'}\n")
+    home, papers = lay_out()
+    start_up(home, papers)
+    transfers(home)
+
+
+main()
