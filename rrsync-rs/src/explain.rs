@@ -101,7 +101,10 @@ fn fill(
             let allowed = gate::decide(direction, &parsed, &terms, environment)?;
             direction.rule().clone_into(&mut exposition.rule);
             exposition.argv = gate::shown(&allowed.plan);
-            exposition.cwd = Some(Escaped::os(&allowed.plan.cwd.real).to_string());
+            // A missing destination is made and entered first.
+            let cwd = &allowed.plan.cwd.real;
+            let cwd = allowed.plan.make.as_ref().map_or_else(|| cwd.clone(), |name| cwd.join(name));
+            exposition.cwd = Some(Escaped::os(&cwd).to_string());
             for reach in &allowed.plan.reach {
                 let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };
                 list.push(Escaped::os(&reach.real).to_string());

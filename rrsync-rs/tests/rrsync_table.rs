@@ -29,6 +29,8 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("1065", MAX_ALLOC),
     ("1069", MAX_ALLOC),
     ("1071", MAX_ALLOC),
+    ("2349", LIMITS),
+    ("2351", LIMITS),
     ("4086", ENTERED),
     ("4095", ENTERED),
     ("4317", NO_OVERWRITE),
@@ -36,6 +38,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("4318", NO_OVERWRITE),
     ("0247", NO_OVERWRITE),
     ("4600", DESTINATIONS),
+    ("4606", EMPTY),
     ("4610", DESTINATIONS),
 ];
 
@@ -47,6 +50,8 @@ const ENTERED: &str = "a directory that may be entered and written, but not list
 const NO_OVERWRITE: &str = "what is deleted can be uploaded anew, so -no-overwrite implies -no-del";
 const NO_DIRECTORIES: &str =
     "ACLs and extended attributes of directories that exist are not for a key that may only add";
+const LIMITS: &str = "what a client asks for beyond a limit is cut down to it";
+const EMPTY: &str = "as in a shell, an empty alternative in braces names nothing";
 const DESTINATIONS: &str = "a push has one destination; rsync takes the first of several for a source";
 
 /// The case was recorded as root, whose pattern matches in a directory that nobody else may list.

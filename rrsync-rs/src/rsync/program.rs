@@ -214,10 +214,17 @@ fn interpreter(program: &File) -> io::Result<Option<PathBuf>> {
 const NAMES: &[&str] = &["/etc/passwd", "/etc/group", "/etc/nsswitch.conf"];
 
 /// What a program needs besides itself, opened; a library that has gone since is left out, and the loader will say so.
-pub fn files(program: &Program) -> io::Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
+/// With `charsets`, the C library's conversions (`--iconv`) are among it: glibc loads each from a directory beside itself.
+pub fn files(program: &Program, charsets: bool) -> io::Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
     let open = |path: &Path| nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
     let mut programs = vec![program.fd.try_clone()?];
     let mut libraries: Vec<OwnedFd> = program.libraries.iter().filter_map(|path| open(path).ok()).collect();
+    if charsets {
+        let beside = |library: &PathBuf| {
+            library.file_name()?.to_str()?.starts_with("libc.so").then(|| library.with_file_name("gconv"))
+        };
+        libraries.extend(program.libraries.iter().filter_map(beside).filter_map(|path| open(&path).ok()));
+    }
     if nix::unistd::geteuid().is_root() {
         libraries.extend(NAMES.iter().filter_map(|path| open(Path::new(path)).ok()));
     }

@@ -29,14 +29,17 @@ pub(in crate::rsync) struct Target<'a> {
 
 /// Finds the root of each path of a request; no path at all stands for `.`.
 pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result<Vec<Target<'a>>, Refusal> {
-    if paths.is_empty() {
-        return locate(&[Word::literal(b".")], policy);
-    }
     let mut targets = Vec::new();
     for word in paths {
-        for word in braces(word).map_err(too_many)? {
-            targets.push(target(&word, policy)?);
+        for expanded in braces(word).map_err(too_many)? {
+            // As in a shell, an empty alternative is no word. An empty word that was sent stands for the directory.
+            if !expanded.marked().is_empty() || word.marked().is_empty() {
+                targets.push(target(&expanded, policy)?);
+            }
         }
+    }
+    if targets.is_empty() {
+        targets.push(target(&Word::literal(b"."), policy)?);
     }
     Ok(targets)
 }

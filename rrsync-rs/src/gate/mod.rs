@@ -3,35 +3,26 @@
 //! Terms → request → judge → lock → log → confine → run. A step that fails ends the session with a refusal that is
 //! recorded; nothing is tried in another way.
 
-use std::convert::Infallible;
-use std::ffi::{CString, OsString};
+mod decide;
+mod run;
+
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-
-use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag};
-use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::stat::{Mode, SFlag};
 
 use crate::audit::{Log, Record};
 use crate::cli::{self, Args, Gate, Source};
-use crate::confine::seccomp::Filter;
-use crate::confine::{self, ConfineError, Files};
+use crate::confine::ConfineError;
 use crate::explain;
-use crate::grant::{Confine, Tool};
-use crate::listing;
-use crate::request::{Exists, Request};
-use crate::rsync::judge::{Arg, Direction, Plan, judge};
-use crate::rsync::options::Parsed;
-use crate::rsync::program::{self, Program};
-use crate::rsync::{self, ENVIRONMENT, Place, secluded};
+use crate::grant::Tool;
+use crate::request::Request;
 use crate::serve_sftp::{self, Subsystem};
 use crate::session::{self, Environment, NoTerms, Terms};
 use crate::verdict::Refusal;
+
+pub use decide::{Allowed, complete, decide, exists};
+pub use run::shown;
 
 /// The usage, for `-h`.
 pub const USAGE: &str = "\
@@ -164,7 +155,7 @@ fn session(
     let slot = slot(&terms)?;
     let held = lock.into_iter().chain(slot).map(OwnedFd::from).collect();
     allowed.plan.direction.rule().clone_into(&mut record.rule);
-    run(allowed, held, &terms, log, record).map(|never| match never {})
+    run::run(allowed, held, &terms, log, record).map(|never| match never {})
 }
 
 /// Serves SFTP in this process, to a key for SFTP or for scp, which speaks it.
@@ -201,90 +192,6 @@ fn slot(terms: &Terms) -> Result<Option<File>, Refusal> {
         (Some(directory), Some(sessions)) => session::slot(directory, sessions).map(Some),
         _ => Ok(None),
     }
-}
-
-/// The answer to `test -d PATH` and the like.
-pub fn exists(wanted: Exists, path: &[u8], terms: &Terms) -> Result<bool, Refusal> {
-    if !terms.rules.probes {
-        return Err(Refusal::new("request.command", "this key runs no such command"));
-    }
-    let found = rsync::find(path, &terms.policy)?;
-    Ok(found.is_some_and(|kind| match wanted {
-        Exists::Anything => true,
-        Exists::Directory => kind == SFlag::S_IFDIR,
-        Exists::File => kind == SFlag::S_IFREG,
-    }))
-}
-
-/// Reads the arguments that `-s` leaves for standard input, and adds them to the `request` as people read it.
-pub fn complete(parsed: Parsed, request: &mut String) -> Result<Parsed, Refusal> {
-    if !parsed.secluded {
-        return Ok(parsed);
-    }
-    // Unbuffered, so that not one byte of the transfer is taken.
-    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
-    let stdin = stdin.map_err(|error| Refusal::new("rsync.secluded", error.kind().to_string()))?;
-    let mut stdin = Patient { input: File::from(stdin), until: Instant::now() + Duration::from_mins(1) };
-    let arguments = secluded::read(&mut stdin)?;
-    let shown = Record::request(Some(&arguments.join(&b' ')));
-    request.push_str(" <stdin: ");
-    request.push_str(&shown);
-    request.push('>');
-    secluded::merge(parsed, &arguments)
-}
-
-/// Standard input until a moment: nothing is held for a client that does not go on.
-struct Patient {
-    input: File,
-    until: Instant,
-}
-
-impl std::io::Read for Patient {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        match nix::poll::poll(&mut [PollFd::new(self.input.as_fd(), PollFlags::POLLIN)], left)? {
-            0 => Err(std::io::ErrorKind::TimedOut.into()),
-            _ => self.input.read(buffer),
-        }
-    }
-}
-
-/// An rsync request that may run, and the program that it runs.
-#[derive(Debug)]
-pub struct Allowed {
-    /// How.
-    pub plan: Plan,
-    /// What.
-    pub program: Program,
-}
-
-/// The judge's verdict on an rsync request under `terms`.
-pub fn decide(
-    direction: Direction,
-    parsed: &Parsed,
-    terms: &Terms,
-    environment: &Environment,
-) -> Result<Allowed, NoTerms> {
-    if !terms.tools.contains(&Tool::Rsync) {
-        return Err(Refusal::new("tool.rsync", "this key may not be used with rsync").into());
-    }
-    let paths = parsed.paths.as_deref().unwrap_or_default();
-    let program =
-        program::find(terms.rsync.as_deref(), environment.layout.as_ref()).map_err(|error| NoTerms {
-            refusal: Refusal::new("system.rsync", "rsync cannot be run on this server"),
-            detail: error.to_string(),
-        })?;
-    let plan = match &terms.listing {
-        Some(directory)
-            if direction == Direction::Pull && listing::is_wanted(parsed, paths, &terms.policy) =>
-        {
-            let names = listing::expose(directory, &terms.policy).map_err(system("list the workspaces"))?;
-            judge(direction, parsed, &[], &names, &terms.rules, program.features)?
-        }
-        _ => judge(direction, parsed, paths, &terms.policy, &terms.rules, program.features)?,
-    };
-    Ok(Allowed { plan, program })
 }
 
 fn first_record(gate: &Gate, environment: &Environment) -> Record {
@@ -334,106 +241,5 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> NoTerms {
     move |error| NoTerms {
         refusal: Refusal::new("system.run", format!("the server cannot {what}")),
         detail: format!("cannot {what}: {error}"),
-    }
-}
-
-/// Enters the working directory, confines this process, records that, and becomes rsync.
-fn run(
-    allowed: Allowed,
-    held: Vec<OwnedFd>,
-    terms: &Terms,
-    log: &mut Log,
-    record: &mut Record,
-) -> Result<Infallible, NoTerms> {
-    let Allowed { mut plan, program } = allowed;
-    enter(&mut plan);
-    record.argv = shown(&plan);
-    record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
-    nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
-    let (argv, mut inherited) = arguments(plan.args);
-    inherited.extend(held);
-    for fd in &inherited {
-        nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
-            .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
-    }
-    let (programs, libraries) = program::files(&program).map_err(system("open rsync's loader"))?;
-    let filter = if plan.reach.iter().any(|reach| reach.write) {
-        Filter::writer(plan.reach.iter().any(|reach| reach.special_files), terms.rules.setuid)
-    } else {
-        Filter::reader()
-    };
-    let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries };
-    let filter = filter.and_execute(program.fd.as_raw_fd());
-    let level = confine::apply(&files, filter, terms.confine).map_err(unconfined)?;
-    record.confinement = Some(level);
-    write(log, record, terms)?;
-    log.write_as_rrsync(record);
-    Err(system("run rsync")(execute(&program, &argv, terms.confine)))
-}
-
-/// Makes the destination directory that is missing, and moves the plan into it.
-fn enter(plan: &mut Plan) {
-    let Some(name) = plan.make.take() else { return };
-    let made = nix::sys::stat::mkdirat(&plan.cwd.fd, name.as_os_str(), Mode::from_bits_truncate(0o777));
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let open = || nix::fcntl::openat(&plan.cwd.fd, name.as_os_str(), flags, Mode::empty());
-    if let Ok(fd) = made.and_then(|()| open()) {
-        plan.cwd = Place { fd, real: plan.cwd.real.join(&name) };
-    } else {
-        // What is wrong here is rsync's to report: it is told to make the directory itself.
-        let mut directory = name;
-        directory.push("/");
-        plan.args.pop();
-        plan.args.push(Arg::Text(directory));
-    }
-}
-
-/// The command line as people read it: pinned paths by the real name of what they are pinned to.
-pub fn shown(plan: &Plan) -> Vec<String> {
-    let text = |text: &OsString| crate::escape::Escaped::os(text).to_string();
-    let arg = |arg: &Arg| match arg {
-        Arg::Text(word) => text(word),
-        Arg::Pinned { prefix, real, rest, .. } => {
-            format!("{prefix}{}{}", crate::escape::Escaped::os(real), text(rest))
-        }
-    };
-    std::iter::once("rsync".to_owned()).chain(plan.args.iter().map(arg)).collect()
-}
-
-/// The command line as rsync gets it, and the descriptors that it refers to.
-fn arguments(args: Vec<Arg>) -> (Vec<OsString>, Vec<OwnedFd>) {
-    let mut argv = vec![OsString::from("rsync")];
-    let mut inherited = Vec::new();
-    for arg in args {
-        match arg {
-            Arg::Text(word) => argv.push(word),
-            Arg::Pinned { prefix, fd, rest, .. } => {
-                let mut word = OsString::from(format!("{prefix}/proc/self/fd/{}", fd.as_raw_fd()));
-                word.push(rest);
-                argv.push(word);
-                inherited.push(fd);
-            }
-        }
-    }
-    (argv, inherited)
-}
-
-/// Becomes rsync; comes back only with an error.
-fn execute(program: &Program, argv: &[OsString], confine: Confine) -> std::io::Error {
-    if confine == Confine::Off {
-        let mut command = std::process::Command::new(&program.path);
-        return command.args(&argv[1..]).env_clear().envs(ENVIRONMENT.iter().copied()).exec();
-    }
-    let words: Result<Vec<CString>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
-    let variables: Result<Vec<CString>, _> =
-        ENVIRONMENT.iter().map(|(name, value)| CString::new(format!("{name}={value}"))).collect();
-    match (words, variables) {
-        (Ok(argv), Ok(variables)) => {
-            match nix::unistd::execveat(&program.fd, c"", &argv, &variables, AtFlags::AT_EMPTY_PATH) {
-                Ok(never) => match never {},
-                Err(errno) => errno.into(),
-            }
-        }
-        (Err(error), _) | (_, Err(error)) => error.into(),
     }
 }
