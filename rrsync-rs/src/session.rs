@@ -54,6 +54,8 @@ pub struct Terms {
     pub rules: Rules,
     /// Which slots the sessions of this key take, when their number is limited.
     pub slots: Option<PathBuf>,
+    /// Whether the record of a refusal says what would have allowed it.
+    pub learn: bool,
     /// How much confinement there has to be.
     pub confine: Confine,
     /// The rsync to run.
@@ -128,6 +130,7 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         tools: grant.tools.into_iter().collect(),
         slots: grant.rules.limits.sessions.map(|_| layout.state_dir().join("sessions").join(name.as_str())),
         rules: grant.rules,
+        learn: grant.learn,
         confine: grant.confine,
         rsync: gate.rsync.clone().or(grant.rsync),
         lock: None,
@@ -163,6 +166,7 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         policy: Policy { exposed: vec![open] },
         tools: vec![Tool::Rsync],
         rules,
+        learn: false,
         slots: None,
         confine: options.confine,
         rsync: gate.rsync.clone(),

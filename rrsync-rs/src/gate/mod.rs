@@ -19,7 +19,7 @@ use crate::grant::Tool;
 use crate::request::Request;
 use crate::serve_sftp::{self, Subsystem};
 use crate::session::{self, Environment, NoTerms, Terms};
-use crate::verdict::Refusal;
+use crate::verdict::{Change, Refusal};
 
 pub use decide::{Allowed, complete, decide, exists};
 pub use run::shown;
@@ -107,6 +107,7 @@ fn serve(gate: &Gate, environment: &Environment) -> Exit {
     refused.refusal.rule.clone_into(&mut record.rule);
     record.verdict = "refuse";
     record.reason = Some(refused.detail);
+    record.learn.clone_from(&refused.refusal.change);
     let _ = log.write(&record);
     let _ = writeln!(std::io::stderr(), "rrsync-rs: {}", refused.refusal);
     Exit::Refused
@@ -133,6 +134,20 @@ fn session(
 ) -> Result<Served, NoTerms> {
     let terms = session::terms(gate, environment.layout.as_ref())?;
     record.warnings.clone_from(&terms.warnings);
+    let learns = terms.learn;
+    under(terms, environment, log, record).map_err(|mut refused| {
+        refused.refusal.change.take_if(|_| !learns);
+        refused
+    })
+}
+
+/// The session under its terms.
+fn under(
+    terms: Terms,
+    environment: &Environment,
+    log: &mut Log,
+    record: &mut Record,
+) -> Result<Served, NoTerms> {
     let allowed = match Request::read(environment.command.as_deref())? {
         Request::Probe => {
             "probe".clone_into(&mut record.rule);
@@ -182,7 +197,8 @@ pub fn sftp_allowed(terms: &Terms) -> Result<(), Refusal> {
     if terms.tools.iter().any(|tool| matches!(tool, Tool::Sftp | Tool::Scp)) {
         Ok(())
     } else {
-        Err(Refusal::new("tool.sftp", "this key may not be used with sftp or scp"))
+        let refusal = Refusal::new("tool.sftp", "this key may not be used with sftp or scp");
+        Err(refusal.unless(Some(Change::Tool(Tool::Sftp))))
     }
 }
 
@@ -212,6 +228,7 @@ fn first_record(gate: &Gate, environment: &Environment) -> Record {
         argv: Vec::new(),
         cwd: None,
         confinement: None,
+        learn: None,
         warnings: Vec::new(),
     }
 }

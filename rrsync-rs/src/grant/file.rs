@@ -67,6 +67,8 @@ struct FileForm {
     confine: Confine,
     rsync: Option<Spanned<String>>,
     #[serde(default)]
+    learn: bool,
+    #[serde(default)]
     probes: bool,
     #[serde(default)]
     setuid: bool,
@@ -231,6 +233,7 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
         expires,
         confine: form.confine,
         rsync: form.rsync.as_ref().map(absolute).transpose()?,
+        learn: form.learn,
         rules,
         workspaces,
     })
@@ -269,6 +272,9 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
     }
     if let Some(rsync) = &grant.rsync {
         line("rsync", path(rsync)?);
+    }
+    if grant.learn {
+        text.push_str("learn = true\n");
     }
     rules_text(&grant.rules, &mut text);
     for (name, workspace) in &grant.workspaces {
@@ -372,7 +378,7 @@ access = "ro"
     fn rules_are_read_and_written() {
         let text = TEXT.replacen(
             "\n[workspace.papers]",
-            "setuid = true\nprobes = true\n[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\"]\nforce = [\"fsync\", \"min-size=1k\"]\n\
+            "learn = true\nsetuid = true\nprobes = true\n[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\"]\nforce = [\"fsync\", \"min-size=1k\"]\n\
              [limits]\nsessions = 2\ntimeout = 60\nbwlimit = 1000\ncompress-threads = 1\nmax-alloc = \"1G\"\nfile-size = \"2T\"\n\
              [workspace.papers]",
             1,

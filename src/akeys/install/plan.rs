@@ -65,6 +65,7 @@ impl Plan {
             expires,
             confine: Confine::default(),
             rsync: None,
+            learn: false,
             rules: Rules::default(),
             workspaces,
         };
