@@ -98,6 +98,15 @@ pub fn terms(gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
     }
 }
 
+/// Whether the grant asks for a record of the session's end. A grant that cannot be read asks for nothing; the session
+/// itself will say why.
+pub fn records_end(gate: &Gate, layout: Option<&Layout>) -> bool {
+    match (&gate.source, layout) {
+        (Source::Grant(name), Some(layout)) => grant::load(name, layout).is_ok_and(|grant| grant.record_end),
+        _ => false,
+    }
+}
+
 fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, NoTerms> {
     let grant = grant::load(name, layout).map_err(|error| {
         let rule = if error.is_missing() { "grant.missing" } else { "grant.invalid" };

@@ -502,3 +502,20 @@ fn a_refusal_is_learned_from_and_stays_a_refusal() {
         refused(&account, args, rule);
     }
 }
+
+#[test]
+fn the_end_of_a_session_is_recorded_for_who_asks() {
+    let account = with_rules("record-end = true");
+    account.write("client/src/big", "x".repeat(3_000_000));
+    ends(&rsync(&account, &["-a", "src/", "h:papers/build/"]), 0);
+    let audit = account.audit();
+    let [begin, end] = audit.as_slice() else { panic!("{audit:?}") };
+    assert_eq!((&begin["pid"], &end["end"], &end["status"]), (&end["pid"], &"done".into(), &0.into()));
+    assert!(end["read"].as_u64() > Some(3_000_000) && end["written"].as_u64() > Some(3_000_000), "{end}");
+    assert!(end["seconds"].as_f64() > Some(0.0));
+    // Refusals and failures end with their own code.
+    assert_eq!(account.gate(&["--grant", "playground.chef1"], "bash", b"").status.code(), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["end"], "failed");
+    ends(&rsync(&account, &["-a", "h:papers/nothing", "got/"]), 23);
+    assert_eq!(account.audit().pop().unwrap()["status"], 23);
+}

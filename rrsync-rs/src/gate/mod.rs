@@ -4,6 +4,7 @@
 //! recorded; nothing is tried in another way.
 
 mod decide;
+mod end;
 mod run;
 
 use std::fs::File;
@@ -81,7 +82,7 @@ pub fn main() -> ExitCode {
                     _ => Exit::Refused,
                 }
             }
-            None => serve(&gate, &environment),
+            None => return serve(&gate, &environment),
         },
     };
     ExitCode::from(exit as u8)
@@ -94,14 +95,20 @@ fn print(text: &str) -> Exit {
     }
 }
 
-/// Serves the session. Comes back only when nothing was run.
-fn serve(gate: &Gate, environment: &Environment) -> Exit {
+/// Serves the session. Comes back only when nothing was run in this process.
+fn serve(gate: &Gate, environment: &Environment) -> ExitCode {
     let drop_in = matches!(gate.source, Source::DropIn(_));
     let mut log = Log::open(environment.layout.as_ref(), drop_in);
     let mut record = first_record(gate, environment);
+    if !gate.within && session::records_end(gate, environment.layout.as_ref()) {
+        // Where no process can be started, the session does without the record of its end.
+        if let Ok(code) = end::watch(&mut log, &record) {
+            return code;
+        }
+    }
     let refused = match session(gate, environment, &mut log, &mut record) {
-        Ok(Served { yes: true }) => return Exit::Done,
-        Ok(Served { yes: false }) => return Exit::Refused,
+        Ok(Served { yes: true }) => return ExitCode::from(Exit::Done as u8),
+        Ok(Served { yes: false }) => return ExitCode::from(Exit::Refused as u8),
         Err(refused) => refused,
     };
     refused.refusal.rule.clone_into(&mut record.rule);
@@ -110,7 +117,7 @@ fn serve(gate: &Gate, environment: &Environment) -> Exit {
     record.learn.clone_from(&refused.refusal.change);
     let _ = log.write(&record);
     let _ = writeln!(std::io::stderr(), "rrsync-rs: {}", refused.refusal);
-    Exit::Refused
+    ExitCode::from(Exit::Refused as u8)
 }
 
 /// A session that ends here has answered a question.
