@@ -77,6 +77,12 @@ impl Root {
         &self.real
     }
 
+    /// The absolute path of a place beneath it, for people.
+    pub fn real_of(&self, at: &Path) -> PathBuf {
+        // An empty path joined would add a slash.
+        if at.as_os_str().is_empty() { self.real.clone() } else { self.real.join(at) }
+    }
+
     /// The directory that holds the root.
     pub fn parent(&self) -> io::Result<OwnedFd> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;

@@ -30,6 +30,8 @@ pub struct Gate {
     pub source: Source,
     /// The rsync to run, if the administrator names one.
     pub rsync: Option<PathBuf>,
+    /// `--within`: this is the session that another gate waits for. Only the gate itself says so.
+    pub within: bool,
     /// Present for `--explain`: print the verdict and run nothing.
     pub explain: Option<Explain>,
 }
@@ -117,6 +119,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageErro
             "-timeout" | "--timeout" => found.rules.limits.timeout = Some(seconds(&value("-timeout")?)?),
             "-probes" | "--probes" => found.rules.probes = true,
             "--grant" => found.grant = Some(grant(&value("--grant")?)?),
+            "--within" => found.within = true,
             "--explain" => found.explain = true,
             "--json" => found.json = true,
             "-help" | "-h" | "--help" => return Ok(Args::Help),
@@ -139,6 +142,7 @@ struct Found {
     confine: Option<Confine>,
     rules: Rules,
     grant: Option<GrantName>,
+    within: bool,
     explain: bool,
     json: bool,
     dirs: Vec<OsString>,
@@ -203,7 +207,7 @@ impl Found {
                 rules: Rules { setuid: true, ..self.rules },
             }),
         };
-        Ok(Args::Gate(Box::new(Gate { source, rsync: self.rsync, explain })))
+        Ok(Args::Gate(Box::new(Gate { source, rsync: self.rsync, within: self.within, explain })))
     }
 
     fn explain(&mut self) -> Result<Explain, UsageError> {

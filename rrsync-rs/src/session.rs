@@ -54,6 +54,8 @@ pub struct Terms {
     pub rules: Rules,
     /// Which slots the sessions of this key take, when their number is limited.
     pub slots: Option<PathBuf>,
+    /// Whether the record of a refusal says what would have allowed it.
+    pub learn: bool,
     /// How much confinement there has to be.
     pub confine: Confine,
     /// The rsync to run.
@@ -96,6 +98,15 @@ pub fn terms(gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
     }
 }
 
+/// Whether the grant asks for a record of the session's end. A grant that cannot be read asks for nothing; the session
+/// itself will say why.
+pub fn records_end(gate: &Gate, layout: Option<&Layout>) -> bool {
+    match (&gate.source, layout) {
+        (Source::Grant(name), Some(layout)) => grant::load(name, layout).is_ok_and(|grant| grant.record_end),
+        _ => false,
+    }
+}
+
 fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, NoTerms> {
     let grant = grant::load(name, layout).map_err(|error| {
         let rule = if error.is_missing() { "grant.missing" } else { "grant.invalid" };
@@ -128,6 +139,7 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         tools: grant.tools.into_iter().collect(),
         slots: grant.rules.limits.sessions.map(|_| layout.state_dir().join("sessions").join(name.as_str())),
         rules: grant.rules,
+        learn: grant.learn,
         confine: grant.confine,
         rsync: gate.rsync.clone().or(grant.rsync),
         lock: None,
@@ -154,10 +166,16 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         warnings.push(detail);
     }
     let lock = (options.lock && options.access.may_write()).then(|| open.root.real().to_owned());
+    let mut rules = options.rules.clone();
+    if lock.is_some() {
+        // A client that has stopped must not keep everybody else out for ever.
+        rules.limits.timeout.get_or_insert(LOCKED_SECONDS);
+    }
     Ok(Terms {
         policy: Policy { exposed: vec![open] },
         tools: vec![Tool::Rsync],
-        rules: options.rules.clone(),
+        rules,
+        learn: false,
         slots: None,
         confine: options.confine,
         rsync: gate.rsync.clone(),
@@ -167,6 +185,9 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         warnings,
     })
 }
+
+/// How long a transfer that holds the lock may be without any data: a day.
+const LOCKED_SECONDS: u32 = 86_400;
 
 /// rrsync takes a relative DIR from where sshd starts it, the home.
 fn absolute(dir: &Path) -> PathBuf {

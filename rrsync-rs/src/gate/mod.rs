@@ -4,6 +4,7 @@
 //! recorded; nothing is tried in another way.
 
 mod decide;
+mod end;
 mod run;
 
 use std::fs::File;
@@ -19,7 +20,7 @@ use crate::grant::Tool;
 use crate::request::Request;
 use crate::serve_sftp::{self, Subsystem};
 use crate::session::{self, Environment, NoTerms, Terms};
-use crate::verdict::Refusal;
+use crate::verdict::{Change, Refusal};
 
 pub use decide::{Allowed, complete, decide, exists};
 pub use run::shown;
@@ -81,7 +82,7 @@ pub fn main() -> ExitCode {
                     _ => Exit::Refused,
                 }
             }
-            None => serve(&gate, &environment),
+            None => return serve(&gate, &environment),
         },
     };
     ExitCode::from(exit as u8)
@@ -94,22 +95,29 @@ fn print(text: &str) -> Exit {
     }
 }
 
-/// Serves the session. Comes back only when nothing was run.
-fn serve(gate: &Gate, environment: &Environment) -> Exit {
+/// Serves the session. Comes back only when nothing was run in this process.
+fn serve(gate: &Gate, environment: &Environment) -> ExitCode {
     let drop_in = matches!(gate.source, Source::DropIn(_));
     let mut log = Log::open(environment.layout.as_ref(), drop_in);
     let mut record = first_record(gate, environment);
+    if !gate.within && session::records_end(gate, environment.layout.as_ref()) {
+        // Where no process can be started, the session does without the record of its end.
+        if let Ok(code) = end::watch(&mut log, &record) {
+            return code;
+        }
+    }
     let refused = match session(gate, environment, &mut log, &mut record) {
-        Ok(Served { yes: true }) => return Exit::Done,
-        Ok(Served { yes: false }) => return Exit::Refused,
+        Ok(Served { yes: true }) => return ExitCode::from(Exit::Done as u8),
+        Ok(Served { yes: false }) => return ExitCode::from(Exit::Refused as u8),
         Err(refused) => refused,
     };
     refused.refusal.rule.clone_into(&mut record.rule);
     record.verdict = "refuse";
     record.reason = Some(refused.detail);
+    record.learn.clone_from(&refused.refusal.change);
     let _ = log.write(&record);
     let _ = writeln!(std::io::stderr(), "rrsync-rs: {}", refused.refusal);
-    Exit::Refused
+    ExitCode::from(Exit::Refused as u8)
 }
 
 /// A session that ends here has answered a question.
@@ -133,6 +141,20 @@ fn session(
 ) -> Result<Served, NoTerms> {
     let terms = session::terms(gate, environment.layout.as_ref())?;
     record.warnings.clone_from(&terms.warnings);
+    let learns = terms.learn;
+    under(terms, environment, log, record).map_err(|mut refused| {
+        refused.refusal.change.take_if(|_| !learns);
+        refused
+    })
+}
+
+/// The session under its terms.
+fn under(
+    terms: Terms,
+    environment: &Environment,
+    log: &mut Log,
+    record: &mut Record,
+) -> Result<Served, NoTerms> {
     let allowed = match Request::read(environment.command.as_deref())? {
         Request::Probe => {
             "probe".clone_into(&mut record.rule);
@@ -182,7 +204,8 @@ pub fn sftp_allowed(terms: &Terms) -> Result<(), Refusal> {
     if terms.tools.iter().any(|tool| matches!(tool, Tool::Sftp | Tool::Scp)) {
         Ok(())
     } else {
-        Err(Refusal::new("tool.sftp", "this key may not be used with sftp or scp"))
+        let refusal = Refusal::new("tool.sftp", "this key may not be used with sftp or scp");
+        Err(refusal.unless(Some(Change::Tool(Tool::Sftp))))
     }
 }
 
@@ -212,6 +235,7 @@ fn first_record(gate: &Gate, environment: &Environment) -> Record {
         argv: Vec::new(),
         cwd: None,
         confinement: None,
+        learn: None,
         warnings: Vec::new(),
     }
 }

@@ -66,6 +66,10 @@ struct FileForm {
     #[serde(default)]
     confine: Confine,
     rsync: Option<Spanned<String>>,
+    #[serde(default, rename = "record-end")]
+    record_end: bool,
+    #[serde(default)]
+    learn: bool,
     #[serde(default)]
     probes: bool,
     #[serde(default)]
@@ -231,6 +235,8 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
         expires,
         confine: form.confine,
         rsync: form.rsync.as_ref().map(absolute).transpose()?,
+        record_end: form.record_end,
+        learn: form.learn,
         rules,
         workspaces,
     })
@@ -269,6 +275,12 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
     }
     if let Some(rsync) = &grant.rsync {
         line("rsync", path(rsync)?);
+    }
+    if grant.record_end {
+        text.push_str("record-end = true\n");
+    }
+    if grant.learn {
+        text.push_str("learn = true\n");
     }
     rules_text(&grant.rules, &mut text);
     for (name, workspace) in &grant.workspaces {
@@ -372,7 +384,7 @@ access = "ro"
     fn rules_are_read_and_written() {
         let text = TEXT.replacen(
             "\n[workspace.papers]",
-            "setuid = true\nprobes = true\n[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\"]\nforce = [\"fsync\", \"min-size=1k\"]\n\
+            "record-end = true\nlearn = true\nsetuid = true\nprobes = true\n[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\"]\nforce = [\"fsync\", \"min-size=1k\"]\n\
              [limits]\nsessions = 2\ntimeout = 60\nbwlimit = 1000\ncompress-threads = 1\nmax-alloc = \"1G\"\nfile-size = \"2T\"\n\
              [workspace.papers]",
             1,

@@ -150,6 +150,10 @@ pub struct Grant {
     pub confine: Confine,
     /// The rsync to run; `None` stands for `/usr/bin/rsync`.
     pub rsync: Option<PathBuf>,
+    /// Whether a session's end is recorded too, at the cost of a process that waits for it.
+    pub record_end: bool,
+    /// Whether the record of a refusal says which change would have allowed it. That alone allows nothing.
+    pub learn: bool,
     /// What rsync's options may do, and how much.
     pub rules: Rules,
     /// The exposed directories by name.

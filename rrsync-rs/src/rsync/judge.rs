@@ -11,9 +11,10 @@ use super::RsyncFeatures;
 use super::options::{Class, Given, Parsed, Role, Takes, letter};
 use super::paths::{PathOption, Place, destination, locate, path_option, sources};
 use super::words::Word;
+use crate::grant::Access;
 use crate::policy::{Exposed, Policy};
 use crate::rules::Rules;
-use crate::verdict::Refusal;
+use crate::verdict::{Change, Refusal};
 
 /// Which way the files go, seen from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,29 +241,49 @@ fn options_allowed(
     };
     for given in &parsed.options {
         let refused = match given {
-            Given::Cluster { letters, .. } => letters
-                .iter()
-                .find(|byte| letter(**byte).is_none_or(|(name, class)| may_not(name, class)))
-                .map(|byte| format!("-{}", char::from(*byte))),
-            Given::Sized(b'B', _) if may_not("block-size", Class::ReadsBack) => Some("-B".to_owned()),
-            Given::Sized(b'@', _) if may_not("modify-window", Class::Harmless) => Some("-@".to_owned()),
-            Given::Sized(..) => None,
+            Given::Cluster { letters, .. } => letters.iter().find_map(|byte| {
+                let (name, class) = letter(*byte).unwrap_or(("", Class::Never));
+                may_not(name, class).then(|| (format!("-{}", char::from(*byte)), name, class))
+            }),
+            Given::Sized(b'B', _) => may_not("block-size", Class::ReadsBack)
+                .then(|| ("-B".to_owned(), "block-size", Class::ReadsBack)),
+            Given::Sized(..) => may_not("modify-window", Class::Harmless)
+                .then(|| ("-@".to_owned(), "modify-window", Class::Harmless)),
             Given::Long(row, value) => {
                 let log_of_a_reader =
                     row.takes == Takes::Path(Role::LogFile) && !workspace.access.may_write();
                 let unlimited = row.name == "max-alloc" && is_zero(value.as_deref());
-                (may_not(row.name, row.class) || log_of_a_reader || unlimited)
-                    .then(|| format!("--{}", row.name))
+                let class = if log_of_a_reader || unlimited { Class::Never } else { row.class };
+                may_not(row.name, class).then(|| (format!("--{}", row.name), row.name, class))
             }
         };
-        if let Some(option) = refused {
-            return Err(Refusal::new(
-                "rsync.option",
-                format!("option {option} is not allowed on this server"),
-            ));
+        if let Some((shown, name, class)) = refused {
+            let message = format!("option {shown} is not allowed on this server");
+            let change = change(name, class, exposed, listed(&rules.deny, name));
+            return Err(Refusal::new("rsync.option", message).unless(change));
         }
     }
     Ok(())
+}
+
+/// The change of the policy that would let an option through; there is none for what no policy can hold.
+fn change(name: &str, class: Class, exposed: &Exposed, denied: bool) -> Option<Change> {
+    let workspace = exposed.name.clone()?;
+    match class {
+        _ if denied => Some(Change::NotDeny(name.to_owned())),
+        Class::FollowsLinks => Some(Change::Allow(name.to_owned())),
+        Class::Replaces | Class::ChangesDirectories => Some(Change::Overwrite(workspace)),
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay if !exposed.workspace.overwrite => {
+            Some(Change::Overwrite(workspace))
+        }
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay if !exposed.workspace.delete => {
+            Some(Change::Delete(workspace))
+        }
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay | Class::ReadsBack => {
+            Some(Change::Access { workspace, path: PathBuf::new(), access: Access::ReadWrite })
+        }
+        Class::Harmless | Class::Sender | Class::Never => None,
+    }
 }
 
 /// `--max-alloc=0` would lift rsync's own limit on what a peer can make it allocate.

@@ -65,6 +65,8 @@ impl Plan {
             expires,
             confine: Confine::default(),
             rsync: None,
+            record_end: false,
+            learn: false,
             rules: Rules::default(),
             workspaces,
         };

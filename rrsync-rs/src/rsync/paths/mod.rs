@@ -56,7 +56,7 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
         Refusal::new("path.missing", message)
     };
     let held = exposed.root.hold(&scope, Last::Follow).map_err(missing)?;
-    let real = exposed.root.real().join(&held.at);
+    let real = exposed.root.real_of(&held.at);
     reach.allow(held.fd, real, wanted == Use::Write);
     Ok(())
 }

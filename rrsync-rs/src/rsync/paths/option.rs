@@ -127,7 +127,7 @@ fn pinned(prefix: String, exposed: &Exposed, held: Held, rest: &Path) -> Result<
         add(&name.unwrap_or_default());
         exposed.root.hold(&parent, Last::Follow).map_err(|_| outside(&exposed.shown(&held.at)))?
     };
-    let real = exposed.root.real().join(&directory.at);
+    let real = exposed.root.real_of(&directory.at);
     Ok(Arg::Pinned { prefix, fd: directory.fd, real, rest: tail })
 }
 
