@@ -1,3 +1,5 @@
 //! The toolkit: programs that install, audit, watch and move, around the gate.
 
+pub mod akeys;
 pub mod authkeys;
+pub mod common;

@@ -68,7 +68,11 @@ impl fmt::Display for Exposure {
             Relation::Contains => "contains",
             Relation::LiesInside => "lies inside",
         };
-        let role = match self.role {
+        let (workspace, place) = (Escaped::os(&self.workspace), Escaped::os(&self.place));
+        let why = match self.role {
+            Role::Home if self.relation == Relation::Is => {
+                return write!(f, "{workspace} is the home directory");
+            }
             Role::Home => "the home directory",
             Role::Ssh => "which decides who may log in",
             Role::Toolkit => "where the grants and their records are kept",
@@ -77,7 +81,10 @@ impl fmt::Display for Exposure {
             Role::Code => "from which this account's programs are run",
             Role::System => "from which the system's programs are run",
         };
-        write!(f, "{} {relation} {}, {role}", Escaped::os(&self.workspace), Escaped::os(&self.place))
+        match self.relation {
+            Relation::Is => write!(f, "{workspace} is a place {why}"),
+            Relation::Contains | Relation::LiesInside => write!(f, "{workspace} {relation} {place}, {why}"),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
 //! The entry point of `akeys`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    akeys::akeys::run()
+}

@@ -1,0 +1,206 @@
+//! The command line of akeys(1), and nothing else: what was typed, each word already a checked type.
+
+#![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+use rrsync_rs::grant::Access;
+use rrsync_rs::name::{GrantName, Label};
+
+use super::bundle::{FromList, HostKey, NatsUrl};
+use super::words::{SubPath, ToolSet, WorkspaceWord};
+use crate::common::moment;
+
+/// Let other machines move your files over SSH, and do nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "akeys", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, hand out and take in federations: who may ask for what.
+    #[command(subcommand)]
+    Federation(Federation),
+    /// Let a pod of a federation use directories of yours: one key line and its policy.
+    Install(Install),
+    /// Show every line of authorized_keys and what it allows.
+    List(List),
+    /// Take keys back: their lines and their policies.
+    Remove(Remove),
+    /// Look at the policies of installed keys.
+    #[command(subcommand)]
+    Grant(Grant),
+}
+
+/// `akeys federation …`
+#[derive(Debug, Subcommand)]
+pub enum Federation {
+    /// Make a federation and the key pairs of this pod.
+    New(NewFederation),
+    /// Print the bundle of a federation of yours: all that a user needs, and no secret.
+    Export {
+        /// The federation.
+        name: Label,
+    },
+    /// Take in a bundle that somebody sent. Nothing is granted by that.
+    Import {
+        /// The bundle; "-" reads standard input.
+        bundle: PathBuf,
+    },
+    /// Show the federations that were made and imported here.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a federation: an imported bundle, or one of yours with its private keys.
+    Remove(RemoveFederation),
+}
+
+/// `akeys federation new`
+#[derive(Debug, Args)]
+pub struct NewFederation {
+    /// Its name: letters, digits, '_' and '-'.
+    pub name: Label,
+    /// The name of this pod; the host's name unless given.
+    #[arg(long)]
+    pub pod: Option<Label>,
+    /// What the key is for: rsync, scp, sftp, watch. Each use of this option makes one more key pair.
+    #[arg(long, value_name = "TOOL,…", default_value = "rsync")]
+    pub tools: Vec<ToolSet>,
+    /// The access to ask for: ro, wo or rw.
+    #[arg(long, value_name = "ACCESS", value_parser = super::words::access, default_value = "ro")]
+    pub access: Access,
+    /// The same as --access ro.
+    #[arg(long, conflicts_with = "access")]
+    pub read_only: bool,
+    /// Where the pod will connect from: addresses, CIDR blocks, host names.
+    #[arg(long, value_name = "PATTERN,…")]
+    pub from: Option<FromList>,
+    /// When the key ends: a date (its first second in UTC) or a moment.
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    pub expires: Option<Timestamp>,
+    /// A workspace to suggest; DIR as its owner would write it.
+    #[arg(long = "workspace", value_name = "DIR[:NAME[=ACCESS]]")]
+    pub workspaces: Vec<WorkspaceWord>,
+    /// A sub-path to suggest as writable.
+    #[arg(long, value_name = "NAME/SUB")]
+    pub writable: Vec<SubPath>,
+    /// Where events travel.
+    #[arg(long, value_name = "URL")]
+    pub nats: Option<NatsUrl>,
+    /// A host key to pin, as in known_hosts.
+    #[arg(long = "host-key", value_name = "HOST TYPE KEY")]
+    pub host_keys: Vec<HostKey>,
+}
+
+/// `akeys federation remove`
+#[derive(Debug, Args)]
+pub struct RemoveFederation {
+    /// The federation.
+    pub name: Label,
+    /// The imported bundle, where there is one of yours with the same name.
+    #[arg(long, conflicts_with = "own")]
+    pub imported: bool,
+    /// Your own federation and its private keys.
+    #[arg(long)]
+    pub own: bool,
+}
+
+/// `akeys install`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("whose").required(true).args(["federation", "bundle"])))]
+pub struct Install {
+    /// An imported federation, or one of yours.
+    #[arg(long, value_name = "NAME")]
+    pub federation: Option<Label>,
+    /// A bundle file, without importing it.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+    /// Which pod of it; needed where the bundle has several.
+    #[arg(long)]
+    pub pod: Option<Label>,
+    /// A directory to expose, its name for the pod, and ro (default), wo or rw.
+    #[arg(long = "workspace", value_name = "DIR[:NAME[=ACCESS]]")]
+    pub workspaces: Vec<WorkspaceWord>,
+    /// Expose every workspace read-only; --writable still makes exceptions.
+    #[arg(long)]
+    pub read_only: bool,
+    /// A sub-path of a workspace that the pod may write.
+    #[arg(long, value_name = "NAME/SUB")]
+    pub writable: Vec<SubPath>,
+    /// Other tools than the bundle asks for.
+    #[arg(long, value_name = "TOOL,…")]
+    pub tools: Option<ToolSet>,
+    /// Where the key may be used from, instead of what the bundle says.
+    #[arg(long, value_name = "PATTERN,…")]
+    pub from: Option<FromList>,
+    /// When the key ends, instead of what the bundle says: a date (its first second in UTC) or a moment.
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    pub expires: Option<Timestamp>,
+    /// Print what would be written, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The gate to run, instead of the rrsync-rs beside this program.
+    #[arg(long, value_name = "PATH")]
+    pub gate: Option<PathBuf>,
+}
+
+/// `akeys list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// Another file than ~/.ssh/authorized_keys.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Print JSON, blank and comment lines included.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys remove`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["federation", "fingerprint", "line"])))]
+pub struct Remove {
+    /// Every key of this federation.
+    #[arg(long, value_name = "NAME")]
+    pub federation: Option<Label>,
+    /// Only this pod's keys.
+    #[arg(long, requires = "federation")]
+    pub pod: Option<Label>,
+    /// Every line with this key: SHA256:…
+    #[arg(long, value_name = "SHA256:…")]
+    pub fingerprint: Option<String>,
+    /// This line.
+    #[arg(long, value_name = "N")]
+    pub line: Option<usize>,
+    /// Print what would be removed, and remove nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys grant …`
+#[derive(Debug, Subcommand)]
+pub enum Grant {
+    /// Say in words what a policy allows.
+    Show {
+        /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
+        name: GrantName,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,56 @@
+//! `akeys grant`: the policies of installed keys.
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::grant::{Confine, load};
+use rrsync_rs::layout::Layout;
+use rrsync_rs::name::GrantName;
+
+use super::cli::Grant;
+use crate::common::exit::{Exit, Failure};
+use crate::common::moment::in_words;
+use crate::common::report::{Report, shown};
+
+/// Runs one of its subcommands.
+pub fn run(command: &Grant, layout: &Layout) -> Result<Report, Failure> {
+    match command {
+        Grant::Show { name } => show(name, layout),
+    }
+}
+
+fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
+    let grant = load(name, layout).map_err(|error| {
+        let exit = if error.is_missing() { Exit::NoMatch } else { Exit::Failed };
+        Failure::new(exit, error)
+    })?;
+    let mut report = Report::default();
+    report.line(format_args!("{name}: federation {}, pod {}", grant.federation, grant.pod));
+    report.line(format_args!("  policy    {}", shown(layout, &layout.grant_file(name))));
+    let tools: Vec<String> = grant.tools.iter().map(ToString::to_string).collect();
+    report.line(format_args!("  tools     {}", tools.join(", ")));
+    if let Some(end) = grant.expires {
+        report.line(format_args!("  until     {}", in_words(end)));
+    }
+    let confine = match grant.confine {
+        Confine::Required => "required: what the kernel cannot enforce is refused",
+        Confine::BestEffort => "best effort: as far as the kernel can",
+        Confine::Off => "OFF: argument checks only",
+    };
+    report.line(format_args!("  confined  {confine}"));
+    for (workspace_name, workspace) in &grant.workspaces {
+        let path = shown(layout, &workspace.path);
+        report.line(format_args!("  workspace {workspace_name} is {path}, {}", workspace.access));
+        for (sub, access) in &workspace.paths {
+            report.line(format_args!("            {workspace_name}/{} is {access}", Escaped::os(sub)));
+        }
+        for (stated, rule) in [
+            (!workspace.overwrite, "a push may not replace what is there"),
+            (workspace.overwrite && !workspace.delete, "a push may not delete"),
+            (workspace.munge, "symlinks are stored munged"),
+        ] {
+            if stated {
+                report.line(format_args!("            {rule}"));
+            }
+        }
+    }
+    Ok(report)
+}

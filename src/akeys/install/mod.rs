@@ -1,0 +1,215 @@
+//! `akeys install`: one key line and its policy.
+//!
+//! Everything that can be wrong is found before anything is written. Then the policy goes first and the key line last, so
+//! that a crash in between leaves a policy without a key, which grants nothing, and never a key without its policy. What
+//! is there already is recognised and left alone, or it is a conflict that is shown; it is never changed.
+
+mod plan;
+mod policy_file;
+mod present;
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::layout::Layout;
+use rrsync_rs::trusted::Distrust;
+
+use super::bundle::{Bundle, Offer};
+use super::cli::Install;
+use super::gate::Gate;
+use super::safe_write::{self, Outcome, WriteError};
+use super::shelf;
+use crate::common::exit::{Exit, Failure};
+use crate::common::lock::Lock;
+use crate::common::private::{self, IfThere};
+use crate::common::report::{Report, shown};
+
+use plan::Plan;
+use policy_file::Policy;
+use present::add_lines;
+
+/// Runs it.
+pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
+    let bundle = wanted_bundle(args, layout)?;
+    let offers = offers_of_one_pod(&bundle, args)?;
+    let gate = Gate::find(args.gate.as_deref())?;
+    let mut report = Report::default();
+    let mut plans = Vec::new();
+    for offer in offers {
+        plans.push(Plan::make(args, &bundle, offer, &gate, layout, &mut report)?);
+    }
+    if args.dry_run {
+        return preview(&plans, layout, report);
+    }
+    let lock = Lock::acquire(layout)?;
+    let policies = policies(&plans, layout)?;
+    // Conflicts in the key file are found before a policy is written.
+    add_lines(&safe_write::read(layout)?.unwrap_or_default(), &plans, layout)?;
+    let written = write_policies(&plans, &policies, layout)?;
+    let outcome = safe_write::update(layout, &lock, |bytes| add_lines(bytes, &plans, layout));
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            take_back(&written, layout);
+            return Err(failure);
+        }
+    };
+    for plan in &plans {
+        report.out.push_str(&plan.words(layout));
+    }
+    report.line(summary(outcome, &written, &plans, layout));
+    note_what_sshd_refuses(layout, &mut report);
+    Ok(report)
+}
+
+fn wanted_bundle(args: &Install, layout: &Layout) -> Result<Bundle, Failure> {
+    if let Some(path) = &args.bundle {
+        return Ok(shelf::read(path)?);
+    }
+    let no_name = || Failure::new(Exit::Usage, "no federation: --federation NAME or --bundle FILE");
+    let name = args.federation.as_ref().ok_or_else(no_name)?;
+    shelf::find(layout, name)?.ok_or_else(|| {
+        Failure::new(Exit::NoMatch, format!("no federation {name} was imported or made here"))
+            .hint("akeys federation import BUNDLE, or --bundle FILE")
+    })
+}
+
+/// The offers of the pod that was named, or of the only one there is.
+fn offers_of_one_pod<'a>(bundle: &'a Bundle, args: &Install) -> Result<Vec<&'a Offer>, Failure> {
+    let pods = bundle.pods();
+    let list = || pods.iter().map(|pod| pod.as_str()).collect::<Vec<_>>().join(", ");
+    let pod = match &args.pod {
+        Some(pod) if pods.contains(pod) => pod,
+        Some(pod) => {
+            let message = format!("federation {} has no pod {pod}; it has {}", bundle.federation, list());
+            return Err(Failure::new(Exit::NoMatch, message));
+        }
+        None if pods.len() > 1 => {
+            let message = format!("federation {} has several pods: {}", bundle.federation, list());
+            return Err(Failure::new(Exit::Usage, message).hint("say which: --pod NAME"));
+        }
+        None => *pods.first().ok_or_else(|| Failure::new(Exit::Failed, "the bundle offers no key"))?,
+    };
+    Ok(bundle.offers.iter().filter(|offer| offer.pod == *pod).collect())
+}
+
+fn policies(plans: &[Plan], layout: &Layout) -> Result<Vec<Policy>, Failure> {
+    plans.iter().map(|plan| policy_file::compare(plan, layout)).collect()
+}
+
+/// Writes the policies that are missing, all or none.
+fn write_policies<'a>(
+    plans: &'a [Plan],
+    policies: &[Policy],
+    layout: &Layout,
+) -> Result<Vec<&'a Plan>, Failure> {
+    let mut written = Vec::new();
+    for (plan, policy) in plans.iter().zip(policies) {
+        if *policy == Policy::Same {
+            continue;
+        }
+        let path = layout.grant_file(&plan.name);
+        if let Err(error) = private::write(&path, plan.policy.as_bytes(), 0o600, IfThere::Refuse) {
+            take_back(&written, layout);
+            return Err(error.into());
+        }
+        written.push(plan);
+    }
+    Ok(written)
+}
+
+/// Removes the policies that this run wrote, unless a key line made it into the file after all.
+fn take_back(written: &[&Plan], layout: &Layout) {
+    let there = safe_write::read(layout).ok().flatten().unwrap_or_default();
+    for plan in written {
+        if !present::holds_line(&there, &plan.line) {
+            let _ = private::remove(&layout.grant_file(&plan.name));
+        }
+    }
+}
+
+fn summary(outcome: Outcome, written: &[&Plan], plans: &[Plan], layout: &Layout) -> String {
+    let keys = shown(layout, &layout.authorized_keys());
+    match (outcome, written.is_empty()) {
+        (Outcome::Unchanged, true) => "installed already; nothing changed".to_owned(),
+        (Outcome::Unchanged, false) => format!("the key line was there; wrote {}", files(written, layout)),
+        (Outcome::Replaced, true) => format!("the policy was there; added {} to {keys}", count(plans.len())),
+        (Outcome::Replaced, false) => {
+            format!("added {} to {keys}, and wrote {}", count(plans.len()), files(written, layout))
+        }
+    }
+}
+
+fn count(lines: usize) -> String {
+    if lines == 1 { "one line".to_owned() } else { format!("{lines} lines") }
+}
+
+fn files(plans: &[&Plan], layout: &Layout) -> String {
+    let files: Vec<String> = plans.iter().map(|plan| shown(layout, &layout.grant_file(&plan.name))).collect();
+    files.join(", ")
+}
+
+/// What would be written, with the same checks, and not even a lock.
+fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report, Failure> {
+    let policies = policies(plans, layout)?;
+    let bytes = safe_write::read(layout)?.unwrap_or_default();
+    add_lines(&bytes, plans, layout)?;
+    for (plan, policy) in plans.iter().zip(policies) {
+        report.out.push_str(&plan.words(layout));
+        let path = layout.grant_file(&plan.name);
+        match policy {
+            Policy::Same => report.line(format_args!("policy {} is there", shown(layout, &path))),
+            Policy::Absent => {
+                report.line(format_args!("would write {}:", shown(layout, &path)));
+                for line in plan.policy.lines() {
+                    report.line(format!("    {}", Escaped(line.as_bytes())).trim_end());
+                }
+            }
+        }
+        let keys = shown(layout, &layout.authorized_keys());
+        let there = present::holds_line(&bytes, &plan.line);
+        report.line(format_args!("{} {keys}:", if there { "there in" } else { "would add to" }));
+        report.line(format_args!("    {}", String::from_utf8_lossy(&plan.line)));
+    }
+    report.note("nothing was written (--dry-run)");
+    Ok(report)
+}
+
+/// sshd passes over a key file that others can write (`safe_path()` in misc.c); the installation would be without effect.
+fn note_what_sshd_refuses(layout: &Layout, report: &mut Report) {
+    use std::os::unix::fs::MetadataExt as _;
+    for path in [layout.home().to_owned(), layout.ssh_dir(), layout.authorized_keys()] {
+        if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o022 != 0) {
+            let path = shown(layout, &path);
+            report.note(format_args!(
+                "others can write {path}, so sshd may ignore the keys: chmod go-w {path}"
+            ));
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<super::gate::GateError> for Failure {
+    fn from(error: super::gate::GateError) -> Self {
+        use super::gate::GateError;
+        let hint = match &error {
+            GateError::Missing { .. } => {
+                "install rrsync-rs beside akeys, or say where it is: --gate PATH".to_owned()
+            }
+            GateError::Untrusted { path, reason: Distrust::Mode } => {
+                format!("chmod go-w {}", Escaped::os(path))
+            }
+            GateError::NotExecutable { path } => format!("chmod +x {}", Escaped::os(path)),
+            GateError::Untrusted { .. } | GateError::Name { .. } => {
+                "name a gate that only you and root can exchange: --gate PATH".to_owned()
+            }
+            GateError::Path { .. } => {
+                "install it under a plain path, such as ~/.local/bin/rrsync-rs".to_owned()
+            }
+        };
+        Self::new(Exit::Failed, error).hint(hint)
+    }
+}

@@ -1,0 +1,227 @@
+//! What one installation will be: the policy, and the key line that names it.
+//!
+//! The user's words decide. The bundle says who asks and for which tools; its `from` and its end hold unless the user
+//! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::exposure;
+use rrsync_rs::grant::{Access, Confine, Grant, Tool, Workspace, render};
+use rrsync_rs::layout::Layout;
+use rrsync_rs::name::{GrantName, WorkspaceName};
+
+use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
+use crate::akeys::cli::Install;
+use crate::akeys::gate::{self, Gate};
+use crate::authkeys::{OptionList, key_line};
+use crate::common::exit::{Exit, Failure};
+use crate::common::moment::in_words;
+use crate::common::report::{Report, shown};
+
+/// One grant, ready to be written.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Its name.
+    pub(super) name: GrantName,
+    /// What it allows.
+    pub(super) grant: Grant,
+    /// The policy file's text.
+    pub(super) policy: String,
+    /// Whose key it is.
+    pub(super) key: PodKey,
+    /// From where.
+    from: Option<FromList>,
+    /// The line of `authorized_keys`, without its end.
+    pub(super) line: Vec<u8>,
+}
+
+impl Plan {
+    /// Works out what `args` make of `offer`. Nothing is written; notes go to `report`.
+    pub(super) fn make(
+        args: &Install,
+        bundle: &Bundle,
+        offer: &Offer,
+        gate: &Gate,
+        layout: &Layout,
+        report: &mut Report,
+    ) -> Result<Self, Failure> {
+        let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error);
+        let name = bundle.grant_name(offer).map_err(|error| usage(&error))?;
+        let workspaces = workspaces(args, bundle, gate, layout)?;
+        let expires = args.expires.or(offer.expires);
+        if let Some(end) = expires.filter(|end| *end <= Timestamp::now()) {
+            return Err(Failure::new(Exit::Failed, format!("the key would have ended on {}", in_words(end)))
+                .hint("say another end: --expires WHEN"));
+        }
+        note_differences(args, offer, &workspaces, report);
+        let grant = Grant {
+            federation: bundle.federation.clone(),
+            pod: offer.pod.clone(),
+            tools: args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone()),
+            expires,
+            confine: Confine::default(),
+            rsync: None,
+            workspaces,
+        };
+        let policy = render(&grant, layout).ok_or_else(|| {
+            Failure::new(Exit::Failed, "a workspace whose path is not UTF-8 cannot be written to a policy")
+        })?;
+        let from = args.from.as_ref().or(offer.from.as_ref()).cloned();
+        let line = line(&name, offer, from.as_ref(), expires, gate)?;
+        Ok(Self { name, grant, policy, key: offer.key.clone(), from, line })
+    }
+
+    /// What the key will be able to do.
+    pub(super) fn words(&self, layout: &Layout) -> String {
+        use std::fmt::Write as _;
+        let mut text = format!("{} may: {}\n", self.name, in_full(&self.grant, self.from.as_ref()));
+        for (name, workspace) in &self.grant.workspaces {
+            let _ = writeln!(text, "  {name} is {}", shown(layout, &workspace.path));
+        }
+        let _ = writeln!(text, "  key {}", self.key.fingerprint());
+        text
+    }
+}
+
+/// `rsync; read papers; from 10.1.0.0/16; until 2027-12-31`.
+fn in_full(grant: &Grant, from: Option<&FromList>) -> String {
+    let may = Grant { expires: None, ..grant.clone() }.summary();
+    let from = from.map_or_else(String::new, |from| format!("; from {from}"));
+    let until = grant.expires.map_or_else(String::new, |end| format!("; until {}", in_words(end)));
+    format!("{may}{from}{until}")
+}
+
+/// `restrict,from="…",expiry-time="…Z",command="…" TYPE BASE64 akeys:NAME`.
+fn line(
+    name: &GrantName,
+    offer: &Offer,
+    from: Option<&FromList>,
+    expires: Option<Timestamp>,
+    gate: &Gate,
+) -> Result<Vec<u8>, Failure> {
+    let unwritable = |error: crate::authkeys::Unwritable| Failure::new(Exit::Failed, error);
+    let mut options = OptionList::restrict();
+    if let Some(from) = from {
+        options = options.from(from.patterns()).map_err(unwritable)?;
+    }
+    if let Some(end) = expires {
+        options = options.expires(end).map_err(unwritable)?;
+    }
+    options = options.command(gate.command(name)?.as_bytes()).map_err(unwritable)?;
+    key_line(&options, offer.key.key(), format!("akeys:{name}").as_bytes()).map_err(unwritable)
+}
+
+fn workspaces(
+    args: &Install,
+    bundle: &Bundle,
+    gate: &Gate,
+    layout: &Layout,
+) -> Result<BTreeMap<WorkspaceName, Workspace>, Failure> {
+    let usage = |message: String| Failure::new(Exit::Usage, message);
+    if args.workspaces.is_empty() {
+        return Err(usage("no workspace: the key could do nothing".to_owned()).hint(suggested(bundle)));
+    }
+    let mut workspaces = BTreeMap::new();
+    for word in &args.workspaces {
+        let real = directory(&word.dir, layout)?;
+        let binaries = [gate.directory(), &gate::own_directory()];
+        exposure::refuse(&real, layout, &binaries).map_err(|exposure| {
+            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}"))
+                .hint("choose a directory that holds only what the other side shall have")
+        })?;
+        let name = word.name_or(&real).map_err(|error| {
+            usage(error.to_string())
+                .hint(format!("give it a name: --workspace {}:NAME", Escaped::os(&word.dir)))
+        })?;
+        let access = match word.access {
+            Some(access) if args.read_only && access != Access::ReadOnly => {
+                return Err(usage(format!("workspace {name} is {access}, and --read-only was given")));
+            }
+            said => said.unwrap_or(Access::ReadOnly),
+        };
+        if workspaces.insert(name.clone(), Workspace::new(as_below_home(&real, layout), access)).is_some() {
+            return Err(usage(format!("two workspaces are named {name}")));
+        }
+    }
+    for sub in &args.writable {
+        let Some(workspace) = workspaces.get_mut(&sub.workspace) else {
+            return Err(usage(format!("--writable names {}, which no --workspace does", sub.workspace)));
+        };
+        if workspace.access.may_write() {
+            return Err(usage(format!("workspace {} is writable already", sub.workspace)));
+        }
+        workspace.paths.insert(sub.path.clone(), Access::ReadWrite);
+    }
+    Ok(workspaces)
+}
+
+/// The directory with every symlink resolved: what is granted must not change because a link does.
+fn directory(written: &Path, layout: &Layout) -> Result<PathBuf, Failure> {
+    let written = written.to_str().and_then(|text| layout.expand(text)).unwrap_or_else(|| written.to_owned());
+    let failed = |what: &dyn std::fmt::Display| {
+        Failure::new(Exit::Failed, format!("workspace {}: {what}", Escaped::os(&written)))
+    };
+    let real = written.canonicalize().map_err(|error| failed(&error))?;
+    if !real.is_dir() {
+        return Err(failed(&"is not a directory"));
+    }
+    Ok(real)
+}
+
+/// The real path, but below the home as `HOME` has it, so that policies keep reading `~/papers` where the home itself is
+/// reached through a symlink.
+fn as_below_home(real: &Path, layout: &Layout) -> PathBuf {
+    let home = layout.home().canonicalize();
+    let below = home.ok().and_then(|home| Some(layout.home().join(real.strip_prefix(home).ok()?)));
+    below.unwrap_or_else(|| real.to_owned())
+}
+
+/// The bundle's suggestions, as options to type. They may be pasted into a shell, so a path that means more to a shell than
+/// itself is not repeated.
+fn suggested(bundle: &Bundle) -> String {
+    let plain = |path: &Path| {
+        let text = path.to_str()?;
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+@~".contains(&b)).then(|| text.to_owned())
+    };
+    let mut options = Vec::new();
+    for (name, suggestion) in &bundle.workspaces {
+        let dir = suggestion.path.as_deref().and_then(plain).unwrap_or_else(|| "DIR".to_owned());
+        let access = match suggestion.access {
+            Access::ReadOnly => String::new(),
+            other => format!("={other}"),
+        };
+        options.push(format!("--workspace {dir}:{name}{access}"));
+        let subs = suggestion.writable.iter().filter_map(|sub| plain(sub));
+        options.extend(subs.map(|sub| format!("--writable {name}/{sub}")));
+    }
+    if options.is_empty() {
+        "--workspace DIR[:NAME[=ACCESS]]".to_owned()
+    } else {
+        format!("the bundle suggests: {}", options.join(" "))
+    }
+}
+
+/// Says where the grant is wider or narrower than the bundle asks, as neither may pass unnoticed.
+fn note_differences(
+    args: &Install,
+    offer: &Offer,
+    workspaces: &BTreeMap<WorkspaceName, Workspace>,
+    report: &mut Report,
+) {
+    let more: Vec<String> =
+        args.tools.iter().flat_map(|tools| tools.0.difference(&offer.tools)).map(Tool::to_string).collect();
+    if !more.is_empty() {
+        report.note(format_args!("the bundle does not ask for {}", more.join(", ")));
+    }
+    for (name, workspace) in workspaces {
+        if workspace.access.may_write() && !offer.access.may_write() {
+            report.note(format_args!("{name} is writable; the bundle only asks to read"));
+        }
+        if !workspace.access.may_write() && workspace.paths.is_empty() && offer.access.may_write() {
+            report.note(format_args!("{name} is read-only; the bundle asks to write ({})", offer.access));
+        }
+    }
+}

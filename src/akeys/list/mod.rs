@@ -1,0 +1,56 @@
+//! `akeys list`: every line of the key file, what it allows, and what is wrong with it.
+//!
+//! `survey` reads the file and judges each line through `explain`; `text` prints the answer for people and `json` for
+//! programs. Nothing is changed, and nothing that is wrong in one line hides another.
+
+mod explain;
+mod json;
+mod survey;
+mod text;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::layout::Layout;
+
+use super::cli::List;
+use crate::common::exit::{Exit, Failure};
+use crate::common::report::{Report, colours};
+
+use survey::Survey;
+
+/// Something that a reader should know about a line or the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    /// A stable word for programs, as akeys(1) lists them.
+    code: &'static str,
+    /// The same for people; already escaped.
+    text: String,
+}
+
+impl Finding {
+    fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+/// Runs it.
+pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
+    let own = layout.authorized_keys();
+    let path = args.file.as_deref().unwrap_or(&own);
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        // No file is an empty list, unless it was asked for by name.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && args.file.is_none() => Vec::new(),
+        Err(error) => return Err(unreadable(path, &error)),
+    };
+    let survey = Survey::of(path, bytes, args.file.is_none(), layout);
+    let out = if args.json { json::print(&survey) } else { text::print(&survey, layout, colours()) };
+    Ok(Report::data(out))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path)))
+}

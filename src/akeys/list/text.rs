@@ -1,0 +1,157 @@
+//! The list for people: readable at 80 columns, in black and white, and by a screen reader.
+
+use std::fmt::Write as _;
+
+use rrsync_rs::layout::Layout;
+
+use super::Finding;
+use super::survey::{KeyRow, Kind, Survey};
+use crate::authkeys::Algorithm;
+use crate::common::report::shown;
+
+/// The width that text is wrapped at.
+const WIDTH: usize = 80;
+
+/// The column at which everything but the line number starts.
+const INDENT: usize = 6;
+
+/// Prints the survey.
+pub(super) fn print(survey: &Survey, layout: &Layout, colours: bool) -> String {
+    let paint = Paint(colours);
+    let mut out = String::new();
+    let total = survey.keys().count();
+    let unrestricted = survey.keys().filter(|key| key.meaning.unrestricted).count();
+    // Writing to a String does not fail.
+    let _ = write!(out, "{}: {}", shown(layout, &survey.path), counted(total, "key"));
+    let _ = match unrestricted {
+        0 => writeln!(out),
+        some => writeln!(out, ", {}", paint.alarm(&format!("{some} UNRESTRICTED"))),
+    };
+    for row in &survey.rows {
+        match &row.kind {
+            Kind::Blank | Kind::Comment(false) => {}
+            Kind::Comment(true) => {
+                let _ = writeln!(out, "{:>4}  disabled", row.line);
+            }
+            Kind::Dead { column, findings } => {
+                let _ =
+                    writeln!(out, "{:>4}  {}", row.line, paint.alarm(&format!("DEAD at column {column}")));
+                print_findings(&mut out, findings, &paint);
+            }
+            Kind::Key(key) => {
+                let _ = writeln!(out, "{:>4}  {}", row.line, headline(key));
+                print_key(&mut out, key, &paint);
+            }
+        }
+    }
+    for finding in &survey.findings {
+        let _ = writeln!(out, "{}", paint.warning(&format!("! {}", finding.text)));
+    }
+    out
+}
+
+/// `SHA256:… ED25519 256`: at most 80 columns with the line number, whatever the key.
+fn headline(key: &KeyRow) -> String {
+    format!("{}  {} {}", key.fingerprint, short(key.algorithm), key.bits)
+}
+
+fn print_key(out: &mut String, key: &KeyRow, paint: &Paint) {
+    let meaning = &key.meaning;
+    let who = match (&meaning.grant, key.comment.as_str()) {
+        (Some(grant), comment) if comment.is_empty() || comment == format!("akeys:{grant}") => {
+            grant.to_string()
+        }
+        (Some(grant), comment) => format!("{grant} ({comment})"),
+        (None, "") => "no comment".to_owned(),
+        (None, comment) => comment.to_owned(),
+    };
+    wrapped(out, &who, "", &|line| line.to_owned());
+    if meaning.unrestricted {
+        wrapped(out, &meaning.may.replacen("unrestricted", "UNRESTRICTED", 1), "", &|line| paint.alarm(line));
+    } else {
+        wrapped(out, &meaning.may, "", &|line| line.to_owned());
+    }
+    // The words say it already.
+    let told: Vec<Finding> =
+        meaning.findings.iter().filter(|finding| finding.code != "unrestricted").cloned().collect();
+    print_findings(out, &told, paint);
+}
+
+fn print_findings(out: &mut String, findings: &[Finding], paint: &Paint) {
+    for finding in findings {
+        let mark = if finding.code == "hint" { "  " } else { "! " };
+        wrapped(out, &finding.text, mark, &|line| paint.warning(line));
+    }
+}
+
+/// What `ssh-keygen -l` calls the kind of a key.
+fn short(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Ed25519 => "ED25519",
+        Algorithm::Rsa => "RSA",
+        Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::EcdsaP521 => "ECDSA",
+        Algorithm::SkEd25519 => "ED25519-SK",
+        Algorithm::SkEcdsaP256 => "ECDSA-SK",
+        Algorithm::Dsa => "DSA",
+        Algorithm::MlDsa44Ed25519 => "MLDSA44-ED25519",
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// Prints `text` from the indent on, broken at blanks where a line would be too long; a single long word stays whole, so
+/// that it can be copied.
+fn wrapped(out: &mut String, text: &str, mark: &str, style: &dyn Fn(&str) -> String) {
+    let room = WIDTH - INDENT - mark.len();
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    for (number, line) in lines.iter().enumerate() {
+        let mark = if number == 0 { mark } else { &"  "[..mark.len()] };
+        let _ = writeln!(out, "{:INDENT$}{}", "", style(&format!("{mark}{line}")));
+    }
+}
+
+/// Colours, on a terminal that wants them. They repeat what the words say.
+struct Paint(bool);
+
+impl Paint {
+    fn alarm(&self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    fn warning(&self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_blanks_and_long_words_stay_whole() {
+        let mut out = String::new();
+        let word = "x".repeat(100);
+        wrapped(&mut out, &format!("{} {word} y", "a ".repeat(50).trim_end()), "! ", &str::to_owned);
+        let lines: Vec<&str> = out.lines().collect();
+        assert!(lines[0].starts_with("      ! a a") && lines[0].len() <= WIDTH);
+        assert!(lines[1].starts_with("        a"));
+        assert_eq!(lines[2].trim(), word);
+        assert_eq!(lines[3], "        y");
+    }
+}

@@ -1,0 +1,54 @@
+//! The program `akeys`: keys and their policies, from the pod that makes one to the user who takes it back.
+//!
+//! `run` reads a command line and hands it to one subcommand. A subcommand returns what it has to say; nothing else prints.
+
+pub mod bundle;
+pub mod cli;
+pub mod federation;
+pub mod forced;
+pub mod gate;
+pub mod grant;
+pub mod grants;
+pub mod install;
+pub mod key_pair;
+pub mod list;
+pub mod remove;
+pub mod safe_write;
+pub mod shelf;
+pub mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use rrsync_rs::layout::Layout;
+
+use crate::common::exit::{Exit, Failure};
+use crate::common::report::{Report, finish};
+use cli::{Cli, Command};
+
+/// Runs the program with the arguments and the environment of this process.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data on stdout, everything else is talk; a closed pipe is no error in either.
+            let _ = error.print();
+            let wanted = !error.use_stderr();
+            return if wanted { Exit::Done } else { Exit::Usage }.into();
+        }
+    };
+    let outcome = Layout::from_env()
+        .ok_or_else(|| Failure::new(Exit::Failed, "HOME is not set to an absolute path"))
+        .and_then(|layout| command(cli.command, &layout).map_err(|failure| failure.abbreviated(&layout)));
+    finish("akeys", outcome)
+}
+
+fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
+    match command {
+        Command::Federation(command) => federation::run(command, layout),
+        Command::Install(args) => install::run(&args, layout),
+        Command::List(args) => list::run(&args, layout),
+        Command::Remove(args) => remove::run(&args, layout),
+        Command::Grant(command) => grant::run(&command, layout),
+    }
+}

@@ -1,0 +1,235 @@
+//! `akeys remove`: keys are taken back, exactly those, whatever else is in the file.
+//!
+//! The key line goes first and its policy after it: in between, the policy grants nothing. Lines are recognised as sshd
+//! reads them, and also where it would not: a dead or disabled line that names the grant is one keystroke from a live one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::layout::Layout;
+use rrsync_rs::name::{GrantName, Label};
+
+use super::cli::Remove;
+use super::forced::{self, Forced};
+use super::grants;
+use super::safe_write;
+use super::shelf;
+use crate::authkeys::{DISABLED, Key, KeyFile, Line, Outcome, Reading, Target};
+use crate::common::exit::{Exit, Failure};
+use crate::common::lock::Lock;
+use crate::common::private;
+use crate::common::report::{Report, shown};
+
+/// What will be gone.
+#[derive(Debug, Default)]
+struct Cut {
+    /// The file without the keys; `None` when it does not change.
+    bytes: Option<Vec<u8>>,
+    /// The lines that change, with what they hold now.
+    lines: BTreeMap<usize, String>,
+    /// The policies that no line uses afterwards.
+    grants: BTreeSet<GrantName>,
+    /// What the user should know.
+    notes: Vec<String>,
+}
+
+/// Runs it.
+pub fn run(args: &Remove, layout: &Layout) -> Result<Report, Failure> {
+    if args.dry_run {
+        let cut = cut(args, &safe_write::read(layout)?.unwrap_or_default(), layout)?;
+        let mut report = told(&cut, layout, "would remove");
+        report.note("nothing was removed (--dry-run)");
+        return Ok(report);
+    }
+    // Looked at before the lock, so that a mistyped name leaves no trace.
+    cut(args, &safe_write::read(layout)?.unwrap_or_default(), layout)?;
+    let lock = Lock::acquire(layout)?;
+    let mut done = Cut::default();
+    safe_write::update(layout, &lock, |bytes| {
+        done = cut(args, bytes, layout)?;
+        Ok::<_, Failure>(done.bytes.take())
+    })?;
+    for grant in &done.grants {
+        private::remove(&layout.grant_file(grant))?;
+    }
+    let mut report = told(&done, layout, "removed");
+    if !done.lines.is_empty() {
+        report.note("sessions that are open now go on until they end");
+    }
+    Ok(report)
+}
+
+fn told(cut: &Cut, layout: &Layout, verb: &str) -> Report {
+    let mut report = Report { notes: cut.notes.clone(), ..Report::default() };
+    let keys = shown(layout, &layout.authorized_keys());
+    for (number, what) in &cut.lines {
+        report.line(format_args!("{verb} {keys}:{number}: {what}"));
+    }
+    for grant in &cut.grants {
+        report.line(format_args!("{verb} {}", shown(layout, &layout.grant_file(grant))));
+    }
+    report
+}
+
+/// Works out what `args` mean for a file with these `bytes`.
+fn cut(args: &Remove, bytes: &[u8], layout: &Layout) -> Result<Cut, Failure> {
+    let file = KeyFile::parse(bytes.to_vec());
+    let mut cut = Cut::default();
+    let named = match (&args.federation, &args.fingerprint, args.line) {
+        (Some(federation), ..) => by_federation(&file, federation, args.pod.as_ref(), layout, &mut cut)?,
+        (None, Some(fingerprint), _) => by_fingerprint(&file, fingerprint, &mut cut)?,
+        (None, None, Some(number)) => by_lines(&file, &[number], &mut cut)?,
+        (None, None, None) => return Err(Failure::new(Exit::Usage, "nothing is named")),
+    };
+    // A policy goes with its last line.
+    let rest = cut.bytes.as_ref().map_or_else(|| file.clone(), |bytes| KeyFile::parse(bytes.clone()));
+    let still: BTreeSet<GrantName> = rest.lines().filter_map(entry_grant).collect();
+    let there: BTreeSet<GrantName> = grants::names(layout).into_iter().collect();
+    cut.grants = named.into_iter().filter(|name| !still.contains(name) && there.contains(name)).collect();
+    if cut.lines.is_empty() && cut.grants.is_empty() {
+        let hint = if cut.notes.is_empty() { "akeys list".to_owned() } else { cut.notes.join("; ") };
+        return Err(Failure::new(Exit::NoMatch, "there is nothing of that to remove").hint(hint));
+    }
+    Ok(cut)
+}
+
+/// Removes whole lines; returns the grants that they named.
+fn by_lines(file: &KeyFile, numbers: &[usize], cut: &mut Cut) -> Result<BTreeSet<GrantName>, Failure> {
+    let bytes = file.remove_lines(numbers).map_err(|error| {
+        Failure::new(Exit::NoMatch, error)
+            .hint(format!("the file has {} lines: akeys list", file.lines().len()))
+    })?;
+    let lines: Vec<Line<'_>> = numbers.iter().filter_map(|number| file.line(*number)).collect();
+    cut.lines = lines.iter().map(|line| (line.number(), description(*line))).collect();
+    cut.bytes = (!numbers.is_empty()).then_some(bytes);
+    Ok(lines.into_iter().filter_map(mentioned_grant).collect())
+}
+
+/// Every line that runs the gate for a grant of the federation, and its policies also where no line is left.
+fn by_federation(
+    file: &KeyFile,
+    federation: &Label,
+    pod: Option<&Label>,
+    layout: &Layout,
+    cut: &mut Cut,
+) -> Result<BTreeSet<GrantName>, Failure> {
+    let wanted = |name: &GrantName| {
+        grants::parts(name).is_some_and(|(f, p)| f == *federation && pod.is_none_or(|pod| *pod == p))
+    };
+    let named = |line: &Line<'_>| mentioned_grant(*line).is_some_and(|name| wanted(&name));
+    let numbers: Vec<usize> = file.lines().filter(named).map(Line::number).collect();
+    let mut grants = by_lines(file, &numbers, cut)?;
+    grants.extend(grants::names(layout).into_iter().filter(wanted));
+    note_same_keys(file, federation, pod, layout, cut);
+    Ok(grants)
+}
+
+/// Says which lines stay although they hold a key of the federation: somebody put them there in another way.
+fn note_same_keys(file: &KeyFile, federation: &Label, pod: Option<&Label>, layout: &Layout, cut: &mut Cut) {
+    let removed = |line: &Line<'_>| cut.lines.contains_key(&line.number());
+    let mut keys: Vec<Key> = file.lines().filter(removed).filter_map(key_of).collect();
+    // A broken bundle is no reason not to remove.
+    let bundle = shelf::find(layout, federation).ok().flatten();
+    let offers = bundle.iter().flat_map(|bundle| &bundle.offers);
+    keys.extend(
+        offers.filter(|offer| pod.is_none_or(|pod| *pod == offer.pod)).map(|offer| offer.key.key().clone()),
+    );
+    let stays = |line: &Line<'_>| !removed(line) && key_of(*line).is_some_and(|key| keys.contains(&key));
+    let notes: Vec<String> = file
+        .lines()
+        .filter(stays)
+        .map(|line| {
+            let number = line.number();
+            format!("line {number} lets a key of {federation} in by itself and stays: akeys remove --line {number}")
+        })
+        .collect();
+    cut.notes.extend(notes);
+}
+
+/// Every place of the key with this fingerprint, in live and in dead lines.
+fn by_fingerprint(file: &KeyFile, fingerprint: &str, cut: &mut Cut) -> Result<BTreeSet<GrantName>, Failure> {
+    if !fingerprint.starts_with("SHA256:") {
+        return Err(Failure::new(Exit::Usage, "a fingerprint starts with SHA256:, as akeys list shows it"));
+    }
+    let key =
+        file.lines().flat_map(keys_in).find(|key| key.fingerprint() == fingerprint.trim_end_matches('='));
+    let Some(key) = key else { return Ok(BTreeSet::new()) };
+    let removal = file.remove_key(&key, Target::default());
+    let mut named = BTreeSet::new();
+    for place in &removal.places {
+        let Some(line) = file.line(place.line) else { continue };
+        match &place.outcome {
+            Outcome::Line { also } => {
+                for other in also {
+                    cut.notes.push(format!("line {} also held {}", place.line, other.fingerprint()));
+                }
+                named.extend(mentioned_grant(line));
+            }
+            Outcome::Cut => cut.notes.push(format!("line {}: only this key was cut out", place.line)),
+            Outcome::CutAndDisabled => {
+                cut.notes.push(format!("line {}: this key was cut out, and the rest disabled", place.line));
+            }
+            Outcome::Kept => {
+                cut.notes.push(format!("line {} only mentions this key and stays", place.line));
+                continue;
+            }
+        }
+        cut.lines.insert(place.line, description(line));
+    }
+    cut.bytes = (removal.bytes != file.bytes()).then_some(removal.bytes);
+    Ok(named)
+}
+
+/// What is in a line, for the report.
+fn description(line: Line<'_>) -> String {
+    let reading = line.read(Target::default());
+    match (reading, mentioned_grant(line)) {
+        (Reading::Entry(entry), Some(name)) => format!("{name} {}", entry.key.fingerprint()),
+        (Reading::Entry(entry), None) => format!("{} {}", entry.key.fingerprint(), Escaped(entry.comment)),
+        (Reading::Dead(_), Some(name)) => format!("{name}, a dead line"),
+        (Reading::Dead(_), None) => "a dead line".to_owned(),
+        (_, Some(name)) => format!("{name}, a disabled line"),
+        (Reading::Comment, None) => "a comment".to_owned(),
+        (Reading::Blank, None) => "a blank line".to_owned(),
+    }
+}
+
+/// The grant that a live line runs the gate for.
+fn entry_grant(line: Line<'_>) -> Option<GrantName> {
+    let reading = line.read(Target::default());
+    match forced::read(reading.entry()?.options.command.as_deref()?) {
+        Forced::Grant { name, .. } => Some(name),
+        _ => None,
+    }
+}
+
+/// The grant that a line runs the gate for, or would if it were not dead or disabled: then its text is all there is.
+fn mentioned_grant(line: Line<'_>) -> Option<GrantName> {
+    let text = match line.read(Target::default()) {
+        Reading::Entry(_) => return entry_grant(line),
+        Reading::Dead(_) => line.content(),
+        Reading::Comment => line.content().strip_prefix(DISABLED)?,
+        Reading::Blank => return None,
+    };
+    let marker = b"rrsync-rs --grant ";
+    let start = text.windows(marker.len()).position(|window| window == marker)? + marker.len();
+    let name = text[start..].split(|b| matches!(b, b'"' | b' ' | b'\t')).next()?;
+    std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+fn key_of(line: Line<'_>) -> Option<Key> {
+    line.read(Target::default()).entry().map(|entry| entry.key.clone())
+}
+
+/// How the words for key types start.
+const KEY_WORDS: [&[u8]; 6] = [b"ssh-", b"ecds", b"sk-s", b"sk-e", b"rsa-", b"weba"];
+
+/// The keys that a line holds, as far as its words go: what stands behind a broken option list is found as well.
+fn keys_in(line: Line<'_>) -> Vec<Key> {
+    if let Some(key) = key_of(line) {
+        return vec![key];
+    }
+    let text = line.content();
+    let starts = text.windows(4).enumerate().filter(|(_, word)| KEY_WORDS.contains(word));
+    starts.filter_map(|(at, _)| Key::from_public_line(&text[at..], Target::default())).collect()
+}

@@ -1,0 +1,187 @@
+//! Where `authorized_keys` really is: an open directory and a name in it, nothing to be resolved again.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, ResolveFlag, openat};
+use nix::sys::stat::{Mode, SFlag, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use rrsync_rs::beneath::{Last, Root, kind, open_beneath};
+use rrsync_rs::layout::Layout;
+
+use super::WriteError;
+
+/// A directory of the account and the name of the key file in it, every symlink resolved beneath the home.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The directory, open for reading, so that it can be synced.
+    pub(super) dir: OwnedFd,
+    /// The file's name in it.
+    pub(super) name: OsString,
+    /// The whole path, for messages.
+    pub(super) path: PathBuf,
+    /// The home, while a `.ssh` that this run made is still empty.
+    made_in: Option<OwnedFd>,
+}
+
+/// The file as it was read: what it is, and what it says.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// The open file, to carry its attributes over.
+    pub(super) file: File,
+    /// Its metadata when it was read.
+    pub(super) metadata: fs::Metadata,
+    /// Its content.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl PartialEq for Snapshot {
+    /// The same file in the same state. The change time also covers mode, ACL and a content that was put back.
+    fn eq(&self, other: &Self) -> bool {
+        let state = |m: &fs::Metadata| {
+            (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
+        };
+        state(&self.metadata) == state(&other.metadata) && self.bytes == other.bytes
+    }
+}
+
+impl Place {
+    /// The place, if `~/.ssh` is there.
+    pub(super) fn find(layout: &Layout) -> Result<Option<Self>, WriteError> {
+        let (ssh, keys) = (layout.ssh_dir(), layout.authorized_keys());
+        let root = Root::open(layout.home()).map_err(WriteError::io(layout.home()))?;
+        let refused = |path: &Path, reason| WriteError::Refused { path: path.to_owned(), reason };
+        match root.hold(Path::new(".ssh"), Last::Follow) {
+            Ok(held) if held.is_dir() => {}
+            Ok(_) => return Err(refused(&ssh, "is not a directory")),
+            Err(Errno::EXDEV) => {
+                return Err(refused(&ssh, "is a symlink that leads out of the home directory"));
+            }
+            Err(Errno::ENOENT) if ssh.is_symlink() => {
+                return Err(refused(&ssh, "is a symlink that leads nowhere"));
+            }
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(WriteError::io(&ssh)(errno.into())),
+        }
+        let at = match root.hold(Path::new(".ssh/authorized_keys"), Last::Follow) {
+            Ok(held) => held.at,
+            Err(Errno::EXDEV) => {
+                return Err(refused(&keys, "is a symlink that leads out of the home directory"));
+            }
+            Err(Errno::ENOENT) if keys.is_symlink() => {
+                return Err(refused(&keys, "is a symlink that leads nowhere"));
+            }
+            Err(Errno::ENOENT) => {
+                let ssh =
+                    root.hold(Path::new(".ssh"), Last::Follow).map_err(|e| WriteError::io(&ssh)(e.into()))?;
+                ssh.at.join("authorized_keys")
+            }
+            Err(errno) => return Err(WriteError::io(&keys)(errno.into())),
+        };
+        let path = layout.home().join(&at);
+        let parent = at.parent().unwrap_or(Path::new(""));
+        // From here on nothing is resolved again: the path has no symlink left, and one that appears is refused.
+        let dir = open_beneath(
+            root.dir(),
+            parent,
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY,
+            ResolveFlag::RESOLVE_NO_SYMLINKS,
+            Mode::empty(),
+        )
+        .map_err(|errno| WriteError::io(&layout.home().join(parent))(errno.into()))?;
+        let stat = nix::sys::stat::fstat(&dir).map_err(|errno| WriteError::io(&path)(errno.into()))?;
+        if stat.st_uid != nix::unistd::geteuid().as_raw() {
+            return Err(refused(&layout.home().join(parent), "is owned by somebody else"));
+        }
+        let name = at.file_name().unwrap_or(OsStr::new("authorized_keys")).to_owned();
+        Ok(Some(Self { dir, name, path, made_in: None }))
+    }
+
+    /// The place; `~/.ssh` is made, 0700, when it is missing.
+    pub(super) fn find_or_make(layout: &Layout) -> Result<Self, WriteError> {
+        if let Some(place) = Self::find(layout)? {
+            return Ok(place);
+        }
+        let home = File::open(layout.home()).map_err(WriteError::io(layout.home()))?;
+        let io = |errno: Errno| WriteError::io(&layout.ssh_dir())(errno.into());
+        mkdirat(&home, ".ssh", Mode::S_IRWXU).map_err(io)?;
+        home.sync_all().map_err(WriteError::io(layout.home()))?;
+        let mut place = Self::find(layout)?.ok_or(Errno::ENOENT).map_err(io)?;
+        place.made_in = Some(home.into());
+        Ok(place)
+    }
+
+    /// Makes what was renamed in the directory survive a power cut.
+    pub(super) fn sync(&self) -> Result<(), WriteError> {
+        nix::unistd::fsync(&self.dir).map_err(|errno| WriteError::io(&self.path)(errno.into()))
+    }
+
+    /// Keeps a directory that was made for the file: it holds the file now.
+    pub(super) fn keep_directory(&mut self) {
+        self.made_in = None;
+    }
+
+    /// Reads the file through one descriptor, which is checked before a byte of it is used.
+    pub(super) fn read(&self) -> Result<Option<Snapshot>, WriteError> {
+        let refused = |reason| Err(WriteError::Refused { path: self.path.clone(), reason });
+        // O_NONBLOCK: opening a FIFO must not wait for a writer.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut file = match openat(&self.dir, self.name.as_os_str(), flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::ENOENT) => return Ok(None),
+            // A socket, or a device without a driver.
+            Err(Errno::ENXIO) => return refused("is not a regular file"),
+            Err(errno) => return Err(WriteError::io(&self.path)(errno.into())),
+        };
+        let metadata = file.metadata().map_err(WriteError::io(&self.path))?;
+        if kind_of(&file)? != SFlag::S_IFREG {
+            return refused("is not a regular file");
+        }
+        if metadata.uid() != nix::unistd::geteuid().as_raw() {
+            return refused("is owned by somebody else");
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(WriteError::io(&self.path))?;
+        Ok(Some(Snapshot { file, metadata, bytes }))
+    }
+
+    /// Removes the temporary files of killed runs. The caller holds the lock, so none of them is in use.
+    pub(super) fn sweep(&self) {
+        let prefix = self.temp_prefix();
+        let listing = fs::read_dir(format!("/proc/self/fd/{}", self.dir.as_raw_fd()));
+        for entry in listing.into_iter().flatten().filter_map(Result::ok) {
+            if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
+                let _ = unlinkat(&self.dir, entry.file_name().as_os_str(), UnlinkatFlags::NoRemoveDir);
+            }
+        }
+    }
+
+    /// How the names of our temporary files start: hidden, and of no use to sshd.
+    pub(super) fn temp_prefix(&self) -> OsString {
+        let mut prefix = OsString::from(".");
+        prefix.push(&self.name);
+        prefix.push(crate::common::private::TEMP_PREFIX);
+        prefix
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(home) = self.made_in.take() {
+            // It is removed only while it is empty, so a failed run leaves nothing behind and takes nothing away.
+            let _ = unlinkat(&home, ".ssh", UnlinkatFlags::RemoveDir);
+        }
+    }
+}
+
+fn kind_of(file: &File) -> Result<SFlag, WriteError> {
+    let stat = nix::sys::stat::fstat(file)
+        .map_err(|errno| WriteError::io(Path::new("fstat"))(io::Error::from(errno)))?;
+    Ok(kind(&stat))
+}

@@ -1,0 +1,234 @@
+//! The file is whole, private and the user's own, whatever happens around it.
+
+use super::*;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use xattr::FileExt as _;
+
+struct Scratch {
+    dir: tempfile::TempDir,
+    layout: Layout,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("home")).unwrap();
+        fs::create_dir(layout.home()).unwrap();
+        Self { dir, layout }
+    }
+
+    fn with(content: &str) -> Self {
+        let scratch = Self::new();
+        fs::create_dir(scratch.layout.ssh_dir()).unwrap();
+        fs::write(scratch.layout.authorized_keys(), content).unwrap();
+        scratch
+    }
+
+    fn append(&self, text: &str) -> Result<Outcome, WriteError> {
+        let lock = Lock::acquire(&self.layout).unwrap();
+        update(&self.layout, &lock, |bytes| Ok(Some([bytes, text.as_bytes()].concat())))
+    }
+
+    fn content(&self) -> String {
+        fs::read_to_string(self.layout.authorized_keys()).unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.layout.ssh_dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn backups(&self) -> Vec<PathBuf> {
+        let dir = self.layout.state_dir().join("backups");
+        fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+#[test]
+fn a_missing_file_is_made_private() {
+    let scratch = Scratch::new();
+    assert_eq!(read(&scratch.layout).unwrap(), None);
+    assert!(!scratch.layout.ssh_dir().exists());
+    assert_eq!(scratch.append("one\n").unwrap(), Outcome::Replaced);
+    assert_eq!(scratch.content(), "one\n");
+    assert_eq!(scratch.layout.ssh_dir().metadata().unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(scratch.layout.authorized_keys().metadata().unwrap().mode() & 0o7777, 0o600);
+    assert_eq!(scratch.names(), ["authorized_keys"]);
+    assert!(scratch.backups().is_empty());
+}
+
+#[test]
+fn a_change_that_is_none_or_fails_leaves_nothing_behind() {
+    let scratch = Scratch::new();
+    let lock = Lock::acquire(&scratch.layout).unwrap();
+    let outcome: Result<_, WriteError> = update(&scratch.layout, &lock, |_| Ok(None));
+    assert_eq!(outcome.unwrap(), Outcome::Unchanged);
+    assert!(!scratch.layout.ssh_dir().exists());
+    let failed = update(&scratch.layout, &lock, |_| Err(WriteError::Contended { path: PathBuf::from("x") }));
+    failed.unwrap_err();
+    assert!(!scratch.layout.ssh_dir().exists());
+}
+
+#[test]
+fn mode_and_attributes_are_carried_over_and_the_old_content_is_kept() {
+    let scratch = Scratch::with("one\n");
+    let path = scratch.layout.authorized_keys();
+    fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+    let file = fs::File::open(&path).unwrap();
+    // Version 2; user rw, user 12345 r, group -, mask r, other -: acl(5), and linux/posix_acl_xattr.h.
+    let entry = |tag: u16, rights: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let acl = [
+        2u32.to_le_bytes().to_vec(),
+        entry(1, 6, u32::MAX),
+        entry(2, 4, 12345),
+        entry(4, 0, u32::MAX),
+        entry(16, 4, u32::MAX),
+        entry(32, 0, u32::MAX),
+    ]
+    .concat();
+    let with_acl = file.set_xattr("system.posix_acl_access", &acl).is_ok();
+    let with_user = file.set_xattr("user.note", b"mine").is_ok();
+    let mode = path.metadata().unwrap().mode();
+    scratch.append("two\n").unwrap();
+    let file = fs::File::open(&path).unwrap();
+    assert_eq!(file.metadata().unwrap().mode(), mode);
+    if with_acl {
+        assert_eq!(file.get_xattr("system.posix_acl_access").unwrap().unwrap(), acl);
+    }
+    if with_user {
+        assert_eq!(file.get_xattr("user.note").unwrap().unwrap(), b"mine");
+    }
+    let backups = scratch.backups();
+    assert_eq!(fs::read_to_string(&backups[0]).unwrap(), "one\n");
+    assert_eq!(backups[0].metadata().unwrap().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn an_editor_that_saves_in_between_loses_nothing() {
+    let scratch = Scratch::with("one\n");
+    let lock = Lock::acquire(&scratch.layout).unwrap();
+    let mut asked = 0;
+    let outcome: Result<_, WriteError> = update(&scratch.layout, &lock, |bytes| {
+        asked += 1;
+        if asked == 1 {
+            fs::write(scratch.layout.authorized_keys(), "one\neditor\n").unwrap();
+        }
+        Ok(Some([bytes, b"two\n"].concat()))
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Replaced);
+    assert_eq!((asked, scratch.content().as_str()), (2, "one\neditor\ntwo\n"));
+    assert_eq!(scratch.names(), ["authorized_keys"]);
+}
+
+#[test]
+fn a_file_that_appears_in_between_is_not_overwritten() {
+    let scratch = Scratch::new();
+    let lock = Lock::acquire(&scratch.layout).unwrap();
+    let mut asked = 0;
+    let outcome: Result<_, WriteError> = update(&scratch.layout, &lock, |bytes| {
+        asked += 1;
+        if asked == 1 {
+            fs::write(scratch.layout.authorized_keys(), "editor\n").unwrap();
+        }
+        Ok(Some([bytes, b"two\n"].concat()))
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Replaced);
+    assert_eq!(scratch.content(), "editor\ntwo\n");
+}
+
+#[test]
+fn a_file_that_never_rests_is_given_up() {
+    let scratch = Scratch::with("");
+    let lock = Lock::acquire(&scratch.layout).unwrap();
+    let mut asked = 0;
+    let error = update(&scratch.layout, &lock, |_| {
+        asked += 1;
+        fs::write(scratch.layout.authorized_keys(), format!("{asked}\n")).unwrap();
+        Ok(Some(b"mine\n".to_vec()))
+    });
+    assert!(matches!(error, Err(WriteError::Contended { .. })));
+    assert_eq!(scratch.content(), format!("{asked}\n"));
+    assert_eq!(scratch.names(), ["authorized_keys"]);
+}
+
+#[test]
+fn a_link_inside_the_home_stays_and_its_target_is_replaced() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.layout.ssh_dir()).unwrap();
+    fs::create_dir(scratch.layout.home().join("dotfiles")).unwrap();
+    let target = scratch.layout.home().join("dotfiles/keys");
+    fs::write(&target, "one\n").unwrap();
+    for link in [PathBuf::from("../dotfiles/keys"), target.clone()] {
+        let _ = fs::remove_file(scratch.layout.authorized_keys());
+        symlink(&link, scratch.layout.authorized_keys()).unwrap();
+        fs::write(&target, "one\n").unwrap();
+        scratch.append("two\n").unwrap();
+        assert_eq!(fs::read_link(scratch.layout.authorized_keys()).unwrap(), link);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "one\ntwo\n");
+        assert!(!target.is_symlink());
+    }
+}
+
+#[test]
+fn what_is_not_a_plain_file_of_ours_is_refused_with_its_reason() {
+    type Make = fn(&Scratch, &Path);
+    let cases: [(&str, Make); 6] = [
+        ("is a symlink that leads out of the home", |scratch, path| {
+            fs::write(scratch.dir.path().join("outside"), "").unwrap();
+            symlink("../../outside", path).unwrap();
+        }),
+        ("is a symlink that leads nowhere", |_, path| symlink("nowhere", path).unwrap()),
+        ("is not a regular file", |_, path| fs::create_dir(path).unwrap()),
+        ("is not a regular file", |_, path| {
+            nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }),
+        ("is not a regular file", |_, path| symlink("/dev/null", path).unwrap()),
+        ("has another name", |scratch, path| {
+            fs::write(path, "one\n").unwrap();
+            fs::hard_link(path, scratch.layout.home().join("other-name")).unwrap();
+        }),
+    ];
+    for (says, make) in cases {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.layout.ssh_dir()).unwrap();
+        make(&scratch, &scratch.layout.authorized_keys());
+        let error = scratch.append("two\n").unwrap_err().to_string();
+        let outside = error.contains("out of the home");
+        assert!(error.contains(says) || (outside && says == "is not a regular file"), "{says}: {error}");
+        assert_eq!(scratch.names(), ["authorized_keys"], "{says}");
+    }
+}
+
+#[test]
+fn a_directory_that_leads_out_is_refused() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.dir.path().join("far")).unwrap();
+    symlink("../far", scratch.layout.ssh_dir()).unwrap();
+    let error = scratch.append("two\n").unwrap_err().to_string();
+    assert!(error.ends_with(".ssh is a symlink that leads out of the home directory"), "{error}");
+}
+
+#[test]
+fn what_a_killed_run_left_is_swept() {
+    let scratch = Scratch::with("one\n");
+    fs::write(scratch.layout.ssh_dir().join(".authorized_keys.akeys-0123456789abcdef"), "half").unwrap();
+    fs::write(scratch.layout.ssh_dir().join(".authorized_keys.swp"), "editor").unwrap();
+    scratch.append("two\n").unwrap();
+    assert_eq!(scratch.names(), [".authorized_keys.swp", "authorized_keys"]);
+}
+
+#[test]
+fn only_so_many_backups_are_kept() {
+    let scratch = Scratch::with("");
+    for n in 0..40 {
+        scratch.append(&format!("{n}\n")).unwrap();
+    }
+    assert_eq!(scratch.backups().len(), 32);
+}

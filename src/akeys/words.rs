@@ -1,0 +1,153 @@
+//! The words of the command line that are more than one value: `DIR[:NAME[=ACCESS]]`, `NAME/SUB`, `TOOL,…`.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use rrsync_rs::grant::{Access, Tool};
+use rrsync_rs::name::{BadName, WorkspaceName};
+use serde::Deserialize;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::Error as WordError;
+
+/// Why a word of the command line says nothing.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum BadWord {
+    /// Not a tool or an access.
+    #[error(transparent)]
+    Unknown(#[from] WordError),
+    /// Not the name of a workspace.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// No directory before the colon.
+    #[error("no directory: DIR[:NAME[=ACCESS]]")]
+    NoDirectory,
+    /// Not a sub-path of a workspace.
+    #[error("not NAME/SUB: a workspace and a path in it, without \".\" and \"..\"")]
+    NoSubPath,
+}
+
+/// A set of tools: `rsync,watch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolSet(pub BTreeSet<Tool>);
+
+impl FromStr for ToolSet {
+    type Err = BadWord;
+
+    fn from_str(list: &str) -> Result<Self, BadWord> {
+        let tool = |word: &str| Tool::deserialize(word.into_deserializer());
+        Ok(Self(list.split(',').map(tool).collect::<Result<_, WordError>>()?))
+    }
+}
+
+/// Reads `ro`, `wo` or `rw`.
+pub fn access(word: &str) -> Result<Access, BadWord> {
+    let access: Result<Access, WordError> = Access::deserialize(word.into_deserializer());
+    Ok(access?)
+}
+
+/// A workspace as it is typed: `DIR[:NAME[=ACCESS]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkspaceWord {
+    /// The directory, as it is written.
+    pub dir: PathBuf,
+    /// Its name for the other side.
+    pub name: Option<WorkspaceName>,
+    /// The access, where one was said.
+    pub access: Option<Access>,
+}
+
+impl FromStr for WorkspaceWord {
+    type Err = BadWord;
+
+    fn from_str(word: &str) -> Result<Self, BadWord> {
+        let (dir, rest) = match word.rsplit_once(':') {
+            // A colon within the path, as a name has no slash.
+            Some((_, rest)) if rest.contains('/') => (word, None),
+            Some((dir, rest)) => (dir, Some(rest)),
+            None => (word, None),
+        };
+        if dir.is_empty() {
+            return Err(BadWord::NoDirectory);
+        }
+        let (name, access) =
+            match rest.map(|rest| rest.split_once('=').map_or((rest, None), |(n, a)| (n, Some(a)))) {
+                None => (None, None),
+                Some((name, word)) => (Some(name.parse()?), word.map(access).transpose()?),
+            };
+        Ok(Self { dir: dir.into(), name, access })
+    }
+}
+
+impl WorkspaceWord {
+    /// The name it is exposed under: the one that was said, or the directory's own.
+    pub fn name_or(&self, dir: &Path) -> Result<WorkspaceName, BadWord> {
+        match &self.name {
+            Some(name) => Ok(name.clone()),
+            None => Ok(dir.file_name().unwrap_or_default().to_string_lossy().parse()?),
+        }
+    }
+}
+
+/// A path in a workspace: `NAME/SUB`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubPath {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The path in it, relative, without `.` and `..`.
+    pub path: PathBuf,
+}
+
+impl FromStr for SubPath {
+    type Err = BadWord;
+
+    fn from_str(word: &str) -> Result<Self, BadWord> {
+        let (name, sub) = word.split_once('/').ok_or(BadWord::NoSubPath)?;
+        let path = Path::new(sub);
+        let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        let dotted = sub.split('/').any(|part| part == ".");
+        if sub.is_empty() || !plain || dotted {
+            return Err(BadWord::NoSubPath);
+        }
+        Ok(Self { workspace: name.parse()?, path: path.components().collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workspace_is_a_directory_a_name_and_an_access() {
+        for (word, dir, name, access) in [
+            ("papers", "papers", None, None),
+            ("/srv/data/", "/srv/data/", None, None),
+            ("/srv/data:set", "/srv/data", Some("set"), None),
+            ("/srv/data:set=rw", "/srv/data", Some("set"), Some(Access::ReadWrite)),
+            ("/srv/a:b/c", "/srv/a:b/c", None, None),
+            ("/srv/a:b/c:d=wo", "/srv/a:b/c", Some("d"), Some(Access::WriteOnly)),
+            ("/srv/x=ro", "/srv/x=ro", None, None),
+        ] {
+            let read: WorkspaceWord = word.parse().unwrap();
+            assert_eq!(read.dir, Path::new(dir), "{word}");
+            assert_eq!(read.name.as_ref().map(WorkspaceName::as_str), name, "{word}");
+            assert_eq!(read.access, access, "{word}");
+        }
+        for word in ["", ":x", "a:", "a:b=", "a:b=read", "a:../x=ro:", "a:-ro"] {
+            assert!(word.parse::<WorkspaceWord>().is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn sub_paths_and_tools() {
+        let sub: SubPath = "papers/build/out/".parse().unwrap();
+        assert_eq!((sub.workspace.as_str(), sub.path.as_path()), ("papers", Path::new("build/out")));
+        for word in ["papers", "papers/", "papers//x", "papers/../x", "papers/a/./b", "/x", "a b/c"] {
+            assert!(word.parse::<SubPath>().is_err(), "{word}");
+        }
+        assert_eq!("watch,rsync".parse::<ToolSet>().unwrap().0.len(), 2);
+        let error = "rsync,shell".parse::<ToolSet>().unwrap_err();
+        assert!(error.to_string().contains("unknown variant `shell`"), "{error}");
+        assert!("".parse::<ToolSet>().is_err());
+    }
+}

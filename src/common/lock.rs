@@ -1,0 +1,98 @@
+//! One lock per account for everything that the toolkit's programs change.
+//!
+//! The lock is `flock(2)` on `~/.local/state/akeys/lock`. That file stays: a lock file that is removed while another
+//! process waits for it locks nothing. Whoever holds the lock is the only one with temporary files, so whatever temporary
+//! file is found then was left by a run that was killed, and is swept.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use rrsync_rs::layout::Layout;
+
+use super::private::{self, PrivateError, TEMP_PREFIX};
+
+/// The lock, held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for the lock of the account that `layout` describes.
+    pub fn acquire(layout: &Layout) -> Result<Self, PrivateError> {
+        let state = layout.state_dir();
+        private::directory(&state)?;
+        let path = state.join("lock");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(&path)
+            .map_err(PrivateError::io(&path))?;
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.uid() == me()) {
+            return Err(PrivateError::Untrusted { path, reason: "is not a file of yours" });
+        }
+        file.lock().map_err(PrivateError::io(&path))?;
+        for dir in [
+            layout.grants_dir(),
+            layout.key_dir(),
+            bundles_dir(layout),
+            federations_dir(layout),
+            layout.state_dir().join("backups"),
+        ] {
+            sweep(&dir);
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+fn me() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// `~/.config/akeys/bundles`: bundles that were imported.
+pub fn bundles_dir(layout: &Layout) -> std::path::PathBuf {
+    layout.config_dir().join("bundles")
+}
+
+/// `~/.config/akeys/federations`: federations whose private keys are here.
+pub fn federations_dir(layout: &Layout) -> std::path::PathBuf {
+    layout.config_dir().join("federations")
+}
+
+/// Removes what killed runs left in `dir`. A failure is no reason to stop: the next run sweeps again.
+fn sweep(dir: &Path) {
+    let stale = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let ours = entry.file_name().to_str()?.starts_with(TEMP_PREFIX);
+        (ours && entry.file_type().ok()?.is_file()).then(|| entry.path())
+    };
+    for path in fs::read_dir(dir).into_iter().flatten().filter_map(stale) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_private_stays_and_sweeps() {
+        let scratch = tempfile::tempdir().unwrap();
+        let layout = Layout::new(scratch.path()).unwrap();
+        fs::create_dir_all(layout.grants_dir()).unwrap();
+        fs::write(layout.grants_dir().join(".akeys-Xy12ab"), "").unwrap();
+        fs::write(layout.grants_dir().join("keep.toml"), "").unwrap();
+        drop(Lock::acquire(&layout).unwrap());
+        let names: Vec<_> =
+            fs::read_dir(layout.grants_dir()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["keep.toml"]);
+        assert_eq!(layout.state_dir().join("lock").metadata().unwrap().mode() & 0o7777, 0o600);
+    }
+}

@@ -1,0 +1,8 @@
+//! What the programs share: how they end, what they print, and how they keep private files.
+
+pub mod exit;
+pub mod lock;
+pub mod moment;
+pub mod private;
+pub mod report;
+pub mod toml_text;
