@@ -1,0 +1,19 @@
+//! End-to-end tests: the real programs, a real sshd, a real rsync, a scratch home.
+//!
+//! One binary, so that everything is linked once and runs in parallel.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on must stop loudly"
+)]
+
+mod akeys_faults;
+mod akeys_federation;
+mod akeys_home;
+mod akeys_install;
+mod akeys_list;
+mod akeys_parallel;
+mod akeys_remove;
