@@ -81,7 +81,7 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
 }
 
 /// Encodes with padding.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
