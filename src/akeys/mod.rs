@@ -2,8 +2,12 @@
 //!
 //! `run` reads a command line and hands it to one subcommand. A subcommand returns what it has to say; nothing else prints.
 
+pub mod account;
+pub mod audit;
 pub mod bundle;
 pub mod cli;
+pub mod doctor;
+pub mod explain;
 pub mod federation;
 pub mod forced;
 pub mod gate;
@@ -12,9 +16,12 @@ pub mod grants;
 pub mod install;
 pub mod key_pair;
 pub mod list;
+pub mod names;
 pub mod remove;
 pub mod safe_write;
 pub mod shelf;
+pub mod sshd;
+pub mod strict;
 pub mod words;
 
 use std::process::ExitCode;
@@ -48,6 +55,9 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Federation(command) => federation::run(command, layout),
         Command::Install(args) => install::run(&args, layout),
         Command::List(args) => list::run(&args, layout),
+        Command::Explain(args) => explain::run(&args, layout),
+        Command::Audit(args) => audit::run(&args, layout),
+        Command::Doctor(args) => doctor::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
     }

@@ -1,0 +1,53 @@
+//! `akeys explain`: what sshd would do with a key, line by line, or what one line means, in words.
+//!
+//! With `--key` it answers a question about one login: `question` is what is asked, `login` puts it to the model of sshd,
+//! `json` and `text` tell the answer. Without it, it describes lines of the key file: `about` finds them, and `may` says what the
+//! gate or the shell makes of each. Nothing is changed, and a question that could be answered is a success, whatever
+//! the answer.
+
+mod about;
+mod json;
+mod login;
+mod may;
+mod question;
+mod text;
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::layout::Layout;
+
+use super::cli::Explain;
+use crate::common::exit::{Exit, Failure};
+use crate::common::json::ascii;
+use crate::common::report::{Report, shown};
+
+use login::Login;
+use question::Question;
+
+/// Runs it.
+pub fn run(args: &Explain, layout: &Layout) -> Result<Report, Failure> {
+    let path = args.file.clone().unwrap_or_else(|| layout.authorized_keys());
+    let bytes = read(&path)?;
+    let question = Question::from_args(args)?;
+    if let Some(which) = &args.which {
+        return about::run(which, &path, bytes, &question, args.json, layout);
+    }
+    let login = Login::put(&question, bytes);
+    let name = shown(layout, &path);
+    let out = if args.json { ascii(&json::login(&login, &question)) } else { text::login(&login, &name) };
+    Ok(Report::data(out))
+}
+
+/// The bytes of a key file; `-` is standard input. Nothing is demanded of its owner or mode: the question is what it says.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let read = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    read.map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path))))
+}
