@@ -77,6 +77,12 @@ impl Root {
         &self.real
     }
 
+    /// The directory that holds the root.
+    pub fn parent(&self) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(nix::fcntl::openat(&self.dir, "..", flags, Mode::empty())?)
+    }
+
     /// A second descriptor of the same root.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { dir: self.dir.try_clone()?, real: self.real.clone() })

@@ -10,6 +10,8 @@
 //! cannot see: a hard link to a protected file, a mount somewhere beneath the workspace, and places that only an
 //! environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -102,11 +104,11 @@ enum Reach {
 ///
 /// The answer holds for the moment: a symlink made later is seen at the next call, so the gate asks at every session.
 pub fn refuse(workspace: &Path, layout: &Layout, binaries: &[&Path]) -> Result<(), Exposure> {
-    let above: Vec<Identity> = workspace.ancestors().filter_map(identity).collect();
+    let sight = Sight::default();
     // Resolved once, so that the hundred places below it need no walk through its own parents.
     let home = layout.home().canonicalize().unwrap_or_else(|_| layout.home().to_owned());
     let check = |start: &Path, rest: &Path, role: Role, reach: Reach| {
-        relation(workspace, &above, &start.join(rest), reach).map_or(Ok(()), |relation| {
+        sight.relation(workspace, &start.join(rest), reach).map_or(Ok(()), |relation| {
             let known_as = if start == home { layout.home() } else { start };
             let place = if rest.as_os_str().is_empty() { known_as.to_owned() } else { known_as.join(rest) };
             Err(Exposure { workspace: workspace.to_owned(), relation, place, role })
@@ -131,67 +133,94 @@ pub fn refuse(workspace: &Path, layout: &Layout, binaries: &[&Path]) -> Result<(
     Ok(())
 }
 
-/// How `workspace` lies to `place`, when it lies in a way that `reach` forbids.
-fn relation(workspace: &Path, above: &[Identity], place: &Path, reach: Reach) -> Option<Relation> {
-    let stops = stops(place);
-    let itself = identity(workspace);
-    for stop in &stops {
-        let same = |path: &Path| path == workspace || (itself.is_some() && identity(path) == itself);
-        if same(stop) {
-            return Some(Relation::Is);
-        }
-        if stop.ancestors().skip(1).any(same) {
-            return Some(Relation::Contains);
-        }
-    }
-    let end = stops.last()?;
-    let inside = workspace.starts_with(end) || identity(end).is_some_and(|end| above.contains(&end));
-    (reach == Reach::AboveAndInside && inside).then_some(Relation::LiesInside)
-}
-
-/// A directory, however it is spelt.
+/// A directory, however it is spelt: its device and inode.
 type Identity = (u64, u64);
 
-fn identity(path: &Path) -> Option<Identity> {
-    path.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+/// The file system during one call. Each path is looked at once: the gate asks about a hundred places at every login.
+#[derive(Default)]
+struct Sight(RefCell<HashMap<PathBuf, Option<Seen>>>);
+
+/// What is at a path.
+#[derive(Clone, Copy)]
+struct Seen {
+    identity: Identity,
+    is_link: bool,
 }
 
-/// Every place that decides what `path` is: each symlink on the way, and where it ends. What does not exist yet is taken
-/// as it is written.
-fn stops(path: &Path) -> Vec<PathBuf> {
-    // path_resolution(7): the kernel gives up after 40 links.
-    const MAX_LINKS: usize = 40;
-    let parts = |path: &Path| -> Vec<OsString> {
-        path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
-    };
-    let mut stops = Vec::new();
-    let mut pending = parts(path);
-    let mut at = PathBuf::from("/");
-    while let Some(part) = pending.pop() {
-        match Path::new(&part).components().next() {
-            Some(Component::ParentDir) => {
-                at.pop();
-            }
-            Some(Component::Normal(name)) => {
-                let here = at.join(name);
-                match here.read_link() {
-                    Ok(target) if stops.len() < MAX_LINKS => {
-                        pending.extend(parts(&target));
-                        stops.push(here);
-                    }
-                    _ => at = here,
-                }
-            }
-            Some(Component::RootDir) => at = PathBuf::from("/"),
-            Some(Component::CurDir | Component::Prefix(_)) | None => {}
+impl Sight {
+    fn at(&self, path: &Path) -> Option<Seen> {
+        if let Some(seen) = self.0.borrow().get(path) {
+            return *seen;
         }
+        // Nothing is beneath what is not there.
+        let in_nothing =
+            path.parent().is_some_and(|parent| matches!(self.0.borrow().get(parent), Some(None)));
+        let metadata = if in_nothing { None } else { path.symlink_metadata().ok() };
+        let seen =
+            metadata.map(|found| Seen { identity: (found.dev(), found.ino()), is_link: found.is_symlink() });
+        self.0.borrow_mut().insert(path.to_owned(), seen);
+        seen
     }
-    stops.push(at);
-    stops
+
+    fn is_same(&self, one: &Path, other: &Path) -> bool {
+        let identity = |path| self.at(path).map(|seen| seen.identity);
+        one == other || identity(one).is_some_and(|one| identity(other) == Some(one))
+    }
+
+    /// How `workspace` lies to `place`, when it lies in a way that `reach` forbids.
+    fn relation(&self, workspace: &Path, place: &Path, reach: Reach) -> Option<Relation> {
+        let stops = self.stops(place);
+        for stop in &stops {
+            if self.is_same(stop, workspace) {
+                return Some(Relation::Is);
+            }
+            if stop.ancestors().skip(1).any(|above| self.is_same(above, workspace)) {
+                return Some(Relation::Contains);
+            }
+        }
+        let end = stops.last()?;
+        let inside = workspace.ancestors().any(|above| self.is_same(above, end));
+        (reach == Reach::AboveAndInside && inside).then_some(Relation::LiesInside)
+    }
+
+    /// Every place that decides what `path` is: each symlink on the way, and where it ends. What does not exist yet is
+    /// taken as it is written.
+    fn stops(&self, path: &Path) -> Vec<PathBuf> {
+        // path_resolution(7): the kernel gives up after 40 links.
+        const MAX_LINKS: usize = 40;
+        let parts = |path: &Path| -> Vec<OsString> {
+            path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
+        };
+        let mut stops = Vec::new();
+        let mut pending = parts(path);
+        let mut at = PathBuf::from("/");
+        while let Some(part) = pending.pop() {
+            match Path::new(&part).components().next() {
+                Some(Component::ParentDir) => {
+                    at.pop();
+                }
+                Some(Component::Normal(name)) => {
+                    let here = at.join(name);
+                    let link = self.at(&here).is_some_and(|seen| seen.is_link) && stops.len() < MAX_LINKS;
+                    match link.then(|| here.read_link().ok()).flatten() {
+                        Some(target) => {
+                            pending.extend(parts(&target));
+                            stops.push(here);
+                        }
+                        None => at = here,
+                    }
+                }
+                Some(Component::RootDir) => at = PathBuf::from("/"),
+                Some(Component::CurDir | Component::Prefix(_)) | None => {}
+            }
+        }
+        stops.push(at);
+        stops
+    }
 }
 
-/// Places relative to the home, a blank between them. A file matters only where a symlink takes it into a workspace (a directory of dotfiles),
-/// or, with a directory in its name, where that directory is the workspace.
+/// Places relative to the home, a blank between them. A file matters only where a symlink takes it into a workspace (a
+/// directory of dotfiles), or, with a directory in its name, where that directory is the workspace.
 const BELOW_HOME: &[(Role, Reach, &str)] = &[
     (Role::Ssh, Reach::AboveAndInside, ".ssh .ssh/akeys"),
     (Role::Ssh, Reach::Above, SSH_FILES),

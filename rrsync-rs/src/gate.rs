@@ -23,6 +23,7 @@ use crate::confine::seccomp::Filter;
 use crate::confine::{self, Files};
 use crate::explain;
 use crate::grant::{Confine, Tool};
+use crate::listing;
 use crate::request::Request;
 use crate::rsync::judge::{Arg, Direction, Plan, judge};
 use crate::rsync::options::Parsed;
@@ -210,7 +211,15 @@ pub fn decide(
             refusal: Refusal::new("system.rsync", "rsync cannot be run on this server"),
             detail: error.to_string(),
         })?;
-    let plan = judge(direction, parsed, paths, &terms.policy, program.features)?;
+    let plan = match &terms.listing {
+        Some(directory)
+            if direction == Direction::Pull && listing::is_wanted(parsed, paths, &terms.policy) =>
+        {
+            let names = listing::expose(directory, &terms.policy).map_err(system("list the workspaces"))?;
+            judge(direction, parsed, &[], &names, program.features)?
+        }
+        _ => judge(direction, parsed, paths, &terms.policy, program.features)?,
+    };
     Ok(Allowed { plan, program })
 }
 

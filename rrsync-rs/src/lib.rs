@@ -15,6 +15,7 @@ pub mod exposure;
 pub mod gate;
 pub mod grant;
 pub mod layout;
+pub mod listing;
 pub mod name;
 pub mod policy;
 pub mod request;

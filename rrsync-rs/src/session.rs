@@ -55,6 +55,8 @@ pub struct Terms {
     pub rsync: Option<PathBuf>,
     /// A directory that only one session may use at a time.
     pub lock: Option<PathBuf>,
+    /// Where the names of the workspaces can be laid out for listing; only a grant has names.
+    pub listing: Option<PathBuf>,
     /// Whether an unrecorded session is refused.
     pub audit_required: bool,
     /// What is questionable, for the record.
@@ -122,6 +124,7 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         confine: grant.confine,
         rsync: gate.rsync.clone().or(grant.rsync),
         lock: None,
+        listing: Some(layout.state_dir().join("listings").join(name.as_str())),
         audit_required: true,
         warnings: Vec::new(),
     })
@@ -150,6 +153,7 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         confine: options.confine,
         rsync: gate.rsync.clone(),
         lock,
+        listing: None,
         audit_required: false,
         warnings,
     })

@@ -1,6 +1,6 @@
 //! Real rsync clients through the gate: what they transfer is what they transfer without it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

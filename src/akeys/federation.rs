@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use std::path::{Component, Path};
 
 use rrsync_rs::layout::Layout;
-use rrsync_rs::name::{GrantName, Label};
+use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 use serde_json::json;
 
 use super::bundle::{self, Bundle, MergeError, Offer, Suggestion};
 use super::cli::{Federation, NewFederation, RemoveFederation};
-use super::key_pair::{self, KeyPairError};
+use super::key_pair;
 use super::shelf::{self, Shelf};
 use super::words::ToolSet;
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
-use crate::common::private::{self, IfThere, PrivateError};
+use crate::common::private::{self, IfThere};
 use crate::common::report::{Report, shown};
 
 /// Runs one of its subcommands.
@@ -110,7 +110,7 @@ fn set_name(tools: &ToolSet) -> Result<Label, Failure> {
     words.join("-").parse().map_err(|error| Failure::new(Exit::Usage, error))
 }
 
-fn suggestions(new: &NewFederation) -> Result<BTreeMap<rrsync_rs::name::WorkspaceName, Suggestion>, Failure> {
+fn suggestions(new: &NewFederation) -> Result<BTreeMap<WorkspaceName, Suggestion>, Failure> {
     let usage = |message: String| Err(Failure::new(Exit::Usage, message));
     let mut workspaces = BTreeMap::new();
     for word in &new.workspaces {
@@ -293,36 +293,6 @@ fn forget(args: &RemoveFederation, layout: &Layout) -> Result<Report, Failure> {
     report
         .note(format_args!("keys that were installed from it still work: akeys remove --federation {name}"));
     Ok(report)
-}
-
-impl From<PrivateError> for Failure {
-    fn from(error: PrivateError) -> Self {
-        let exists = matches!(error, PrivateError::Exists { .. });
-        let failure = Self::new(if exists { Exit::Conflict } else { Exit::Failed }, &error);
-        match error {
-            PrivateError::Untrusted { path, reason: "can be written by group or others" } => {
-                failure.hint(format!("chmod go-w {}", rrsync_rs::escape::Escaped::os(&path)))
-            }
-            _ => failure,
-        }
-    }
-}
-
-impl From<KeyPairError> for Failure {
-    fn from(error: KeyPairError) -> Self {
-        match error {
-            KeyPairError::File(error @ PrivateError::Exists { .. }) => Self::from(error)
-                .hint("a key is never overwritten: move it away, or choose another federation or pod name"),
-            KeyPairError::File(error) => error.into(),
-            other => Self::new(Exit::Failed, other),
-        }
-    }
-}
-
-impl From<shelf::ShelfError> for Failure {
-    fn from(error: shelf::ShelfError) -> Self {
-        Self::new(Exit::Failed, error)
-    }
 }
 
 #[cfg(test)]

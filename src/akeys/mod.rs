@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod cli;
 pub mod doctor;
 pub mod explain;
+mod failures;
 pub mod federation;
 pub mod forced;
 pub mod gate;

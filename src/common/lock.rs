@@ -7,10 +7,11 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use rrsync_rs::layout::Layout;
+use rrsync_rs::trusted::{self, Distrust};
 
 use super::private::{self, PrivateError, TEMP_PREFIX};
 
@@ -35,9 +36,10 @@ impl Lock {
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(&path)
             .map_err(PrivateError::io(&path))?;
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.uid() == me()) {
-            return Err(PrivateError::Untrusted { path, reason: "is not a file of yours" });
-        }
+        let metadata = file.metadata().map_err(PrivateError::io(&path))?;
+        let kind = if metadata.is_file() { Ok(()) } else { Err(Distrust::Kind("regular file")) };
+        kind.and_then(|()| trusted::check(metadata.uid(), metadata.mode()))
+            .map_err(|reason| PrivateError::Untrusted { path: path.clone(), reason })?;
         file.lock().map_err(PrivateError::io(&path))?;
         for dir in [
             layout.grants_dir(),
@@ -52,17 +54,13 @@ impl Lock {
     }
 }
 
-fn me() -> u32 {
-    nix::unistd::geteuid().as_raw()
-}
-
 /// `~/.config/akeys/bundles`: bundles that were imported.
-pub fn bundles_dir(layout: &Layout) -> std::path::PathBuf {
+pub fn bundles_dir(layout: &Layout) -> PathBuf {
     layout.config_dir().join("bundles")
 }
 
 /// `~/.config/akeys/federations`: federations whose private keys are here.
-pub fn federations_dir(layout: &Layout) -> std::path::PathBuf {
+pub fn federations_dir(layout: &Layout) -> PathBuf {
     layout.config_dir().join("federations")
 }
 

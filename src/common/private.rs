@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 
 use rrsync_rs::escape::Escaped;
+use rrsync_rs::trusted::{self, Distrust};
 
 /// How the name of every temporary file starts.
 pub const TEMP_PREFIX: &str = ".akeys-";
@@ -24,13 +25,13 @@ pub enum PrivateError {
         /// What the system said.
         source: io::Error,
     },
-    /// The directory is somebody else's, or somebody else can write it.
+    /// It is somebody else's, or somebody else can write it.
     #[error("{} {reason}", Escaped::os(path))]
     Untrusted {
-        /// The directory.
+        /// The file or directory.
         path: PathBuf,
         /// Which check failed.
-        reason: &'static str,
+        reason: Distrust,
     },
     /// There is a file of that name already.
     #[error("{} exists already", Escaped::os(path))]
@@ -63,14 +64,8 @@ pub fn directory(dir: &Path) -> Result<(), PrivateError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(PrivateError::io(dir))?;
     let open = File::open(dir).map_err(PrivateError::io(dir))?;
     let metadata = open.metadata().map_err(PrivateError::io(dir))?;
-    let untrusted = |reason| Err(PrivateError::Untrusted { path: dir.to_owned(), reason });
-    if metadata.uid() != nix::unistd::geteuid().as_raw() {
-        return untrusted("is owned by somebody else");
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return untrusted("can be written by group or others");
-    }
-    Ok(())
+    trusted::check(metadata.uid(), metadata.mode())
+        .map_err(|reason| PrivateError::Untrusted { path: dir.to_owned(), reason })
 }
 
 /// Writes `bytes` to `path` with `mode`, whole or not at all. The directory is made when it is missing.

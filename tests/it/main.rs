@@ -15,5 +15,6 @@ mod akeys_federation;
 mod akeys_home;
 mod akeys_install;
 mod akeys_list;
+mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;

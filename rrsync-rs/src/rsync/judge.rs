@@ -118,6 +118,12 @@ pub fn judge(
             )
         }
     };
+    let adds_only = base.is_some() && !strict.workspace.overwrite;
+    let returns_nothing = base.as_ref().is_some_and(|at| !strict.workspace.access_to(at).may_read());
+    if returns_nothing && parsed.has_letter(b'n') && parsed.has_class(Class::Deletes) {
+        let message = "a write-only server does not tell what it would delete";
+        return Err(Refusal::new("rsync.dry-run-delete", message));
+    }
     let mut args = vec![Arg::Text("--server".into())];
     if direction == Direction::Pull {
         args.push(Arg::Text("--sender".into()));
@@ -125,11 +131,18 @@ pub fn judge(
     for given in &parsed.options {
         match given {
             Given::Cluster { letters, protocol } => {
+                // Modes of directories that exist are not for a client that may only add: new files get theirs from
+                // the umask. The letter does not change the protocol.
+                let letters: Vec<u8> =
+                    letters.iter().copied().filter(|b| !(adds_only && *b == b'p')).collect();
+                if letters.is_empty() && protocol.is_none() {
+                    continue;
+                }
                 let tail = protocol.as_ref().map(|protocol| [&b"e"[..], protocol].concat());
                 args.push(dashed(b"-", &[letters.as_slice(), &tail.unwrap_or_default()].concat()));
             }
             Given::Sized(size, digits) => args.push(dashed(&[b'-', *size], digits)),
-            Given::Long(row, _) if row.class == Class::Sender => {}
+            Given::Long(row, _) if row.class == Class::Sender || adds_only && row.name == "perms" => {}
             Given::Long(row, value) => match (row.takes, value) {
                 (Takes::Path(role), Some(value)) => {
                     let option =
@@ -157,9 +170,10 @@ pub fn judge(
     if !targets.iter().all(|target| target.exposed.workspace.overwrite) {
         args.push(Arg::Text("--ignore-existing".into()));
     }
-    if let Some(at) = &base
-        && !strict.workspace.access_to(at).may_read()
-    {
+    if adds_only {
+        args.push(Arg::Text("-O".into()));
+    }
+    if returns_nothing {
         // Whole files only: block checksums of the destination would give its content away. Last, so it wins.
         args.push(Arg::Text("-W".into()));
     }
@@ -197,6 +211,7 @@ fn options_allowed(direction: Direction, parsed: &Parsed, exposed: &Exposed) -> 
         Class::Replaces => !workspace.overwrite,
         Class::ReadsBack => push && !workspace.access.may_read(),
         Class::FollowsLinks => !exposed.is_everything(),
+        Class::ChangesDirectories => push && !workspace.overwrite,
         Class::Sender => push,
         Class::Never => true,
     };

@@ -21,6 +21,8 @@ pub enum Class {
     DeletesInTheWay,
     /// Reaches existing files around `--ignore-existing` (backups, partial and delayed files, logs).
     Replaces,
+    /// Makes a receiver change the attributes of directories that exist, in a way that the protocol depends on.
+    ChangesDirectories,
     /// Makes a receiver return what the destination holds, as block checksums.
     ReadsBack,
     /// Follows symlinks that the client does not control; only where the root is `/`, outside of which nothing lies.
@@ -77,7 +79,8 @@ const fn row(name: &'static str, takes: Takes, class: Class) -> Row {
 }
 
 use Class::{
-    Deletes, DeletesInTheWay, DeletesSources, FollowsLinks, Harmless, Never, ReadsBack, Replaces, Sender,
+    ChangesDirectories, Deletes, DeletesInTheWay, DeletesSources, FollowsLinks, Harmless, Never, ReadsBack,
+    Replaces, Sender,
 };
 use Takes::{Ignored, Nothing, Path, Text};
 
@@ -180,9 +183,11 @@ pub fn letter(letter: u8) -> Option<Class> {
     match letter {
         b'L' | b'K' | b'k' => Some(FollowsLinks),
         b'b' => Some(Replaces),
-        b'A' | b'C' | b'D' | b'E' | b'H' | b'I' | b'J' | b'N' | b'O' | b'R' | b'S' | b'U' | b'W' | b'X'
-        | b'c' | b'd' | b'g' | b'l' | b'm' | b'n' | b'o' | b'p' | b'q' | b'r' | b't' | b'u' | b'v' | b'x'
-        | b'y' | b'z' => Some(Harmless),
+        b'A' | b'X' => Some(ChangesDirectories),
+        b'C' | b'D' | b'E' | b'H' | b'I' | b'J' | b'N' | b'O' | b'R' | b'S' | b'U' | b'W' | b'c' | b'd'
+        | b'g' | b'l' | b'm' | b'n' | b'o' | b'p' | b'q' | b'r' | b't' | b'u' | b'v' | b'x' | b'y' | b'z' => {
+            Some(Harmless)
+        }
         _ => None,
     }
 }

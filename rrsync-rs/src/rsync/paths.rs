@@ -31,6 +31,10 @@ pub(super) struct Target<'a> {
     pub(super) exposed: &'a Exposed,
     /// The path below it, wildcards still in it; no leading slash, no `./`.
     pub(super) word: Word,
+    /// Whether the client wrote the workspace's name and nothing behind it.
+    bare: bool,
+    /// Whether the client wrote `/./`, where the names that `-R` sends begin.
+    dotted: bool,
 }
 
 /// The sources of a pull.
@@ -93,6 +97,9 @@ fn refuse_shell_syntax(word: &Word) -> Result<(), Refusal> {
 }
 
 fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, Refusal> {
+    let bytes = word.unescaped();
+    let dotted = bytes.windows(3).any(|three| three == b"/./");
+    let mut bare = false;
     let (exposed, rest) = match policy.exposed.as_slice() {
         [only] if only.name.is_none() => (only, from_root(word, only)),
         named => {
@@ -105,11 +112,12 @@ fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, Refusal> {
                 .find(|exposed| exposed.name.as_ref().is_some_and(|name| name.as_str().as_bytes() == first))
                 .ok_or_else(|| no_such_workspace(&first, named))?;
             let rest = Word::from_marked(marked[end..].to_vec());
+            bare = end == marked.len();
             (exposed, below(&rest).unwrap_or_else(|| Word::literal(b".")))
         }
     };
     refuse_dotdot(&rest, exposed)?;
-    Ok(Target { exposed, word: rest })
+    Ok(Target { exposed, word: rest, bare, dotted })
 }
 
 fn no_such_workspace(first: &[u8], named: &[Exposed]) -> Refusal {
@@ -229,6 +237,12 @@ pub(super) fn sources(
         directories
             .push(directory.map(|held| Place { real: exposed.root.real().join(&held.at), fd: held.fd }));
     }
+    if targets
+        .iter()
+        .any(|target| target.exposed.name.is_some() && !target.dotted && (relative || target.bare))
+    {
+        return named_sources(&found, shown);
+    }
     let one_root = found.iter().all(|(exposed, _)| std::ptr::eq(*exposed, found[0].0));
     if one_root && !relative && same_directory(&directories) {
         // Every source lies in one directory: that directory, held open, is where rsync works, and each source is a
@@ -256,6 +270,29 @@ pub(super) fn sources(
         args.push(Arg::Pinned { prefix: String::new(), fd, real: root.real().to_owned(), rest });
     }
     Ok(Sources { cwd, args, shown })
+}
+
+/// Sources that have to be sent under their workspace's name, as `host:papers` and `-R host:papers/fig` have: rsync then
+/// works in the directory that holds the workspace, and the client refuses any other name. Every workspace must lie in
+/// that one directory, under the name by which it is exposed.
+fn named_sources(found: &[(&Exposed, PathBuf)], shown: Vec<String>) -> Result<Sources, Refusal> {
+    let above = found[0].0.root.real().parent().unwrap_or(Path::new("/")).to_owned();
+    let mut args = Vec::new();
+    for (exposed, path) in found {
+        let name = exposed.name.as_ref().map(crate::name::WorkspaceName::as_str).unwrap_or_default();
+        if exposed.root.real() != above.join(name) {
+            let message = format!("{name} is another directory's name here: write {name}/ or {name}/./PATH");
+            return Err(Refusal::new("path.alias", message));
+        }
+        let mut arg = OsString::from(name);
+        if path.as_os_str() != "." {
+            arg.push("/");
+            arg.push(path);
+        }
+        args.push(Arg::Text(arg));
+    }
+    let fd = found[0].0.root.parent().map_err(descriptor)?;
+    Ok(Sources { cwd: Place { fd, real: above }, args, shown })
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "used as a map_err function")]
@@ -430,7 +467,7 @@ pub(super) fn path_option(
         return Ok(Some(Arg::Text(OsString::from_vec([prefix.as_bytes(), value].concat()))));
     }
     let anchored = value.starts_with(b"/");
-    let Target { exposed, word } = option_target(option, policy)?;
+    let Target { exposed, word, .. } = option_target(option, policy)?;
     let path = PathBuf::from(word.to_os());
     let opened_first = matches!(role, Role::FilesFrom | Role::LogFile);
     let climbs = climbs(name, &path, base.is_some() && !anchored && !opened_first, exposed)?;
@@ -469,7 +506,7 @@ pub(super) fn path_option(
         // A relative one stands for a directory of that name beside each file, not for one place.
         return Ok(Some(Arg::Text(OsString::from_vec([prefix.as_bytes(), value].concat()))));
     }
-    pinned(prefix, exposed, held, rest).map(Some)
+    pinned(prefix, exposed, held, &rest).map(Some)
 }
 
 fn missing(option: &str) -> Refusal {
@@ -480,17 +517,18 @@ fn missing(option: &str) -> Refusal {
 fn option_target<'a>(option: &PathOption<'a>, policy: &'a Policy) -> Result<Target<'a>, Refusal> {
     let word = Word::literal(option.value);
     if !option.value.starts_with(b"/") {
-        Ok(Target { exposed: option.exposed, word })
+        Ok(Target { exposed: option.exposed, word, bare: false, dotted: false })
     } else if option.exposed.name.is_some() {
         target(&word, policy)
     } else {
-        Ok(Target { exposed: option.exposed, word: from_root(&word, option.exposed) })
+        let word = from_root(&word, option.exposed);
+        Ok(Target { exposed: option.exposed, word, bare: false, dotted: false })
     }
 }
 
 /// The argument that starts at an open directory. A file is pinned by its directory: rsync may open it anew or replace
 /// it, and would have nothing to replace in a descriptor.
-fn pinned(prefix: String, exposed: &Exposed, held: Held, rest: PathBuf) -> Result<Arg, Refusal> {
+fn pinned(prefix: String, exposed: &Exposed, held: Held, rest: &Path) -> Result<Arg, Refusal> {
     let mut tail = OsString::new();
     let mut add = |name: &OsStr| {
         tail.push("/");

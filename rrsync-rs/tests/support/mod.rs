@@ -133,7 +133,7 @@ fn draw(root: &Path, at: &Path, lines: &mut Vec<String>) {
     let name = at.strip_prefix(root).unwrap();
     let kind = metadata.file_type();
     let content = if kind.is_symlink() {
-        format!("-> {:?}", fs::read_link(at).unwrap())
+        format!("-> {}", fs::read_link(at).unwrap().display())
     } else if kind.is_file() {
         let content = fs::read(at).unwrap_or_default();
         // A time of today is the moment of the test, which no two runs share.
@@ -144,7 +144,8 @@ fn draw(root: &Path, at: &Path, lines: &mut Vec<String>) {
         String::new()
     };
     lines.push(format!(
-        "{name:?} {:o} {} {content}",
+        "{} {:o} {} {content}",
+        name.as_os_str().as_encoded_bytes().escape_ascii(),
         metadata.mode(),
         if kind.is_file() { metadata.nlink() } else { 0 }
     ));

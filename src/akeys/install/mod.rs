@@ -10,12 +10,11 @@ mod present;
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
-use rrsync_rs::trusted::Distrust;
 
 use super::bundle::{Bundle, Offer};
 use super::cli::Install;
 use super::gate::Gate;
-use super::safe_write::{self, Outcome, WriteError};
+use super::safe_write::{self, Outcome};
 use super::shelf;
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
@@ -183,33 +182,5 @@ fn note_what_sshd_refuses(layout: &Layout, report: &mut Report) {
                 "others can write {path}, so sshd may ignore the keys: chmod go-w {path}"
             ));
         }
-    }
-}
-
-impl From<WriteError> for Failure {
-    fn from(error: WriteError) -> Self {
-        Self::new(Exit::Failed, error)
-    }
-}
-
-impl From<super::gate::GateError> for Failure {
-    fn from(error: super::gate::GateError) -> Self {
-        use super::gate::GateError;
-        let hint = match &error {
-            GateError::Missing { .. } => {
-                "install rrsync-rs beside akeys, or say where it is: --gate PATH".to_owned()
-            }
-            GateError::Untrusted { path, reason: Distrust::Mode } => {
-                format!("chmod go-w {}", Escaped::os(path))
-            }
-            GateError::NotExecutable { path } => format!("chmod +x {}", Escaped::os(path)),
-            GateError::Untrusted { .. } | GateError::Name { .. } => {
-                "name a gate that only you and root can exchange: --gate PATH".to_owned()
-            }
-            GateError::Path { .. } => {
-                "install it under a plain path, such as ~/.local/bin/rrsync-rs".to_owned()
-            }
-        };
-        Self::new(Exit::Failed, error).hint(hint)
     }
 }

@@ -1,0 +1,364 @@
+//! Where rrsync 3.5.0 leaks, breaks or gives up, with the real client: what the gate does instead.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use support::{Account, picture, said};
+
+/// Asserts a client's exit code.
+#[track_caller]
+fn ends(output: &std::process::Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", said(output));
+}
+
+#[test]
+fn one_file_is_updated_by_name_again_and_again() {
+    let account = Account::new();
+    for content in ["one", "two and more", "three"] {
+        account.write("client/f", content);
+        ends(&account.rsync("", &["-a", "-I", "f", "h:target"]), 0);
+        assert_eq!(account.read("D/target"), content);
+        ends(&account.rsync("", &["-ab", "-I", "f", "h:target"]), 0);
+    }
+}
+
+#[test]
+fn a_missing_source_is_reported_and_the_others_come() {
+    let account = Account::new();
+    account.write("D/here", "x");
+    let output = account.rsync("-ro", &["-a", "h:here", ":missing", "got/"]);
+    ends(&output, 23);
+    assert_eq!(account.read("client/got/here"), "x");
+    ends(&account.rsync("-ro", &["-a", "--ignore-missing-args", "h:here", ":missing", "got/"]), 0);
+    ends(&account.rsync("-ro", &["-a", "h:missing/deep/er", "got/"]), 23);
+}
+
+#[test]
+fn a_name_of_any_bytes_can_be_named() {
+    let account = Account::new();
+    let names: [&[u8]; 8] = [
+        "nb\u{a0}sp".as_bytes(),
+        "id\u{3000}sp".as_bytes(),
+        b"new\nline",
+        b"a*b",
+        b"x[1]y",
+        b"latin1-\xe9",
+        b"back\\slash",
+        b"br{a,b}c",
+    ];
+    account.write("D/aXb", "not asked for");
+    account.write("D/x1y", "not asked for");
+    for options in [["-a"].as_slice(), &["-a", "-s"]] {
+        let _ = fs::remove_dir_all(account.root.join("client"));
+        fs::create_dir_all(account.root.join("client")).unwrap();
+        for name in names {
+            let name = OsStr::from_bytes(name);
+            fs::write(account.d("").join(name), name.as_bytes()).unwrap();
+            // A wildcard is the user's request unless it is escaped, as for a remote shell.
+            let mut typed = b"h:".to_vec();
+            for byte in name.as_bytes() {
+                if b"*?[]".contains(byte) {
+                    typed.push(b'\\');
+                }
+                typed.push(*byte);
+            }
+            let shell = account.shell(&format!("-ro '{}'", account.d("").display()));
+            let mut command = std::process::Command::new("rsync");
+            command.args(options).arg("-e").arg(&shell).arg(OsStr::from_bytes(&typed)).arg("got/");
+            command.current_dir(account.root.join("client")).env("LC_ALL", "C.UTF-8");
+            let output = command.output().unwrap();
+            ends(&output, 0);
+            assert_eq!(
+                fs::read(account.root.join("client/got").join(name)).unwrap(),
+                name.as_bytes(),
+                "{options:?}"
+            );
+        }
+        assert!(!account.root.join("client/got/aXb").exists());
+        assert!(!account.root.join("client/got/x1y").exists());
+    }
+}
+
+#[test]
+fn a_link_that_leads_outside_is_pulled_as_a_link() {
+    let account = Account::new();
+    symlink("../outside/secret", account.d("escape")).unwrap();
+    symlink("../outside/dir", account.d("escape-dir")).unwrap();
+    account.write("D/plain/f", "x");
+    ends(&account.rsync("-ro", &["-a", "h:escape", "got/"]), 0);
+    assert_eq!(
+        fs::read_link(account.root.join("client/got/escape")).unwrap().to_str(),
+        Some("../outside/secret")
+    );
+    ends(&account.rsync("-ro", &["-a", "h:*", "all/"]), 0);
+    assert!(account.root.join("client/all/escape-dir").is_symlink());
+    // With a slash it would be followed; a pattern passes over it, a name is refused.
+    ends(&account.rsync("-ro", &["-a", "h:*/", "dirs/"]), 0);
+    assert!(!account.root.join("client/dirs/loot").exists());
+    ends(&account.rsync("-ro", &["-a", "h:escape-dir/", "dirs/"]), 12);
+    // What copy-links would follow, it may not.
+    ends(&account.rsync("-ro", &["-aL", "h:escape", "got/"]), 12);
+}
+
+#[test]
+fn five_thousand_directories_match_one_pattern() {
+    let account = Account::new();
+    for number in 0..5000 {
+        fs::create_dir(account.d(&format!("d{number}"))).unwrap();
+    }
+    account.write("D/d4999/f", "x");
+    ends(&account.rsync("-ro", &["-r", "h:*/", "got/"]), 0);
+    assert_eq!(account.read("client/got/f"), "x");
+}
+
+#[test]
+fn a_directory_with_a_pattern_for_a_name_is_itself() {
+    let account = Account::new();
+    account.write("D/data[1]/f", "right");
+    account.write("D/data1/f", "wrong");
+    let shell = account.shell(&format!("-ro '{}'", account.d("data[1]").display()));
+    ends(&account.rsync_with(&shell, &["-a", "h:/f", "h:f*", "got/"]), 0);
+    assert_eq!(account.read("client/got/f"), "right");
+}
+
+#[test]
+fn a_basis_beside_the_destination_is_found() {
+    let account = Account::new();
+    account.write("client/src/f", "content");
+    ends(&account.rsync("", &["-a", "src/", "h:one/"]), 0);
+    for (basis, to) in [("../one", "two"), ("/one", "three"), ("../../one", "sub/four")] {
+        fs::create_dir_all(account.d("sub")).unwrap();
+        ends(&account.rsync("", &["-a", &format!("--link-dest={basis}"), "src/", &format!("h:{to}/")]), 0);
+        let same = |path: &str| {
+            use std::os::unix::fs::MetadataExt as _;
+            fs::metadata(account.d(path)).unwrap().ino()
+        };
+        assert_eq!(same("one/f"), same(&format!("{to}/f")), "{basis}");
+    }
+    let absolute = format!("--link-dest={}", account.d("one").display());
+    ends(&account.rsync("-absolute", &["-a", &absolute, "src/", "h:five/"]), 0);
+    ends(&account.rsync("", &["-a", "--link-dest=../../outside", "src/", "h:six/"]), 12);
+}
+
+#[test]
+fn a_read_only_directory_with_a_writable_one_takes_a_missing_basis() {
+    let account = Account::new();
+    account.write("client/src/f", "content");
+    fs::create_dir(account.d("w")).unwrap();
+    fs::set_permissions(account.d(""), fs::Permissions::from_mode(0o555)).unwrap();
+    let output = account.rsync("", &["-a", "--link-dest=/missing", "src/", "h:w/"]);
+    fs::set_permissions(account.d(""), fs::Permissions::from_mode(0o755)).unwrap();
+    ends(&output, 0);
+    assert_eq!(account.read("D/w/f"), "content");
+}
+
+#[test]
+fn a_refused_request_leaves_nothing_behind_and_neither_does_a_dry_run() {
+    let account = Account::new();
+    account.write("client/src/f", "x");
+    let before = picture(&account.d(""));
+    for args in [
+        ["-ab", "--backup-dir=new\u{a0}x", "src/", "h:../out/"],
+        ["-ab", "--backup-dir=new/../y", "src/", "h:in/"],
+        ["-an", "--delete", "src/", "h:in/deep/"],
+        ["-ab", "--copy-links", "src/", "h:in/"],
+    ] {
+        account.rsync("-wo -no-overwrite", &args);
+    }
+    ends(&account.rsync("", &["-an", "src/", "h:in/"]), 0);
+    assert_eq!(picture(&account.d("")), before);
+}
+
+#[test]
+fn a_write_only_directory_gives_nothing_back() {
+    let account = Account::new();
+    account.write("D/victim", "0123456789 the content of a file that nobody may read");
+    let victim = "victim";
+    account.write("client/victim", "another");
+    // rrsync lets the client ask for one checksum a byte, which is the file.
+    let oracle = account.rsync("-wo", &["-I", "--no-whole-file", "-B1", "--debug=deltasum3", victim, "h:./"]);
+    ends(&oracle, 12);
+    let plain = account.rsync("-wo", &["-I", "--debug=deltasum3", victim, "h:./"]);
+    ends(&plain, 0);
+    assert!(!said(&plain).contains("sum1="), "{}", said(&plain));
+    for refused in ["--append", "--append-verify", "--files-from=:names"] {
+        ends(&account.rsync("-wo", &["-a", refused, victim, "h:./"]), 12);
+    }
+    ends(&account.rsync("-wo", &["-a", "h:victim", "got/"]), 12);
+    ends(&account.rsync("-wo", &["--list-only", "h:"]), 12);
+}
+
+#[test]
+fn a_write_only_directory_does_not_tell_what_it_holds() {
+    let account = Account::new();
+    account.write("D/secret-name", "x");
+    fs::create_dir_all(account.root.join("client/empty")).unwrap();
+    for options in ["-rni", "-rnv", "-rvvvn"] {
+        let output = account.rsync("-wo", &[options, "--delete", "empty/", "h:"]);
+        assert!(!said(&output).contains("secret-name"), "{options}: {}", said(&output));
+    }
+}
+
+#[test]
+fn nothing_is_deleted_where_deleting_is_forbidden() {
+    let account = Account::new();
+    account.write("D/dir/kept", "x");
+    account.write("client/src/dir", "a file where a directory is");
+    for option in [
+        "--force",
+        "--delete",
+        "--delete-before",
+        "--delete-excluded",
+        "--delete-missing-args",
+        "--remove-source-files",
+    ] {
+        account.rsync("-wo -no-del", &["-a", option, "src/", "h:"]);
+        assert_eq!(account.read("D/dir/kept"), "x", "{option}");
+    }
+    account.rsync("-no-overwrite", &["-a", "--delete", "src/", "h:"]);
+    account.rsync("-no-overwrite", &["-a", "--force", "src/", "h:"]);
+    assert_eq!(account.read("D/dir/kept"), "x");
+}
+
+#[test]
+fn no_existing_file_is_replaced_or_changed_under_no_overwrite() {
+    let account = Account::new();
+    account.write("D/v", "POLICY");
+    account.write("D/protected/v", "POLICY");
+    account.write("D/.~tmp~/v", "POLICY");
+    fs::set_permissions(account.d("protected"), fs::Permissions::from_mode(0o750)).unwrap();
+    let before = picture(&account.d(""));
+    account.write("client/src/v", "other");
+    account.write("client/src/protected/v", "other");
+    for options in [
+        vec!["-a"],
+        vec!["-aI"],
+        vec!["-a", "--inplace"],
+        vec!["-a", "--append"],
+        vec!["-ab"],
+        vec!["-ab", "--suffix=.x"],
+        vec!["-ab", "--backup-dir=protected"],
+        vec!["-a", "--partial-dir=protected"],
+        vec!["-a", "--delay-updates"],
+        vec!["-a", "--log-file=protected/v"],
+        vec!["-a", "--remote-option=--log-file=protected/v"],
+        vec!["-a", "--existing"],
+        vec!["-a", "--ignore-times", "--size-only"],
+        vec!["-a", "--delete", "--force"],
+    ] {
+        account.rsync("-wo -no-overwrite", &[options.as_slice(), &["src/", "h:"]].concat());
+        assert_eq!(picture(&account.d("")), before, "{options:?}");
+    }
+    account.write("client/src/fresh", "new");
+    ends(&account.rsync("-wo -no-overwrite", &["-a", "src/", "h:"]), 0);
+    assert_eq!(account.read("D/fresh"), "new");
+}
+
+#[test]
+fn a_merge_file_is_read_inside_and_nowhere_else() {
+    let account = Account::new();
+    account.write("D/keep.c", "x");
+    account.write("D/drop.o", "x");
+    account.write("D/.rsync-filter", "- *.o\n");
+    account.write("outside/rules", "- keep.c\n");
+    ends(&account.rsync("-ro", &["-aFF", "h:", "got/"]), 0);
+    assert!(
+        account.root.join("client/got/keep.c").exists() && !account.root.join("client/got/drop.o").exists()
+    );
+    let output = account.rsync("-ro", &["-r", "--filter=:-s ../outside/rules", "h:", "all/"]);
+    ends(&output, 0);
+    assert!(account.root.join("client/all/keep.c").exists(), "{}", said(&output));
+}
+
+#[test]
+fn links_planted_by_a_push_lead_no_later_push_outside() {
+    let account = Account::new();
+    let before = picture(&account.root.join("outside"));
+    fs::create_dir_all(account.root.join("client/links")).unwrap();
+    symlink("../outside", account.root.join("client/links/a")).unwrap();
+    symlink("../outside/secret", account.root.join("client/links/s")).unwrap();
+    ends(&account.rsync("-wo", &["-a", "links/", "h:"]), 0);
+    account.write("client/src/secret", "replaced");
+    account.write("client/src/a/secret", "replaced");
+    for options in [
+        vec!["-a", "src/secret", "h:a/"],
+        vec!["-a", "src/secret", "h:s"],
+        vec!["-a", "src/", "h:"],
+        vec!["-aK", "src/", "h:"],
+        vec!["-abI", "--backup-dir=a", "src/", "h:"],
+        vec!["-a", "--copy-dest=a", "src/", "h:new/"],
+        vec!["-a", "--inplace", "src/", "h:"],
+        vec!["-a", "--partial-dir=a", "src/", "h:"],
+        vec!["-a", "--temp-dir=a", "src/", "h:"],
+        vec!["-a", "--link-dest=/a", "src/", "h:n2/"],
+        vec!["-a", "--remote-option=--log-file=a/log", "src/", "h:n3/"],
+        vec!["-aR", "src/./a/secret", "h:"],
+    ] {
+        account.rsync("-wo", &options);
+        assert_eq!(picture(&account.root.join("outside")), before, "{options:?}");
+    }
+    let output = account.rsync("", &["-a", "--compare-dest=/a", "--copy-dest=/a", "h:", "got/"]);
+    assert!(!said(&output).contains("OUTSIDE"));
+}
+
+#[test]
+fn special_files_are_left_out_and_the_rest_comes() {
+    let account = Account::new();
+    account.write("client/src/f", "x");
+    let fifo = account.root.join("client/src/pipe");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
+    ends(&account.rsync("", &["-a", "src/", "h:in/"]), 0);
+    assert_eq!(account.read("D/in/f"), "x");
+    assert!(!account.d("in/pipe").exists());
+    // Named as a source, a FIFO is sent as what it is, and nobody waits for a writer.
+    nix::unistd::mkfifo(&account.d("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
+    ends(&account.rsync("-ro", &["-a", "--timeout=10", "h:pipe", "got/"]), 0);
+}
+
+#[test]
+fn a_lock_lasts_as_long_as_the_transfer() {
+    let account = Account::new();
+    account.write("client/f", "x");
+    let held = fs::File::open(account.d("")).unwrap();
+    held.lock().unwrap();
+    ends(&account.rsync("", &["-a", "f", "h:"]), 12);
+    ends(&account.rsync("-no-lock", &["-a", "f", "h:"]), 0);
+    ends(&account.rsync("-ro", &["-a", "h:f", "got/"]), 0);
+    drop(held);
+    ends(&account.rsync("", &["-a", "f", "h:"]), 0);
+}
+
+#[test]
+fn a_probe_is_answered_while_a_transfer_holds_the_lock() {
+    let account = Account::new();
+    let held = fs::File::open(account.d("")).unwrap();
+    held.lock().unwrap();
+    let directory = account.d("").display().to_string();
+    assert!(account.gate(&[&directory], "true", b"").status.success());
+    assert_eq!(account.audit().last().unwrap()["rule"], "probe");
+}
+
+#[test]
+fn the_record_comes_first_and_says_everything() {
+    let account = Account::new();
+    account.write("D/f", "x");
+    ends(&account.rsync("-ro", &["-a", "h:f", "got/"]), 0);
+    account.rsync("-ro", &["-a", "h:f\u{1b}[31m\n\u{202e}", "got/"]);
+    let audit = account.audit();
+    let last = &audit[0];
+    assert_eq!(last["client"], "192.0.2.7");
+    assert_eq!(last["verdict"], "allow");
+    assert_eq!(last["argv"][0], "rsync");
+    assert!(last["confinement"]["landlock"].as_u64() > Some(0) && last["confinement"]["seccomp"] == true);
+    let request = audit[1]["request"].as_str().unwrap();
+    assert!(
+        request.contains(r"\x1b") && request.contains(r"\u{202e}") && !request.contains('\n'),
+        "{request}"
+    );
+}

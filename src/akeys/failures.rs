@@ -1,0 +1,68 @@
+//! How the errors of the parts end the program, and what helps against them.
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::trusted::Distrust;
+
+use super::gate::GateError;
+use super::key_pair::KeyPairError;
+use super::safe_write::WriteError;
+use super::shelf::ShelfError;
+use crate::common::exit::{Exit, Failure};
+use crate::common::private::PrivateError;
+
+impl From<PrivateError> for Failure {
+    fn from(error: PrivateError) -> Self {
+        let exists = matches!(error, PrivateError::Exists { .. });
+        let failure = Self::new(if exists { Exit::Conflict } else { Exit::Failed }, &error);
+        match error {
+            PrivateError::Untrusted { path, reason: Distrust::Mode } => {
+                failure.hint(format!("chmod go-w {}", Escaped::os(&path)))
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<KeyPairError> for Failure {
+    fn from(error: KeyPairError) -> Self {
+        match error {
+            KeyPairError::File(error @ PrivateError::Exists { .. }) => Self::from(error)
+                .hint("a key is never overwritten: move it away, or choose another federation or pod name"),
+            KeyPairError::File(error) => error.into(),
+            other => Self::new(Exit::Failed, other),
+        }
+    }
+}
+
+impl From<ShelfError> for Failure {
+    fn from(error: ShelfError) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<GateError> for Failure {
+    fn from(error: GateError) -> Self {
+        let hint = match &error {
+            GateError::Missing { .. } => {
+                "install rrsync-rs beside akeys, or say where it is: --gate PATH".to_owned()
+            }
+            GateError::Untrusted { path, reason: Distrust::Mode } => {
+                format!("chmod go-w {}", Escaped::os(path))
+            }
+            GateError::NotExecutable { path } => format!("chmod +x {}", Escaped::os(path)),
+            GateError::Untrusted { .. } | GateError::Name { .. } => {
+                "name a gate that only you and root can exchange: --gate PATH".to_owned()
+            }
+            GateError::Path { .. } => {
+                "install it under a plain path, such as ~/.local/bin/rrsync-rs".to_owned()
+            }
+        };
+        Self::new(Exit::Failed, error).hint(hint)
+    }
+}

@@ -1,0 +1,61 @@
+//! The manual pages say what the program does.
+
+use rrsync_rs::layout::Layout;
+
+use crate::akeys_home::{FOREIGN, Home};
+
+const PROGRAM: &str = include_str!("../../man/akeys.1");
+const FORMAT: &str = include_str!("../../man/akeys-grant.5");
+
+#[test]
+fn every_option_is_in_the_manual() {
+    let home = Home::new();
+    for command in [
+        &["federation", "new"][..],
+        &["federation", "export"],
+        &["federation", "import"],
+        &["federation", "list"],
+        &["federation", "remove"],
+        &["install"],
+        &["list"],
+        &["remove"],
+        &["grant", "show"],
+    ] {
+        let help = home.akeys(&[command, &["--help"]].concat()).ok().out;
+        assert!(PROGRAM.contains(&format!(".Cm {}", command.join(" "))), "{command:?}");
+        let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        for option in options.map(|word| word.trim_end_matches([',', '.', ']', ';'])) {
+            let documented = PROGRAM.contains(&format!("Fl -{option}"));
+            assert!(documented || option == "help", "--{option} of {command:?}");
+        }
+    }
+}
+
+/// The literal blocks of a page, as a reader sees them.
+fn literal_blocks(page: &str) -> Vec<String> {
+    let blocks = page.split(".Bd -literal -offset indent\n").skip(1);
+    blocks.map(|block| block.split(".Ed").next().unwrap().replace("\\e", "\\")).collect()
+}
+
+#[test]
+fn the_examples_of_the_format_are_read() {
+    let blocks = literal_blocks(FORMAT);
+    let [policy, inbox, bundle] = blocks.as_slice() else { panic!("{blocks:?}") };
+    let layout = Layout::new("/home/u").unwrap();
+    let (line, policy) = policy.split_once("\n\n").unwrap();
+    let grant = rrsync_rs::grant::parse(policy, &layout).unwrap();
+    assert_eq!(
+        grant.summary(),
+        "rsync; read papers, read and write papers/build; until 2028-01-01T00:00:00Z"
+    );
+    let line = line.replace(",\n", ",").replace('\n', " ").replace("ssh-ed25519 AAAA...", FOREIGN);
+    let home = Home::new();
+    home.write(".ssh/authorized_keys", &line);
+    let listed = home.akeys(&["list"]).ok().out;
+    assert!(listed.contains("playground.chef1") && !listed.contains("DEAD"), "{listed}");
+    let head = policy.split("\n\n").next().unwrap();
+    let grant = rrsync_rs::grant::parse(&format!("{head}\n{inbox}"), &layout).unwrap();
+    assert!(grant.summary().starts_with("rsync; add only to inbox"), "{}", grant.summary());
+    home.write("bundle.toml", &bundle.replace("ssh-ed25519 AAAA...", FOREIGN));
+    home.akeys(&["federation", "import", &home.at("bundle.toml")]).ok();
+}
