@@ -229,7 +229,7 @@ pub struct Audit {
     /// Show what can be mended without letting anybody in, and change nothing.
     #[arg(long, conflicts_with_all = ["file", "json", "sarif"])]
     pub fix: bool,
-    /// With --fix: mend it.
+    /// Mend what --fix shows.
     #[arg(long, requires = "fix")]
     pub yes: bool,
     /// Print every code with its severity and its meaning.

@@ -12,11 +12,32 @@ use crate::authkeys::base64;
 /// Prints `value` with every character beyond ASCII escaped, so that none can mislead a reader; any JSON parser reads
 /// the same value.
 pub fn ascii(value: &Value) -> String {
-    let text = format!("{value:#}\n");
-    if text.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
-        return text;
+    let mut out = String::new();
+    escape(&format!("{value:#}\n"), &mut out);
+    out
+}
+
+/// Prints an object with the fields of `head` and a list, one item a line. The items are made one by one, so a list of
+/// hundreds of thousands takes no more memory than its text.
+pub fn ascii_with_list(head: &[(&str, Value)], name: &str, items: impl Iterator<Item = Value>) -> String {
+    let mut out = "{\n".to_owned();
+    for (field, value) in head {
+        escape(&format!("  {}: {value},\n", Value::from(*field)), &mut out);
     }
-    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    let _ = write!(out, "  {}: [", Value::from(name));
+    for (index, item) in items.enumerate() {
+        out.push_str(if index == 0 { "\n    " } else { ",\n    " });
+        escape(&item.to_string(), &mut out);
+    }
+    out.push_str("\n  ]\n}\n");
+    out
+}
+
+fn escape(text: &str, out: &mut String) {
+    if text.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
+        out.push_str(text);
+        return;
+    }
     for c in text.chars() {
         if c.is_ascii() && c != '\x7f' {
             out.push(c);
@@ -27,7 +48,6 @@ pub fn ascii(value: &Value) -> String {
             }
         }
     }
-    out
 }
 
 /// Puts `bytes` under `name`; `null` for none.
@@ -50,6 +70,7 @@ pub fn put_list(object: &mut Map<String, Value>, name: &str, list: &[Vec<u8>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn text_stays_exact_and_shows_as_ascii() {
@@ -64,6 +85,17 @@ mod tests {
         assert_eq!(read["plain"], "\u{202e}\u{1f511}\x7f");
         assert_eq!((&read["latin1"], &read["latin1_b64"]), (&"caf\u{fffd}".into(), &"Y2Fm6Q==".into()));
         assert_eq!(read["none"], Value::Null);
-        assert_eq!(read["list_b64"], serde_json::json!(["YQ==", "/w=="]));
+        assert_eq!(read["list_b64"], json!(["YQ==", "/w=="]));
+    }
+
+    #[test]
+    fn a_long_list_is_the_same_json() {
+        for items in [vec![], vec![json!({"a": "\u{fc}"}), json!(2)]] {
+            let text =
+                ascii_with_list(&[("file", "x\u{202e}".into())], "findings", items.clone().into_iter());
+            let read: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, json!({"file": "x\u{202e}", "findings": items}));
+            assert!(text.is_ascii());
+        }
     }
 }

@@ -18,6 +18,9 @@ fn every_option_is_in_the_manual() {
         &["federation", "remove"],
         &["install"],
         &["list"],
+        &["explain"],
+        &["audit"],
+        &["doctor"],
         &["remove"],
         &["grant", "show"],
     ] {

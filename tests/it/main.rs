@@ -10,6 +10,9 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod akeys_audit;
+mod akeys_doctor;
+mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;
 mod akeys_home;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::akeys::words::target_name;
 use crate::authkeys::{KeyFile, Target};
-use crate::common::json::ascii;
+use crate::common::json::{ascii, ascii_with_list};
 use crate::common::report::{abbreviated, shown};
 
 use super::catalogue::{RULES, Rule, Severity};
@@ -67,14 +67,10 @@ pub(super) fn summary(findings: &[Finding]) -> String {
     format!("{} finding{plural}: {}", findings.len(), counts.join(", "))
 }
 
-/// One object, as akeys-audit(1) documents it. Fields are only ever added.
+/// One object, as akeys(1) documents it. Fields are only ever added.
 pub(super) fn json(audit: &Shown<'_>) -> String {
-    let findings: Vec<Value> = audit.findings.iter().map(object).collect();
-    ascii(&json!({
-        "file": audit.path.to_string_lossy(),
-        "target": target_name(audit.target),
-        "findings": findings,
-    }))
+    let head = [("file", audit.path.to_string_lossy().into()), ("target", target_name(audit.target).into())];
+    ascii_with_list(&head, "findings", audit.findings.iter().map(object))
 }
 
 /// One finding for programs.

@@ -1,16 +1,17 @@
-//! The answer for programs, as akeys-explain(1) documents it. Fields are only ever added.
+//! The answer for programs, as akeys(1) documents it. Fields are only ever added.
 
 use serde_json::{Map, Value, json};
 
+use crate::akeys::words::target_name;
 use crate::authkeys::Options;
 use crate::common::clock;
-use crate::common::json::{put_bytes, put_list};
+use crate::common::json::{ascii_with_list, put_bytes, put_list};
 
 use super::login::{Login, Row};
 use super::question::Question;
 
 /// The answer to a question about one login.
-pub(super) fn login(login: &Login, question: &Question) -> Value {
+pub(super) fn login(login: &Login, question: &Question) -> String {
     let mut object = Map::new();
     object.insert("accepted".into(), login.line.is_some().into());
     object.insert("line".into(), login.line.into());
@@ -22,9 +23,10 @@ pub(super) fn login(login: &Login, question: &Question) -> Value {
     object.insert("from".into(), question.address.to_string().into());
     object.insert("user".into(), question.user.clone().into());
     object.insert("at".into(), question.now.to_string().into());
-    object.insert("target".into(), super::super::words::target_name(question.rules.target).into());
-    object.insert("lines".into(), login.rows.iter().map(row).collect());
-    Value::Object(object)
+    object.insert("target".into(), target_name(question.rules.target).into());
+    let head: Vec<(&str, Value)> =
+        object.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    ascii_with_list(&head, "lines", login.rows.iter().map(row))
 }
 
 /// One line.

@@ -21,7 +21,6 @@ use rrsync_rs::layout::Layout;
 
 use super::cli::Explain;
 use crate::common::exit::{Exit, Failure};
-use crate::common::json::ascii;
 use crate::common::report::{Report, shown};
 
 use login::Login;
@@ -37,7 +36,7 @@ pub fn run(args: &Explain, layout: &Layout) -> Result<Report, Failure> {
     }
     let login = Login::put(&question, bytes);
     let name = shown(layout, &path);
-    let out = if args.json { ascii(&json::login(&login, &question)) } else { text::login(&login, &name) };
+    let out = if args.json { json::login(&login, &question) } else { text::login(&login, &name) };
     Ok(Report::data(out))
 }
 
