@@ -29,7 +29,7 @@ pub(super) fn tolerant_value(byte: u8) -> Option<u8> {
 }
 
 /// Decodes as `b64_pton` does; `Err` holds the offset of the byte where it gives up.
-pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
+pub(crate) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let mut at = 0;
     // Nearly every blob is whole groups of four; the slow path below takes over at the first byte that is not.

@@ -79,10 +79,8 @@ fn json_and_sarif_say_the_same() {
     for (index, code) in codes.iter().enumerate() {
         let result = &run["results"][index];
         assert_eq!(result["ruleId"], *code);
-        assert_eq!(
-            run["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize]["id"],
-            *code
-        );
+        let rule = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(run["tool"]["driver"]["rules"][rule]["id"], *code);
         assert_eq!(
             result["locations"][0]["physicalLocation"]["region"]["startLine"],
             json["findings"][index]["line"]

@@ -1,5 +1,7 @@
 //! `akeys explain`: the answers of real logins, and lines in words.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::akeys_home::{FOREIGN, Home, Ran};
@@ -127,6 +129,75 @@ fn a_moment_and_a_zone_decide() {
         let got = json(Ran::from(&home.command(&args).env("TZ", zone).output().unwrap()));
         assert_eq!(got["accepted"], accepted, "{at} {zone}");
     }
+}
+
+#[test]
+fn a_certificate_and_the_line_of_its_authority() {
+    let home = Home::new();
+    let keygen = |args: &[&str]| {
+        let mut command = Command::new("ssh-keygen");
+        let output = home.settle(&mut command).arg("-q").args(args).output().expect("ssh-keygen is needed");
+        assert!(output.status.success(), "{output:?}");
+    };
+    for name in ["ca", "key"] {
+        keygen(&["-t", "ed25519", "-N", "", "-f", name]);
+    }
+    let certificate = |more: &[&str]| {
+        keygen(&[&["-s", "ca", "-I", "id"], more, &["key.pub"]].concat());
+        home.read("key-cert.pub")
+    };
+    let (authority, own) = (home.read("ca.pub"), home.read("key.pub"));
+    let line = |options: &str| format!("cert-authority{options} {authority}");
+    for (options, signed, answer) in [
+        (line(""), &["-n", "u"][..], ""),
+        (line(""), &["-n", "v"], "Certificate invalid: name is not a listed principal"),
+        (line(",principals=\"v,w\""), &["-n", "w"], ""),
+        (line(",principals=\"v,,w\""), &["-n", "w"], "Certificate does not contain an authorized principal"),
+        (line(""), &["-n", "u", "-V", "20200101:20210101"], "Certificate invalid: expired"),
+        (line(""), &["-n", "u", "-V", "20990101:20990201"], "Certificate invalid: not yet valid"),
+        (line(""), &["-n", "u", "-O", "source-address=10.0.0.0/8"], "not from a permitted source address"),
+        (
+            line(",command=\"a\""),
+            &["-n", "u", "-O", "force-command=b"],
+            "forced command options do not match",
+        ),
+        (line(""), &["-n", "u", "-O", "critical:x@example.org=y"], "Invalid certificate options"),
+        (line(""), &[], "Certificate lacks principal list"),
+        (line("") + &line(",principals=\"w\""), &["-n", "w"], ""),
+        (authority.clone(), &["-n", "u"], "without cert-authority"),
+        (own.clone(), &["-n", "nobody"], ""),
+    ] {
+        home.write("keys", &options);
+        let shown = certificate(signed);
+        let args = [
+            "explain",
+            "--file",
+            "keys",
+            "--key",
+            &shown,
+            "--user",
+            "u",
+            "--target",
+            "openssh-10.5",
+            "--json",
+        ];
+        let got = json(home.akeys(&args));
+        assert_eq!(got["accepted"], answer.is_empty(), "{options} {signed:?}: {got}");
+        assert!(got.to_string().contains(answer), "{options} {signed:?}: {got}");
+    }
+    home.write("keys", &line(",no-pty"));
+    let shown = certificate(&["-n", "u", "-O", "force-command=/bin/x", "-O", "no-port-forwarding"]);
+    let got = json(home.akeys(&["explain", "--file", "keys", "--key", &shown, "--user", "u", "--json"]));
+    assert_eq!(got["forced_command"], "/bin/x");
+    for (name, allowed) in [("pty", false), ("port-forwarding", false), ("agent-forwarding", true)] {
+        assert_eq!(got["options"][name], allowed, "{name}");
+    }
+    let shown = certificate(&["-h", "-n", "u"]);
+    let got = json(home.akeys(&["explain", "--file", "keys", "--key", &shown, "--json"]));
+    assert_eq!(
+        (&got["accepted"], &got["reason"]),
+        (&false.into(), &"this is a certificate for a host".into())
+    );
 }
 
 #[test]

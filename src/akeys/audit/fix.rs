@@ -137,3 +137,9 @@ fn gains(before: &KeyFile, after: &KeyFile, rules: Rules) -> bool {
     let mut rest = before.iter();
     live(after).iter().any(|entry| !rest.any(|earlier| earlier == entry))
 }
+
+/// The file with everything mended that can be.
+#[cfg(test)]
+pub(super) fn mended(file: &KeyFile, facts: &Facts<'_>) -> Result<Vec<u8>, Failure> {
+    Plan::of(file, facts, Severity::Info).apply(file, facts.rules)
+}

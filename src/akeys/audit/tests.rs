@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use proptest::prelude::*;
 use rrsync_rs::layout::Layout;
 
 use super::*;
@@ -223,5 +224,78 @@ fn unescape(text: &str, keys: &BTreeMap<&str, &str>) -> Vec<u8> {
 fn the_tables_keys_are_keys() {
     for (name, text) in keys() {
         assert!(Key::from_public_line(text.as_bytes(), Target::OpenSsh9_2).is_some(), "{name}");
+    }
+}
+
+/// Files made of the pieces that matter, glued anyhow.
+fn files() -> impl Strategy<Value = Vec<u8>> {
+    let keys = keys();
+    let mut pieces: Vec<String> =
+        ["ed", "ca", "rsa1024", "padded", "sked"].map(|name| keys[name].to_owned()).into();
+    pieces.extend(
+        [
+            "\n",
+            "\r\n",
+            "\r",
+            " ",
+            "\t",
+            "#",
+            "restrict",
+            ",",
+            "command=\"",
+            "\"",
+            "\\",
+            "pty ",
+            "from=\"10.0.0.0/8\" ",
+            "=",
+            "cert-authority ",
+            "expiry-time=\"20200101Z\" ",
+            "permitopen=\"a:1\",",
+            "\u{feff}",
+            "\u{202e}",
+            "\0",
+        ]
+        .map(str::to_owned),
+    );
+    let piece = prop_oneof![
+        6 => prop::sample::select(pieces).prop_map(String::into_bytes),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+    ];
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn every_dead_line_has_a_finding_and_every_finding_a_place(bytes in files()) {
+        let file = KeyFile::parse(bytes);
+        for target in [Target::OpenSsh9_2, Target::OpenSsh10_5, Target::Dropbear] {
+            let mut basket = Basket::new(Severity::Info);
+            judge(&file, &Facts::of_text(target, Timestamp::UNIX_EPOCH), &mut basket);
+            let findings = basket.sorted();
+            for finding in &findings {
+                if let At::Line { number, column } = finding.at {
+                    let line = file.line(number).unwrap();
+                    prop_assert!((1..=line.raw().len() + 1).contains(&column), "{:?}", finding);
+                }
+            }
+            let utf16 = findings.iter().any(|finding| finding.code == Code::Utf16);
+            for line in file.lines().filter(|line| matches!(line.read(target), Reading::Dead(_))) {
+                prop_assert!(utf16 || findings.iter().any(|finding| finding.line() == Some(line.number())));
+            }
+        }
+    }
+
+    #[test]
+    fn mending_lets_nobody_in_and_comes_to_an_end(bytes in files()) {
+        let facts = Facts::of_text(Target::OpenSsh9_2, Timestamp::from_second(1_794_700_000).unwrap());
+        let mut file = KeyFile::parse(bytes);
+        for round in 0.. {
+            let after = fix::mended(&file, &facts).unwrap();
+            if after == file.bytes() {
+                break;
+            }
+            prop_assert!(round < 30);
+            file = KeyFile::parse(after);
+        }
     }
 }

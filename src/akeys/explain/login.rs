@@ -1,7 +1,8 @@
 //! One login put to the model of sshd: the answer, with every line's part in it.
 
-use crate::authkeys::{DISABLED, Dead, Entry, Key, KeyFile, Line, Options, Reading, Refusal, Why};
+use crate::authkeys::{Context, DISABLED, Dead, Entry, Key, KeyFile, Line, Options, Reading, Refusal, Why};
 
+use super::certificate::Certificate;
 use super::question::Question;
 
 /// What sshd would do.
@@ -74,23 +75,31 @@ impl Login {
             let reason = format!("this sshd knows no {} keys", key.algorithm());
             return Self::closed(question, &file, &reason, key.fingerprint());
         }
-        let context = question.context();
-        let answer = file.explain(key, &context);
-        if answer.algorithm_off {
+        if !key.algorithm().accepted_by_default() {
             let reason = format!(
                 "sshd takes no {} keys unless its PubkeyAcceptedAlgorithms says so, and does not look at the file",
                 key.algorithm()
             );
             return Self::closed(question, &file, &reason, key.fingerprint());
         }
+        match &question.certificate {
+            Some(certificate) if !certificate.is_for_users() => {
+                Self::closed(question, &file, "this is a certificate for a host", key.fingerprint())
+            }
+            Some(certificate) => Self::by_certificate(question, &file, key, certificate),
+            None => Self::by_key(question, &file, key, &question.context()),
+        }
+    }
+
+    /// The answer to a key, or to some certificate of an authority.
+    fn by_key(question: &Question, file: &KeyFile, key: &Key, context: &Context<'_>) -> Self {
+        let answer = file.explain(key, context);
         let lines = file.lines().zip(answer.lines);
-        let rows: Vec<Row> = lines
-            .map(|(line, (_, why))| Row::judged(line, &why, key, answer.accepted_by, question))
-            .collect();
-        let options = answer
-            .accepted_by
-            .and_then(|number| file.line(number))
-            .and_then(|line| line.read(question.rules).entry().map(|entry| entry.options.clone()));
+        let rows: Vec<Row> =
+            lines.map(|(line, (_, why))| Row::judged(line, &why, key, answer.accepted_by, context)).collect();
+        let accepting = answer.accepted_by.and_then(|number| file.line(number));
+        let options =
+            accepting.and_then(|line| line.read(question.rules).entry().map(|entry| entry.options.clone()));
         let matched = rows.iter().any(|row| row.matches);
         let reason = match (answer.accepted_by, matched) {
             (Some(_), _) => None,
@@ -98,6 +107,36 @@ impl Login {
             (None, false) => Some("no line that sshd uses is for this key".to_owned()),
         };
         Self { line: answer.accepted_by, options, reason, fingerprint: key.fingerprint(), rows }
+    }
+
+    /// The answer to a certificate, and to the key in it, which a client shows next.
+    fn by_certificate(question: &Question, file: &KeyFile, key: &Key, certificate: &Certificate) -> Self {
+        let context = question.context();
+        let mut login = Self::by_key(question, file, key, &context);
+        // A line of the authority that lets certificates in may not let in this one; then sshd goes on behind it.
+        while let Some((number, options)) = login.line.zip(login.options.take()) {
+            let Some(refusal) = certificate.refusal(&options, question) else {
+                login.options = Some(certificate.merged(&options));
+                return login;
+            };
+            let from = file.line(number).map_or(0, |line| line.span().end);
+            let rest = KeyFile::parse(file.bytes()[from..].to_vec());
+            let mut behind = Self::by_key(question, &rest, key, &context);
+            behind.rows.iter_mut().for_each(|row| row.line += number);
+            login.rows.truncate(number);
+            if let Some(row) = login.rows.last_mut() {
+                row.reason = Some("it is for the authority, and refuses this certificate".to_owned());
+                row.logged = Some(refusal);
+            }
+            login.rows.append(&mut behind.rows);
+            login.line = behind.line.map(|line| line + number);
+            login.options = behind.options;
+            login.reason =
+                behind.reason.or(Some("every line of its authority refuses the certificate".to_owned()));
+        }
+        let Some(subject) = &certificate.subject else { return login };
+        let bare = Self::by_key(question, file, subject, &Context { certificate: false, ..context });
+        if bare.line.is_some() { bare } else { login }
     }
 
     /// The answer when sshd does not come to look at the file.
@@ -152,8 +191,8 @@ impl Row {
         self.column = Some(dead.column);
     }
 
-    fn judged(line: Line<'_>, why: &Why, key: &Key, accepted: Option<usize>, question: &Question) -> Self {
-        let reading = line.read(question.rules);
+    fn judged(line: Line<'_>, why: &Why, key: &Key, accepted: Option<usize>, context: &Context<'_>) -> Self {
+        let reading = line.read(context.rules);
         let mut row = Self::new(line, &reading);
         let own = reading.entry().is_some_and(|entry| entry.key == *key);
         match why {
@@ -169,7 +208,7 @@ impl Row {
                 }
             }
             Why::OtherKey => row.reason = Some("another key".to_owned()),
-            Why::OtherUse if question.certificate => {
+            Why::OtherUse if context.certificate => {
                 row.reason = Some("the key without cert-authority: it signs nothing here".to_owned());
             }
             Why::OtherUse => {
@@ -181,7 +220,7 @@ impl Row {
             Why::Refuses(refusal) => {
                 row.matches = true;
                 row.reason = Some(refused(*refusal));
-                row.logged = Some(refusal.sshd_words(&question.context()));
+                row.logged = Some(refusal.sshd_words(context));
             }
             Why::Dead(_) | Why::Blank | Why::Comment => {}
         }

@@ -1,11 +1,12 @@
 //! `akeys explain`: what sshd would do with a key, line by line, or what one line means, in words.
 //!
-//! With `--key` it answers a question about one login: `question` is what is asked, `login` puts it to the model of sshd,
-//! `json` and `text` tell the answer. Without it, it describes lines of the key file: `about` finds them, and `may` says what the
+//! With `--key` it answers a question about one login: `question` is what is asked, `login` puts it to the model of sshd
+//! (`certificate` for what one adds), `json` and `text` tell the answer. Without it, it describes lines of the key file: `about` finds them, and `may` says what the
 //! gate or the shell makes of each. Nothing is changed, and a question that could be answered is a success, whatever
 //! the answer.
 
 mod about;
+mod certificate;
 mod json;
 mod login;
 mod may;

@@ -11,6 +11,8 @@ use crate::authkeys::{Context, Key, Rules, Target};
 use crate::common::clock;
 use crate::common::exit::{Exit, Failure};
 
+use super::certificate::Certificate;
+
 /// Every target, the strictest reader of keys last.
 const TARGETS: [Target; 2] = [Target::OpenSsh9_2, Target::OpenSsh10_5];
 
@@ -31,7 +33,9 @@ pub(super) struct Question {
     /// When.
     pub(super) now: Timestamp,
     /// The login shows a certificate that the key signed.
-    pub(super) certificate: bool,
+    pub(super) by_certificate: bool,
+    /// That certificate, where it was given.
+    pub(super) certificate: Option<Certificate>,
 }
 
 impl Question {
@@ -39,7 +43,11 @@ impl Question {
     pub(super) fn from_args(args: &Explain) -> Result<Self, Failure> {
         let now = args.at.unwrap_or_else(Timestamp::now);
         let target = args.target.map_or_else(sshd::target, Target::from);
-        let key = args.key.as_deref().map(|text| key(text, target)).transpose()?;
+        let certificate = args.key.as_deref().and_then(|text| Certificate::read(text, target));
+        let key = match (&certificate, &args.key) {
+            (Some(certificate), _) => Some((certificate.authority.clone(), true)),
+            (None, text) => text.as_deref().map(|text| key(text, target)).transpose()?,
+        };
         let (key, key_known) = key.map_or((None, true), |(key, known)| (Some(key), known));
         Ok(Self {
             key,
@@ -49,7 +57,8 @@ impl Question {
             host: args.host.clone(),
             user: args.user.clone().unwrap_or_else(|| Account::of(nix::unistd::geteuid().as_raw()).name),
             now,
-            certificate: args.certificate,
+            by_certificate: args.certificate || certificate.is_some(),
+            certificate,
         })
     }
 
@@ -61,7 +70,7 @@ impl Question {
             host: self.host.as_deref(),
             user: &self.user,
             now: self.now,
-            certificate: self.certificate,
+            certificate: self.by_certificate,
         }
     }
 }
