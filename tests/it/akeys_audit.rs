@@ -159,5 +159,7 @@ fn the_codes_are_listed() {
 fn a_missing_or_strange_file_is_an_error() {
     let home = Home::new();
     home.akeys(&["audit", "--file", "nothing"]).fails(1, "nothing: No such file");
+    let ran = home.akeys(&["audit", "--fix"]).ok();
+    assert!(ran.err.contains("nothing can be mended"), "{ran:?}");
     home.akeys(&["audit", "--file", "."]).fails(1, "Is a directory");
 }

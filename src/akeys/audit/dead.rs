@@ -139,7 +139,7 @@ fn is_known_host(text: &[u8]) -> bool {
         || host.starts_with(b"@cert-authority")
         || host.starts_with(b"@revoked")
         || host.starts_with(b"[")
-        || host.contains(&b'.') && !host.contains(&b'=') && !host.contains(&b'"');
+        || host.contains(&b'.') && !host.contains(&b'@') && !host.contains(&b'=') && !host.contains(&b'"');
     let key = crate::authkeys::KeyFile::parse(rest.to_vec());
     like_a_host && key.line(1).is_some_and(|line| matches!(line.read(Target::default()), Reading::Entry(_)))
         || host.starts_with(b"@cert-authority")

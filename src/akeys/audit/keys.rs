@@ -134,13 +134,12 @@ fn residues<'a>(modulus: &[u8], primes: &'a [u64]) -> impl Iterator<Item = (u64,
 }
 
 fn comment(line: Line<'_>, entry: &Entry<'_>, basket: &mut Basket) {
-    const TELLING: [&str; 12] = [
+    const TELLING: [&str; 11] = [
         "revoked",
         "old",
         "tmp",
         "temp",
         "temporary",
-        "test",
         "delete",
         "deleteme",
         "unused",

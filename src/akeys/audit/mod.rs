@@ -45,7 +45,7 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     }
     let own = layout.authorized_keys();
     let path = args.file.clone().unwrap_or_else(|| own.clone());
-    let file = KeyFile::parse(explain::read(&path)?);
+    let file = KeyFile::parse(explain::read(&path, args.file.is_some())?);
     let surroundings = Surroundings::of(&path, layout);
     let facts = surroundings.facts(args.target.map(Into::into));
     if args.fix {
@@ -127,7 +127,7 @@ pub fn judge(file: &KeyFile, facts: &Facts<'_>, basket: &mut Basket) {
         }
     }
     text::judge_ends(file.lines().next_back(), &ends, basket);
-    same_keys.judge(file, facts.rules, basket);
+    same_keys.judge(file, facts, basket);
 }
 
 /// Where a key file with this path really is; itself when it cannot be followed.

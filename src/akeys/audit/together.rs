@@ -5,8 +5,11 @@
 
 use std::collections::HashMap;
 
-use crate::authkeys::{Entry, KeyFile, Line, Options, Rules};
+use jiff::Timestamp;
 
+use crate::authkeys::{Entry, FromMatch, KeyFile, Line, Options};
+
+use super::Facts;
 use super::catalogue::Code;
 use super::finding::{At, Basket};
 
@@ -33,20 +36,22 @@ impl SameKeys {
     }
 
     /// Puts what the lines of one key do to each other into the basket.
-    pub(super) fn judge(self, file: &KeyFile, rules: Rules, basket: &mut Basket) {
+    pub(super) fn judge(self, file: &KeyFile, facts: &Facts<'_>, basket: &mut Basket) {
         let several = self.0.into_values().filter_map(|lines| match lines {
             Numbers::One(_) => None,
             Numbers::Several(all) => Some(all),
         });
         for numbers in several {
-            let readings: Vec<_> =
-                numbers.iter().filter_map(|&number| Some((number, file.line(number)?.read(rules)))).collect();
+            let readings: Vec<_> = numbers
+                .iter()
+                .filter_map(|&number| Some((number, file.line(number)?.read(facts.rules))))
+                .collect();
             let entries: Vec<(usize, &Entry<'_>)> =
                 readings.iter().filter_map(|(number, reading)| Some((*number, reading.entry()?))).collect();
             // Two keys may share a digest; they do not share a fate.
             for (index, (number, entry)) in entries.iter().enumerate() {
                 let earlier = entries[..index].iter().filter(|(_, earlier)| earlier.key == entry.key);
-                one(*number, entry, earlier, file, basket);
+                one(*number, entry, earlier, file, facts.now, basket);
             }
         }
     }
@@ -58,6 +63,7 @@ fn one<'a>(
     entry: &Entry<'_>,
     earlier: impl Iterator<Item = &'a (usize, &'a Entry<'a>)>,
     file: &KeyFile,
+    now: Timestamp,
     basket: &mut Basket,
 ) {
     let at = || At::Line { number, column: entry.key_span.start + 1 };
@@ -74,6 +80,8 @@ fn one<'a>(
                 b"",
             );
             return;
+        } else if void(&before.options, now) || void(&entry.options, now) {
+            // Whichever lets nobody in stands in nobody's way.
         } else if !conditional(&before.options) && exceeds(&before.options, &entry.options) {
             let message = || {
                 format!("line {first} lets this key in first, with more rights; these options never apply")
@@ -91,6 +99,13 @@ fn one<'a>(
             return;
         }
     }
+}
+
+/// Whether these options refuse every login from `now` on.
+fn void(options: &Options, now: Timestamp) -> bool {
+    options.expiry.is_some_and(|end| end.passed(now))
+        || options.principals.is_some() && !options.cert_authority
+        || options.from.as_deref().is_some_and(|list| !FromMatch::is_valid(list))
 }
 
 /// Whether a login with the key may be refused by these options.

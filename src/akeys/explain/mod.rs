@@ -30,7 +30,7 @@ use question::Question;
 /// Runs it.
 pub fn run(args: &Explain, layout: &Layout) -> Result<Report, Failure> {
     let path = args.file.clone().unwrap_or_else(|| layout.authorized_keys());
-    let bytes = read(&path)?;
+    let bytes = read(&path, args.file.is_some())?;
     let question = Question::from_args(args)?;
     if let Some(which) = &args.which {
         return about::run(which, &path, bytes, &question, args.json, layout);
@@ -41,13 +41,17 @@ pub fn run(args: &Explain, layout: &Layout) -> Result<Report, Failure> {
     Ok(Report::data(out))
 }
 
-/// The bytes of a key file; `-` is standard input. Nothing is demanded of its owner or mode: the question is what it says.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// The bytes of a key file; `-` is standard input. A file that nobody `named` may be missing, and is then empty. Nothing is
+/// demanded of its owner or mode: the question is what it says.
+pub(super) fn read(path: &Path, named: bool) -> Result<Vec<u8>, Failure> {
     let read = if path == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         fs::read(path)
     };
-    read.map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path))))
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(Vec::new()),
+        read => read.map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path)))),
+    }
 }
