@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::names;
+use super::names::{self, Passwd};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +28,14 @@ impl Account {
     /// The account with this number.
     pub fn of(uid: u32) -> Self {
         match names::account(uid) {
-            Some(listed) => Self { name: listed.name, uid, shell: listed.shell, home: listed.home },
+            Some(listed) => Self::from_passwd(listed),
             None => Self { name: uid.to_string(), uid, shell: PathBuf::new(), home: PathBuf::from("/") },
         }
+    }
+
+    /// The account of a line of passwd(5).
+    pub fn from_passwd(listed: Passwd) -> Self {
+        Self { name: listed.name, uid: listed.uid, shell: listed.shell, home: listed.home }
     }
 
     /// Whether it has every right on this machine.

@@ -40,6 +40,8 @@ pub enum Command {
     Audit(Audit),
     /// Say whether this account is ready, and what mends it where it is not.
     Doctor(Doctor),
+    /// Show who holds which keys: one person, many keys, many accounts.
+    Users(Users),
     /// Take keys back: their lines and their policies.
     Remove(Remove),
     /// Look at the policies of installed keys.
@@ -240,6 +242,14 @@ pub struct Audit {
 /// `akeys doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys users`
+#[derive(Debug, Args)]
+pub struct Users {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -23,6 +23,7 @@ pub mod safe_write;
 pub mod shelf;
 pub mod sshd;
 pub mod strict;
+pub mod users;
 pub mod words;
 
 use std::process::ExitCode;
@@ -59,6 +60,7 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Explain(args) => explain::run(&args, layout),
         Command::Audit(args) => audit::run(&args, layout),
         Command::Doctor(args) => doctor::run(&args, layout),
+        Command::Users(args) => users::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
     }

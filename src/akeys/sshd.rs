@@ -73,33 +73,51 @@ fn modelled(version: &str) -> Option<Target> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings(BTreeMap<String, Vec<String>>);
 
-impl Settings {
-    /// Asks the installed sshd what holds for a login of `user` from this machine.
-    pub fn ask(user: &str) -> Result<Self, Unasked> {
+/// Asks sshd for its configuration, as often as there are accounts.
+#[derive(Debug)]
+pub struct Asker {
+    program: &'static Path,
+    /// A temporary file is 0600, which sshd demands of a host key.
+    host_key: tempfile::NamedTempFile,
+}
+
+impl Asker {
+    /// Makes ready to ask the installed sshd.
+    pub fn new() -> Result<Self, Unasked> {
         let program = installed().ok_or(Unasked::Missing)?;
         let io = |source| Unasked::Io { path: program.to_owned(), source };
         let made = |error: ssh_key::Error| Unasked::HostKey(error.to_string());
         let key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(made)?;
-        // A temporary file is 0600, which sshd demands of a host key.
-        let file = tempfile::NamedTempFile::new().map_err(io)?;
+        let host_key = tempfile::NamedTempFile::new().map_err(io)?;
         let text = key.to_openssh(LineEnding::LF).map_err(made)?;
-        std::fs::write(file.path(), text.as_bytes()).map_err(io)?;
-        let output = Command::new(program)
+        std::fs::write(host_key.path(), text.as_bytes()).map_err(io)?;
+        Ok(Self { program, host_key })
+    }
+
+    /// What holds for a login of `user` from this machine.
+    pub fn ask(&self, user: &str) -> Result<Settings, Unasked> {
+        let output = Command::new(self.program)
             .arg("-T")
             .arg("-h")
-            .arg(file.path())
+            .arg(self.host_key.path())
             .arg("-C")
             .arg(format!("user={user},host=localhost,addr=127.0.0.1"))
             .env_clear()
             .stdin(Stdio::null())
             .output()
-            .map_err(io)?;
+            .map_err(|source| Unasked::Io { path: self.program.to_owned(), source })?;
         if output.status.success() {
-            Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
-        } else {
-            let complaint = output.stderr.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            Err(Unasked::Refused(complaint.trim_ascii().to_vec()))
+            return Ok(Settings::parse(&String::from_utf8_lossy(&output.stdout)));
         }
+        let complaint = output.stderr.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        Err(Unasked::Refused(complaint.trim_ascii().to_vec()))
+    }
+}
+
+impl Settings {
+    /// Asks the installed sshd what holds for a login of `user` from this machine.
+    pub fn ask(user: &str) -> Result<Self, Unasked> {
+        Asker::new()?.ask(user)
     }
 
     /// Reads what `sshd -T` prints: `name value` lines, a name once for each of its values.

@@ -21,6 +21,7 @@ fn every_option_is_in_the_manual() {
         &["explain"],
         &["audit"],
         &["doctor"],
+        &["users"],
         &["remove"],
         &["grant", "show"],
     ] {

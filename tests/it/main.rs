@@ -21,3 +21,4 @@ mod akeys_list;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;
+mod akeys_users;
