@@ -33,6 +33,8 @@ pub enum FaultKind {
     NotAFile,
     /// Everybody may write it.
     World,
+    /// A directory that everybody may write, as `/tmp` is: nothing that sshd shall read can lie below it.
+    Shared,
     /// A group may write it, and has other members than the owner.
     Group(String),
     /// A group may write it whose only member is the owner: Debian's and Ubuntu's sshd let that pass, others do not.
@@ -49,6 +51,7 @@ impl Fault {
             FaultKind::Owner(_) => format!("chown {account} {path}"),
             FaultKind::NotAFile => format!("ls -ld {path}"),
             FaultKind::World => format!("chmod go-w {path}"),
+            FaultKind::Shared => format!("keep the file elsewhere: {path} is for everybody"),
             FaultKind::Group(_) | FaultKind::OwnGroup(_) => format!("chmod g-w {path}"),
             FaultKind::Acl(_) => format!("setfacl -b {path} && chmod go-w {path}"),
         }
@@ -61,7 +64,7 @@ impl fmt::Display for Fault {
         match &self.kind {
             FaultKind::Owner(owner) => write!(f, "{path} is owned by {owner}"),
             FaultKind::NotAFile => write!(f, "{path} is not a regular file"),
-            FaultKind::World => write!(f, "{path} can be written by everybody"),
+            FaultKind::World | FaultKind::Shared => write!(f, "{path} can be written by everybody"),
             FaultKind::Group(group) => write!(f, "{path} can be written by group {group}"),
             FaultKind::OwnGroup(group) => {
                 write!(f, "{path} can be written by group {group}, which has no other member")
@@ -95,6 +98,10 @@ pub fn of_one(path: &Path, metadata: &fs::Metadata, uid: u32) -> Vec<Fault> {
     let mut faults = Vec::new();
     if metadata.uid() != uid && metadata.uid() != 0 {
         faults.push(fault(FaultKind::Owner(names::account_shown(metadata.uid()))));
+    }
+    if metadata.is_dir() && metadata.mode() & 0o1002 == 0o1002 {
+        faults.push(fault(FaultKind::Shared));
+        return faults;
     }
     if metadata.mode() & 0o002 != 0 {
         faults.push(fault(FaultKind::World));
@@ -242,6 +249,8 @@ mod tests {
         mode(&home, 0o757);
         let real = |path: &Path| path.canonicalize().unwrap();
         assert_eq!(told(), [(real(&file), FaultKind::World), (real(&home), FaultKind::World)]);
+        mode(&home, 0o1777);
+        assert_eq!(told()[1], (real(&home), FaultKind::Shared));
         mode(&file, 0o620);
         assert!(matches!(told()[0].1, FaultKind::Group(_) | FaultKind::OwnGroup(_)));
     }

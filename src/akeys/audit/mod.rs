@@ -32,7 +32,7 @@ pub(in crate::akeys) use show::{object, one};
 
 use super::cli::Audit;
 use super::explain;
-use crate::authkeys::{KeyFile, Reading};
+use crate::authkeys::{KeyFile, Reading, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::Report;
 
@@ -82,18 +82,12 @@ fn findings(
     basket.sorted()
 }
 
-/// What is wrong with the line `number` of the account's own file or another one; for `akeys explain`.
-pub fn of_line(
-    file: &KeyFile,
-    path: &Path,
-    number: usize,
-    layout: &Layout,
-    target: crate::authkeys::Target,
-) -> Vec<Finding> {
+/// What is wrong with the lines of a key file; for `akeys explain`.
+pub fn of_lines(file: &KeyFile, path: &Path, layout: &Layout, target: Target) -> Vec<Finding> {
     let surroundings = Surroundings::of(path, layout);
     let mut basket = Basket::new(Severity::Low);
     judge(file, &surroundings.facts(Some(target)), &mut basket);
-    basket.sorted().into_iter().filter(|finding| finding.line() == Some(number)).collect()
+    basket.sorted()
 }
 
 /// Puts what is wrong with the lines of `file` into the basket, in one pass.

@@ -70,7 +70,7 @@ fn put(fault: &Fault, account: &str, basket: &mut Basket) {
     let code = match fault.kind {
         FaultKind::Owner(_) => Code::StrictOwner,
         FaultKind::NotAFile => Code::NotAFile,
-        FaultKind::World | FaultKind::Group(_) => Code::StrictMode,
+        FaultKind::World | FaultKind::Shared | FaultKind::Group(_) => Code::StrictMode,
         FaultKind::OwnGroup(_) => Code::StrictDebianOnly,
         FaultKind::Acl(_) => Code::AclWrite,
     };
@@ -163,6 +163,7 @@ mod tests {
             (FaultKind::Owner("x".into()), Code::StrictOwner),
             (FaultKind::NotAFile, Code::NotAFile),
             (FaultKind::World, Code::StrictMode),
+            (FaultKind::Shared, Code::StrictMode),
             (FaultKind::Group("x".into()), Code::StrictMode),
             (FaultKind::OwnGroup("x".into()), Code::StrictDebianOnly),
             (FaultKind::Acl(vec!["x".into()]), Code::AclWrite),

@@ -28,7 +28,10 @@ pub(super) fn run(
 ) -> Result<Report, Failure> {
     let file = KeyFile::parse(bytes);
     let lines = find(which, &file, question)?;
-    let findings = |line: Line<'_>| audit::of_line(&file, path, line.number(), layout, question.rules.target);
+    let found = audit::of_lines(&file, path, layout, question.rules.target);
+    let findings = |line: Line<'_>| -> Vec<&audit::Finding> {
+        found.iter().filter(|finding| finding.line() == Some(line.number())).collect()
+    };
     if as_json {
         let lines = lines.into_iter().map(|line| object(line, question, layout, &findings(line))).collect();
         return Ok(Report::data(ascii(&Value::Array(lines))));
@@ -41,7 +44,7 @@ pub(super) fn run(
             report.line(format_args!("  {}", abbreviated(layout, &told)));
         }
         for finding in findings(line) {
-            report.line(format_args!("  ! {}", abbreviated(layout, &audit::one(&finding))));
+            report.line(format_args!("  ! {}", abbreviated(layout, &audit::one(finding))));
         }
     }
     Ok(report)
@@ -114,7 +117,7 @@ fn unlimited(entry: &Entry<'_>) -> bool {
     entry.options.expiry.is_none() && entry.options.principals.is_none()
 }
 
-fn object(line: Line<'_>, question: &Question, layout: &Layout, findings: &[audit::Finding]) -> Value {
+fn object(line: Line<'_>, question: &Question, layout: &Layout, findings: &[&audit::Finding]) -> Value {
     let reading = line.read(question.rules);
     let mut row = json::row(&Row::new(line, &reading));
     let mut more = Map::new();
@@ -126,7 +129,7 @@ fn object(line: Line<'_>, question: &Question, layout: &Layout, findings: &[audi
         more.insert("bits".into(), entry.key.bits().into());
         put_bytes(&mut more, "comment", Some(entry.comment));
     }
-    more.insert("findings".into(), findings.iter().map(audit::object).collect());
+    more.insert("findings".into(), findings.iter().map(|finding| audit::object(finding)).collect());
     if let Some(row) = row.as_object_mut() {
         row.remove("matches");
         row.extend(more);

@@ -22,12 +22,11 @@ pub(super) fn sentence(options: &Options, layout: &Layout, now: Timestamp) -> St
         deeds.extend(beside(options));
     }
     let whole = options.command.is_none() && !options.cert_authority;
-    if deeds.is_empty() {
-        "may do nothing".to_owned()
-    } else if whole {
-        deeds.join(", ")
-    } else {
-        format!("{}, nothing else", deeds.join(", "))
+    match deeds.as_slice() {
+        [] => "may do nothing".to_owned(),
+        [nothing] if nothing.starts_with("may do nothing") => nothing.clone(),
+        _ if whole => deeds.join(", "),
+        _ => format!("{}, nothing else", deeds.join(", ")),
     }
 }
 
