@@ -21,6 +21,7 @@ pub mod names;
 pub mod remove;
 pub mod safe_write;
 pub mod shelf;
+pub mod source;
 pub mod sshd;
 pub mod strict;
 pub mod users;

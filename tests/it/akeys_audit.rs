@@ -159,6 +159,10 @@ fn the_codes_are_listed() {
 fn a_missing_or_strange_file_is_an_error() {
     let home = Home::new();
     home.akeys(&["audit", "--file", "nothing"]).fails(1, "nothing: No such file");
+    home.make(".ssh/authorized_keys");
+    let ran = home.akeys(&["audit"]);
+    assert!(ran.out.contains("high not-a-file") && ran.code == 5, "{ran:?}");
+    fs::remove_dir(home.path().join(".ssh/authorized_keys")).unwrap();
     let ran = home.akeys(&["audit", "--fix"]).ok();
     assert!(ran.err.contains("nothing can be mended"), "{ran:?}");
     home.akeys(&["audit", "--file", "."]).fails(1, "Is a directory");

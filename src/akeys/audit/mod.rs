@@ -31,7 +31,7 @@ pub use finding::{At, Basket, Finding, Fix};
 pub(in crate::akeys) use show::{object, one};
 
 use super::cli::Audit;
-use super::explain;
+use super::source;
 use crate::authkeys::{KeyFile, Reading, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::Report;
@@ -45,7 +45,14 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     }
     let own = layout.authorized_keys();
     let path = args.file.clone().unwrap_or_else(|| own.clone());
-    let file = KeyFile::parse(explain::read(&path, args.file.is_some())?);
+    let bytes = match &args.file {
+        Some(path) => source::named(path),
+        // What is no regular file has no lines, and is a finding itself.
+        None => {
+            source::own(&path).or_else(|failure| if path.is_file() { Err(failure) } else { Ok(Vec::new()) })
+        }
+    }?;
+    let file = KeyFile::parse(bytes);
     let surroundings = Surroundings::of(&path, layout);
     let facts = surroundings.facts(args.target.map(Into::into));
     if args.fix {

@@ -13,15 +13,11 @@ mod may;
 mod question;
 mod text;
 
-use std::fs;
-use std::io::{self, Read as _};
-use std::path::Path;
-
-use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::cli::Explain;
-use crate::common::exit::{Exit, Failure};
+use super::source;
+use crate::common::exit::Failure;
 use crate::common::report::{Report, shown};
 
 use login::Login;
@@ -30,7 +26,7 @@ use question::Question;
 /// Runs it.
 pub fn run(args: &Explain, layout: &Layout) -> Result<Report, Failure> {
     let path = args.file.clone().unwrap_or_else(|| layout.authorized_keys());
-    let bytes = read(&path, args.file.is_some())?;
+    let bytes = if args.file.is_some() { source::named(&path) } else { source::own(&path) }?;
     let question = Question::from_args(args)?;
     if let Some(which) = &args.which {
         return about::run(which, &path, bytes, &question, args.json, layout);
@@ -39,19 +35,4 @@ pub fn run(args: &Explain, layout: &Layout) -> Result<Report, Failure> {
     let name = shown(layout, &path);
     let out = if args.json { json::login(&login, &question) } else { text::login(&login, &name) };
     Ok(Report::data(out))
-}
-
-/// The bytes of a key file; `-` is standard input. A file that nobody `named` may be missing, and is then empty. Nothing is
-/// demanded of its owner or mode: the question is what it says.
-pub(super) fn read(path: &Path, named: bool) -> Result<Vec<u8>, Failure> {
-    let read = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        fs::read(path)
-    };
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(Vec::new()),
-        read => read.map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path)))),
-    }
 }

@@ -6,12 +6,9 @@
 mod holders;
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
-use nix::fcntl::OFlag;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use serde_json::{Value, json};
@@ -19,6 +16,7 @@ use serde_json::{Value, json};
 use super::account::Account;
 use super::cli::Users;
 use super::names;
+use super::source;
 use super::sshd::{self, Asker, key_files};
 use crate::authkeys::KeyFile;
 use crate::common::exit::Failure;
@@ -61,7 +59,7 @@ fn sources(layout: &Layout) -> (Vec<Source>, Vec<String>) {
             }
         });
         for path in key_files(settings.as_ref(), &account) {
-            match read(&path) {
+            match source::regular(&path) {
                 Ok(bytes) => {
                     sources.push(Source { account: account.name.clone(), path, file: KeyFile::parse(bytes) });
                 }
@@ -79,17 +77,6 @@ fn sources(layout: &Layout) -> (Vec<Source>, Vec<String>) {
 
 fn absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// Reads a key file of any account: a regular file only, and nothing in its place may hang the reader.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("is not a regular file, and sshd does not read it"));
-    }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn text(holders: &[Holder]) -> String {
