@@ -29,6 +29,8 @@ pub struct Exposed {
 pub struct Policy {
     /// At least one; names are distinct, and either all are named or the only one is not.
     pub exposed: Vec<Exposed>,
+    /// Workspaces of the grant whose directory is not there now.
+    pub missing: Vec<WorkspaceName>,
 }
 
 impl Exposed {

@@ -116,26 +116,34 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         return Err(NoTerms::new("grant.expired", "this key's grant has expired", grant.summary()));
     }
     let mut exposed = Vec::new();
+    let mut missing = Vec::new();
     for (workspace_name, workspace) in grant.workspaces {
         let path = workspace.path.clone();
-        let open = Exposed::open(Some(workspace_name.clone()), workspace, false).map_err(|error| {
-            let told = format!("workspace {workspace_name} cannot be opened");
-            NoTerms::new("workspace.missing", &told, format!("{}: {error}", path.display()))
-        })?;
-        refuse_exposure(open.root.real(), layout).map_err(|detail| {
-            NoTerms::new(
-                "workspace.exposure",
-                &format!("workspace {workspace_name} may not be exposed"),
-                detail,
-            )
-        })?;
-        exposed.push(open);
+        match Exposed::open(Some(workspace_name.clone()), workspace, false) {
+            Ok(open) => {
+                refuse_exposure(open.root.real(), layout).map_err(|detail| {
+                    let told = format!("workspace {workspace_name} may not be exposed");
+                    NoTerms::new("workspace.exposure", &told, detail)
+                })?;
+                exposed.push(open);
+            }
+            // A directory that has gone, or is not mounted, takes nothing from the others.
+            Err(error) => missing.push((workspace_name, format!("{}: {error}", path.display()))),
+        }
     }
     if exposed.is_empty() {
-        return Err(NoTerms::new("grant.empty", "this key's grant names no workspace", name.to_string()));
+        return Err(match missing.pop() {
+            Some((name, detail)) => {
+                NoTerms::new("workspace.missing", &format!("workspace {name} cannot be opened"), detail)
+            }
+            None => NoTerms::new("grant.empty", "this key's grant names no workspace", name.to_string()),
+        });
     }
+    let warnings =
+        missing.iter().map(|(name, detail)| format!("workspace {name} is left out: {detail}")).collect();
+    let missing = missing.into_iter().map(|(name, _)| name).collect();
     Ok(Terms {
-        policy: Policy { exposed },
+        policy: Policy { exposed, missing },
         tools: grant.tools.into_iter().collect(),
         slots: grant.rules.limits.sessions.map(|_| layout.state_dir().join("sessions").join(name.as_str())),
         rules: grant.rules,
@@ -145,7 +153,7 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         lock: None,
         listing: Some(layout.state_dir().join("listings").join(name.as_str())),
         audit_required: true,
-        warnings: Vec::new(),
+        warnings,
     })
 }
 
@@ -172,7 +180,7 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         rules.limits.timeout.get_or_insert(LOCKED_SECONDS);
     }
     Ok(Terms {
-        policy: Policy { exposed: vec![open] },
+        policy: Policy { exposed: vec![open], missing: Vec::new() },
         tools: vec![Tool::Rsync],
         rules,
         learn: false,

@@ -205,13 +205,27 @@ fn a_grant_that_others_could_write_is_no_grant() {
         ("\"ro\"", "\"read\"", "grant.invalid"),
         ("tools = [\"rsync\"]", "tools = [\"rsync\"]\nexpires = 2020-01-01T00:00:00Z", "grant.expired"),
         ("tools = [\"rsync\"]", "tools = [\"sftp\"]", "tool.rsync"),
-        ("/notes\"", "/gone\"", "workspace.missing"),
+        ("/papers\"", "/gone\"", "workspace.missing"),
     ] {
         account.grant("playground.chef1", &good.replacen(from, to, 1));
         refused(&account, &pull, rule);
     }
     account.grant("playground.chef1", &good);
     ends(&rsync(&account, &pull), 0);
+}
+
+#[test]
+fn a_workspace_that_has_gone_takes_nothing_from_the_others() {
+    let account = account();
+    fs::rename(account.d("notes"), account.d("elsewhere")).unwrap();
+    ends(&rsync(&account, &["-a", "h:papers/one", "got/"]), 0);
+    assert!(
+        account.audit().pop().unwrap()["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("workspace notes is left out")
+    );
+    refused(&account, &["-a", "h:notes/n", "got/"], "workspace.missing");
 }
 
 #[test]

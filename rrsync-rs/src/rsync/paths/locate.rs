@@ -80,7 +80,7 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
             let exposed = named
                 .iter()
                 .find(|exposed| exposed.name.as_ref().is_some_and(|name| name.as_str().as_bytes() == first))
-                .ok_or_else(|| no_such_workspace(&first, named))?;
+                .ok_or_else(|| no_such_workspace(&first, policy))?;
             let rest = Word::from_marked(marked[end..].to_vec());
             bare = end == marked.len();
             (exposed, below(&rest).unwrap_or_else(|| Word::literal(b".")))
@@ -90,7 +90,11 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
     Ok(Target { exposed, word: rest, bare, dotted })
 }
 
-fn no_such_workspace(first: &[u8], named: &[Exposed]) -> Refusal {
+fn no_such_workspace(first: &[u8], policy: &Policy) -> Refusal {
+    if let Some(name) = policy.missing.iter().find(|name| name.as_str().as_bytes() == first) {
+        return Refusal::new("workspace.missing", format!("workspace {name} cannot be opened"));
+    }
+    let named = &policy.exposed;
     let names: Vec<&str> =
         named.iter().filter_map(|e| e.name.as_ref()).map(crate::name::WorkspaceName::as_str).collect();
     let message = if matches!(first, b"" | b"." | b"..") {
