@@ -271,7 +271,7 @@ fn run(
     log: &mut Log,
     record: &mut Record,
 ) -> Result<Infallible, NoTerms> {
-    let Allowed { mut plan, program } = allowed;
+    let Allowed { mut plan, mut program } = allowed;
     enter(&mut plan);
     record.argv = shown(&plan);
     record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
@@ -288,6 +288,9 @@ fn run(
     } else {
         Filter::reader()
     };
+    if terms.confine != Confine::Off {
+        program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
+    }
     let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries };
     let filter = filter.and_execute(program.fd.as_raw_fd());
     let level = confine::apply(&files, filter, terms.confine).map_err(|error| NoTerms {

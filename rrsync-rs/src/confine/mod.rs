@@ -9,7 +9,8 @@ mod landlock;
 pub mod seccomp;
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use serde::Serialize;
 
@@ -93,6 +94,31 @@ pub fn apply(files: &Files<'_>, filter: seccomp::Filter, demand: Confine) -> Res
     }
     Ok(level)
 }
+
+/// A descriptor of `program` with a number that no descriptor can have again.
+///
+/// The filter allows one number to be executed, and numbers are reused: a program could put another descriptor there,
+/// and execute that. So this number lies right behind the limit of open files, which is lowered to it; the filter has
+/// no call that raises it again, not even for root. What can be opened below it is more than rsync needs: it holds a
+/// few files at a time.
+pub fn out_of_reach(program: &OwnedFd) -> io::Result<OwnedFd> {
+    use nix::sys::resource::{Resource, setrlimit};
+    // Duplicated until the number is high enough: no safe call asks for a number.
+    let mut copies = vec![program.try_clone()?];
+    while copies.len() < FILES_AT_A_TIME
+        && let Ok(copy) = program.try_clone()
+    {
+        copies.push(copy);
+    }
+    let highest = copies.into_iter().max_by_key(std::os::fd::AsRawFd::as_raw_fd);
+    let highest = highest.ok_or(io::ErrorKind::NotFound)?;
+    let limit = u64::try_from(highest.as_raw_fd()).unwrap_or_default();
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;
+    Ok(highest)
+}
+
+/// How many files a program can have open besides those that it was given.
+const FILES_AT_A_TIME: usize = 128;
 
 /// No privileges through exec, and no core dumps: they would be written where the working directory is.
 fn limits() {
