@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cli::Gate;
-use crate::confine::{self, Level};
+use crate::confine::{self, Files, Level};
 use crate::escape::Escaped;
 use crate::gate;
 use crate::grant::Confine;
@@ -86,6 +86,7 @@ fn fill(
             direction.rule().clone_into(&mut exposition.rule);
             exposition.argv = gate::shown(&allowed.plan);
             exposition.cwd = Some(Escaped::os(&allowed.plan.cwd.real).to_string());
+            exposition.confinement.namespace &= isolates(&allowed, &terms);
             for reach in &allowed.plan.reach {
                 let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };
                 list.push(Escaped::os(&reach.real).to_string());
@@ -95,6 +96,12 @@ fn fill(
     }
     exposition.allowed = true;
     Ok(())
+}
+
+/// Whether the session would ask for a mount namespace of its own.
+fn isolates(allowed: &gate::Allowed, terms: &session::Terms) -> bool {
+    let (reach, names_users) = (allowed.plan.reach.as_slice(), allowed.names_users);
+    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, terms.isolation)
 }
 
 impl Exposition {

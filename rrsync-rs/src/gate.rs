@@ -20,7 +20,7 @@ use nix::sys::stat::Mode;
 use crate::audit::{Log, Record};
 use crate::cli::{self, Args, Gate, Source};
 use crate::confine::seccomp::Filter;
-use crate::confine::{self, Files};
+use crate::confine::{self, ConfineError, Files};
 use crate::explain;
 use crate::grant::{Confine, Tool};
 use crate::listing;
@@ -149,7 +149,7 @@ fn session(
     };
     let lock = terms.lock.as_deref().map(session::lock).transpose()?.flatten();
     allowed.plan.direction.rule().clone_into(&mut record.rule);
-    run(allowed, lock.map(OwnedFd::from), &terms, log, record).map(|never| match never {})
+    run(allowed, lock, &terms, log, record).map(|never| match never {})
 }
 
 /// Reads the arguments that `-s` leaves for standard input, and adds them to the `request` as people read it.
@@ -193,6 +193,8 @@ pub struct Allowed {
     pub plan: Plan,
     /// What.
     pub program: Program,
+    /// Whether it keeps access control lists (`-A`), which name users.
+    pub names_users: bool,
 }
 
 /// The judge's verdict on an rsync request under `terms`.
@@ -220,7 +222,7 @@ pub fn decide(
         }
         _ => judge(direction, parsed, paths, &terms.policy, program.features)?,
     };
-    Ok(Allowed { plan, program })
+    Ok(Allowed { plan, program, names_users: parsed.has_letter(b'A') })
 }
 
 fn first_record(gate: &Gate, environment: &Environment) -> Record {
@@ -266,41 +268,45 @@ fn system(what: &'static str) -> impl Fn(std::io::Error) -> NoTerms {
 /// Enters the working directory, confines this process, records that, and becomes rsync.
 fn run(
     allowed: Allowed,
-    lock: Option<OwnedFd>,
+    lock: Option<File>,
     terms: &Terms,
     log: &mut Log,
     record: &mut Record,
 ) -> Result<Infallible, NoTerms> {
-    let Allowed { mut plan, mut program } = allowed;
+    let Allowed { mut plan, mut program, names_users } = allowed;
     enter(&mut plan);
     record.argv = shown(&plan);
     record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
-    let (argv, mut inherited) = arguments(plan.args);
-    inherited.extend(lock);
+    let (programs, libraries) = program::files(&program).map_err(system("open rsync's loader"))?;
+    let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries, names_users };
+    let unconfined = |error: ConfineError| NoTerms {
+        refusal: Refusal::new("system.confine", "this server cannot confine the session as this key demands"),
+        detail: error.to_string(),
+    };
+    let namespace = confine::isolate(&files, &plan.cwd, terms.isolation).map_err(unconfined)?;
+    let lock = if namespace { session::lock_anew(lock, terms.lock.as_deref())? } else { lock };
+    let (argv, mut inherited) = arguments(plan.args, namespace);
+    inherited.extend(lock.map(OwnedFd::from));
     for fd in &inherited {
         nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
     }
-    let (programs, libraries) = program::files(&program).map_err(system("open rsync's loader"))?;
+    if terms.confine != Confine::Off {
+        program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
+    }
     let filter = if plan.reach.iter().any(|reach| reach.write) {
         Filter::writer(plan.reach.iter().any(|reach| reach.special_files))
     } else {
         Filter::reader()
     };
-    if terms.confine != Confine::Off {
-        program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
-    }
-    let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries };
     let filter = filter.and_execute(program.fd.as_raw_fd());
-    let level = confine::apply(&files, filter, terms.confine).map_err(|error| NoTerms {
-        refusal: Refusal::new("system.confine", "this server cannot confine the session as this key demands"),
-        detail: error.to_string(),
-    })?;
+    let level = confine::apply(&files, filter, terms.confine, namespace).map_err(unconfined)?;
     record.confinement = Some(level);
     write(log, record, terms)?;
     log.write_as_rrsync(record);
-    Err(system("run rsync")(execute(&program, &argv, terms.confine)))
+    let by_path = terms.confine == Confine::Off && !namespace;
+    Err(system("run rsync")(execute(&program, &argv, by_path)))
 }
 
 /// Makes the destination directory that is missing, and moves the plan into it.
@@ -332,13 +338,20 @@ pub fn shown(plan: &Plan) -> Vec<String> {
     std::iter::once("rsync".to_owned()).chain(plan.args.iter().map(arg)).collect()
 }
 
-/// The command line as rsync gets it, and the descriptors that it refers to.
-fn arguments(args: Vec<Arg>) -> (Vec<OsString>, Vec<OwnedFd>) {
+/// The command line as rsync gets it, and the descriptors that it refers to. In a namespace of its own there are none:
+/// there a path can lead nowhere else, and a descriptor from outside could.
+fn arguments(args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
     let mut argv = vec![OsString::from("rsync")];
     let mut inherited = Vec::new();
     for arg in args {
         match arg {
             Arg::Text(word) => argv.push(word),
+            Arg::Pinned { prefix, real, rest, .. } if namespace => {
+                let mut word = OsString::from(prefix);
+                word.push(real);
+                word.push(rest);
+                argv.push(word);
+            }
             Arg::Pinned { prefix, fd, rest, .. } => {
                 let mut word = OsString::from(format!("{prefix}/proc/self/fd/{}", fd.as_raw_fd()));
                 word.push(rest);
@@ -351,8 +364,8 @@ fn arguments(args: Vec<Arg>) -> (Vec<OsString>, Vec<OwnedFd>) {
 }
 
 /// Becomes rsync; comes back only with an error.
-fn execute(program: &Program, argv: &[OsString], confine: Confine) -> std::io::Error {
-    if confine == Confine::Off {
+fn execute(program: &Program, argv: &[OsString], by_path: bool) -> std::io::Error {
+    if by_path {
         let mut command = std::process::Command::new(&program.path);
         return command.args(&argv[1..]).env_clear().envs(ENVIRONMENT.iter().copied()).exec();
     }

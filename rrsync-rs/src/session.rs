@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::cli::{DropIn, Gate, Source};
+use crate::confine::Isolation;
 use crate::exposure;
 use crate::grant::{self, Confine, Tool, Workspace};
 use crate::layout::Layout;
@@ -51,6 +52,8 @@ pub struct Terms {
     pub tools: Vec<Tool>,
     /// How much confinement there has to be.
     pub confine: Confine,
+    /// Whether there has to be a mount namespace.
+    pub isolation: Isolation,
     /// The rsync to run.
     pub rsync: Option<PathBuf>,
     /// A directory that only one session may use at a time.
@@ -122,6 +125,7 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         policy: Policy { exposed },
         tools: grant.tools.into_iter().collect(),
         confine: grant.confine,
+        isolation: isolation(grant.confine, Isolation::Auto),
         rsync: gate.rsync.clone().or(grant.rsync),
         lock: None,
         listing: Some(layout.state_dir().join("listings").join(name.as_str())),
@@ -151,12 +155,21 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         policy: Policy { exposed: vec![open] },
         tools: vec![Tool::Rsync],
         confine: options.confine,
+        isolation: isolation(options.confine, Isolation::Auto),
         rsync: gate.rsync.clone(),
         lock,
         listing: None,
         audit_required: false,
         warnings,
     })
+}
+
+/// What is not to be confined is not isolated either, unless that is asked for in so many words.
+fn isolation(confine: Confine, namespace: Isolation) -> Isolation {
+    match (confine, namespace) {
+        (Confine::Off, Isolation::Auto) => Isolation::Off,
+        (_, namespace) => namespace,
+    }
 }
 
 /// rrsync takes a relative DIR from where sshd starts it, the home.
@@ -182,5 +195,17 @@ pub fn lock(directory: &Path) -> Result<Option<File>, Refusal> {
             Err(Refusal::new("lock.busy", "another transfer is using this directory; try again later"))
         }
         Err(std::fs::TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// The same lock on the same directory by a descriptor opened in a namespace that was entered since; the old one leads
+/// out of it. Another session may come between: then that one has the lock.
+pub fn lock_anew(old: Option<File>, directory: Option<&Path>) -> Result<Option<File>, Refusal> {
+    match (old, directory) {
+        (Some(old), Some(directory)) => {
+            drop(old);
+            lock(directory)
+        }
+        (_, _) => Ok(None),
     }
 }
