@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use crate::confine::Isolation;
 use crate::escape::Escaped;
 use crate::grant::{Access, Confine};
 use crate::name::GrantName;
@@ -61,6 +62,8 @@ pub struct DropIn {
     pub overwrite: bool,
     /// `-confine`.
     pub confine: Confine,
+    /// `-namespace`.
+    pub namespace: Isolation,
 }
 
 /// How to explain.
@@ -108,6 +111,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageErro
             "-no-overwrite" | "--no-overwrite" => found.no_overwrite = true,
             "-rsync" | "--rsync" => found.rsync = Some(value("-rsync")?.into()),
             "-confine" | "--confine" => found.confine = Some(confine(&value("-confine")?)?),
+            "-namespace" | "--namespace" => found.namespace = Some(namespace(&value("-namespace")?)?),
             "--grant" => found.grant = Some(grant(&value("--grant")?)?),
             "--explain" => found.explain = true,
             "--json" => found.json = true,
@@ -129,6 +133,7 @@ struct Found {
     no_overwrite: bool,
     rsync: Option<PathBuf>,
     confine: Option<Confine>,
+    namespace: Option<Isolation>,
     grant: Option<GrantName>,
     explain: bool,
     json: bool,
@@ -173,7 +178,8 @@ impl Found {
                     || self.no_lock
                     || self.no_overwrite
                     || self.access.is_some()
-                    || self.confine.is_some() =>
+                    || self.confine.is_some()
+                    || self.namespace.is_some() =>
             {
                 return Err(UsageError(
                     "argument --grant: the grant's file says what rrsync's options would".to_owned(),
@@ -190,6 +196,7 @@ impl Found {
                 lock: !self.no_lock,
                 overwrite: !self.no_overwrite,
                 confine: self.confine.unwrap_or_default(),
+                namespace: self.namespace.unwrap_or_default(),
             }),
         };
         Ok(Args::Gate(Gate { source, rsync: self.rsync, explain }))
@@ -237,6 +244,15 @@ fn confine(word: &OsStr) -> Result<Confine, UsageError> {
         b"best-effort" => Ok(Confine::BestEffort),
         b"off" => Ok(Confine::Off),
         _ => Err(UsageError("argument -confine: required, best-effort or off".to_owned())),
+    }
+}
+
+fn namespace(word: &OsStr) -> Result<Isolation, UsageError> {
+    match word.as_bytes() {
+        b"auto" => Ok(Isolation::Auto),
+        b"required" => Ok(Isolation::Required),
+        b"off" => Ok(Isolation::Off),
+        _ => Err(UsageError("argument -namespace: auto, required or off".to_owned())),
     }
 }
 

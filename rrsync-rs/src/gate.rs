@@ -50,6 +50,7 @@ Put it into ~/.ssh/authorized_keys:  restrict,command=\"rrsync-rs -ro DIR\" ssh-
   -no-overwrite  never replace existing files
   -rsync PATH    the rsync to run (/usr/bin/rsync)
   -confine HOW   required, best-effort or off: what to do where the kernel cannot confine rsync
+  -namespace HOW auto, required or off: whether rsync gets a file system with nothing in it but DIR
   --grant NAME   use the policy in ~/.config/akeys/grants/NAME.toml
   --explain      print the verdict on COMMAND, and run nothing
   -h, -help      print this

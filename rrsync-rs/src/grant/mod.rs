@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use file::{GrantError, Problem, parse, render};
 pub use load::{LoadError, load};
 
+use crate::confine::Isolation;
 use crate::name::{GrantName, Label, WorkspaceName};
 
 /// What a client may do with the files of a workspace or of one of its sub-paths.
@@ -141,6 +142,8 @@ pub struct Grant {
     pub expires: Option<Timestamp>,
     /// How much confinement a session must have.
     pub confine: Confine,
+    /// Whether a session must have a mount namespace of its own.
+    pub namespace: Isolation,
     /// The rsync to run; `None` stands for `/usr/bin/rsync`.
     pub rsync: Option<PathBuf>,
     /// The exposed directories by name.
