@@ -224,13 +224,23 @@ fn a_pull_of_a_grant_that_was_taken_over_can_do_nothing() {
 }
 
 #[test]
+fn a_pull_in_a_namespace_sees_nothing() {
+    pull("-ro -namespace required", PULL.1, true);
+}
+
+#[test]
 fn a_push_that_was_taken_over_can_do_what_the_manual_admits() {
-    push("-wo", PUSH.1, false);
+    push("-wo -namespace off", PUSH.1, false);
 }
 
 #[test]
 fn a_push_of_a_grant_that_was_taken_over_can_do_what_the_manual_admits() {
-    push("--grant f.p", "w/", false);
+    push("--grant f.p", "w/", nix::unistd::geteuid().is_root());
+}
+
+#[test]
+fn a_push_in_a_namespace_sees_nothing() {
+    push("-wo -namespace required", PUSH.1, true);
 }
 
 #[test]
