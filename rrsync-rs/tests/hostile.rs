@@ -17,6 +17,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Child, Command, Stdio};
 
 use nix::libc::{EACCES, EBADF, ENOENT, ENOSYS, EPERM, EROFS, ETXTBSY, EXDEV};
+use stand_in::content;
 use support::{Account, picture, said};
 
 /// A process of the same account that must be left alone, and a socket that must not be reached.
@@ -151,20 +152,9 @@ fn check(outcome: &Outcome, filter: Filter, namespace: bool) {
     assert!(outcome.len() > 180, "{}", outcome.len());
 }
 
-/// Everything outside, without the metadata that a push may change.
-fn content(account: &Account) -> Vec<String> {
-    ["outside", "home/.ssh", "D-sibling"]
-        .iter()
-        .flat_map(|part| {
-            picture(&account.root.join(part))
-                .lines()
-                .map(|line| {
-                    let words: Vec<&str> = line.split(' ').collect();
-                    format!("{} {}", words[0], words[words.len() - 1])
-                })
-                .collect::<Vec<_>>()
-        })
-        .collect()
+/// Everything that no session may touch, without the metadata that a push may change.
+fn untouchable(account: &Account) -> Vec<Vec<String>> {
+    ["outside", "home/.ssh", "D-sibling"].iter().map(|part| content(&account.root.join(part))).collect()
 }
 
 /// One session of each kind: flags, direction's options, path.
@@ -190,11 +180,11 @@ fn pull(flags: &str, path: &str, namespace: bool) {
 /// Tries everything in a push.
 fn push(flags: &str, path: &str, namespace: bool) {
     let (account, victim) = (lay_out(), Victim::new());
-    let (all, before) = (picture(&account.root.join("outside")), content(&account));
+    let (all, before) = (picture(&account.root.join("outside")), untouchable(&account));
     let flags = prepare(&account, flags);
     let outcome = battery(&account, &victim, &flags, "battery", PUSH.0, path);
     check(&outcome, Filter::Writer, namespace);
-    assert_eq!(content(&account), before);
+    assert_eq!(untouchable(&account), before);
     assert!(!namespace || picture(&account.root.join("outside")) == all);
     assert_eq!(victim.state(), "S");
 }

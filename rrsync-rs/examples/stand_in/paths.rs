@@ -59,7 +59,8 @@ fn send(path: &Path, depth: u32) {
     }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         println!("{}", entry.path().display());
-        if depth < 4 {
+        // What is found, rather than named, is sent as it is, as rsync does.
+        if depth < 4 && entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
             send(&entry.path(), depth + 1);
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::support::Account;
+use crate::support::{Account, picture};
 
 /// The built program: beside the directory of this test's own binary. Cargo builds examples for a run of all tests, and
 /// not for a run of this one.
@@ -33,4 +33,17 @@ pub fn install(account: &Account) -> String {
         assert!(Command::new("cp").arg(built()).arg(&program).status().unwrap().success());
     }
     format!("-rsync {}", program.display())
+}
+
+/// Names and content below a directory, without metadata.
+pub fn content(at: &Path) -> Vec<String> {
+    let mut lines: Vec<String> = picture(at)
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            format!("{} {}", words[0], words[words.len() - 1])
+        })
+        .collect();
+    lines.sort();
+    lines
 }
