@@ -165,7 +165,7 @@ const PUSH: (&str, &str) = ("-re.iLsfxCIvu", ".");
 fn pull(flags: &str, path: &str, namespace: bool) {
     let (account, victim) = (lay_out(), Victim::new());
     let before = picture(&account.root);
-    let flags = prepare(&account, flags);
+    let flags = prepare(&account, flags, namespace);
     let outcome = battery(&account, &victim, &flags, "battery", PULL.0, path);
     check(&outcome, Filter::Reader, namespace);
     for part in ["D", "outside", "home/.ssh", "D-sibling"] {
@@ -181,7 +181,7 @@ fn pull(flags: &str, path: &str, namespace: bool) {
 fn push(flags: &str, path: &str, namespace: bool) {
     let (account, victim) = (lay_out(), Victim::new());
     let (all, before) = (picture(&account.root.join("outside")), untouchable(&account));
-    let flags = prepare(&account, flags);
+    let flags = prepare(&account, flags, namespace);
     let outcome = battery(&account, &victim, &flags, "battery", PUSH.0, path);
     check(&outcome, Filter::Writer, namespace);
     assert_eq!(untouchable(&account), before);
@@ -190,14 +190,15 @@ fn push(flags: &str, path: &str, namespace: bool) {
 }
 
 /// The gate's flags for a session: a grant is written, a drop-in's directory added.
-fn prepare(account: &Account, flags: &str) -> String {
-    let d = account.d("");
+fn prepare(account: &Account, flags: &str, namespace: bool) -> String {
+    let (d, how) = (account.d(""), if namespace { "required" } else { "off" });
     if !flags.contains("--grant") {
-        return format!("{flags} {}", d.display());
+        return format!("{flags} -namespace {how} {}", d.display());
     }
     let text = format!(
-        "federation = \"f\"\npod = \"p\"\ntools = [\"rsync\"]\n[workspace.w]\npath = \"{}\"\naccess = \"rw\"\n",
-        account.d("").display()
+        "federation = \"f\"\npod = \"p\"\ntools = [\"rsync\"]\nnamespace = \"{how}\"\n\
+         [workspace.w]\npath = \"{}\"\naccess = \"rw\"\n",
+        d.display()
     );
     account.grant("f.p", &text);
     flags.to_owned()
@@ -206,31 +207,25 @@ fn prepare(account: &Account, flags: &str) -> String {
 #[test]
 fn a_pull_that_was_taken_over_can_do_nothing() {
     pull("-ro", PULL.1, false);
-}
-
-#[test]
-fn a_pull_of_a_grant_that_was_taken_over_can_do_nothing() {
     pull("--grant f.p", "w/in", false);
 }
 
 #[test]
 fn a_pull_in_a_namespace_sees_nothing() {
-    pull("-ro -namespace required", PULL.1, true);
+    pull("-ro", PULL.1, true);
+    pull("--grant f.p", "w/in", true);
 }
 
 #[test]
 fn a_push_that_was_taken_over_can_do_what_the_manual_admits() {
-    push("-wo -namespace off", PUSH.1, false);
-}
-
-#[test]
-fn a_push_of_a_grant_that_was_taken_over_can_do_what_the_manual_admits() {
-    push("--grant f.p", "w/", nix::unistd::geteuid().is_root());
+    push("-wo", PUSH.1, false);
+    push("--grant f.p", "w/", false);
 }
 
 #[test]
 fn a_push_in_a_namespace_sees_nothing() {
-    push("-wo -namespace required", PUSH.1, true);
+    push("-wo", PUSH.1, true);
+    push("--grant f.p", "w/", true);
 }
 
 #[test]
