@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use crate::confine::Isolation;
 use crate::escape::Escaped;
 use crate::grant::{Access, Confine};
 use crate::name::GrantName;
@@ -66,6 +67,8 @@ pub struct DropIn {
     pub confine: Confine,
     /// `-allow`, `-deny`, `-force`, `-timeout`, `-probes`. What a mode says is kept, as with rrsync.
     pub rules: Rules,
+    /// `-namespace`.
+    pub namespace: Isolation,
 }
 
 /// How to explain.
@@ -118,6 +121,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageErro
             "-force" | "--force" => found.rules.force.extend(words(&value("-force")?, str::parse)?),
             "-timeout" | "--timeout" => found.rules.limits.timeout = Some(seconds(&value("-timeout")?)?),
             "-probes" | "--probes" => found.rules.probes = true,
+            "-namespace" | "--namespace" => found.namespace = Some(namespace(&value("-namespace")?)?),
             "--grant" => found.grant = Some(grant(&value("--grant")?)?),
             "--within" => found.within = true,
             "--explain" => found.explain = true,
@@ -141,6 +145,7 @@ struct Found {
     rsync: Option<PathBuf>,
     confine: Option<Confine>,
     rules: Rules,
+    namespace: Option<Isolation>,
     grant: Option<GrantName>,
     within: bool,
     explain: bool,
@@ -187,7 +192,8 @@ impl Found {
                     || self.no_overwrite
                     || self.access.is_some()
                     || self.confine.is_some()
-                    || self.rules != Rules::default() =>
+                    || self.rules != Rules::default()
+                    || self.namespace.is_some() =>
             {
                 return Err(UsageError(
                     "argument --grant: the grant's file says what rrsync's options would".to_owned(),
@@ -205,6 +211,7 @@ impl Found {
                 overwrite: !self.no_overwrite,
                 confine: self.confine.unwrap_or_default(),
                 rules: Rules { setuid: true, ..self.rules },
+                namespace: self.namespace.unwrap_or_default(),
             }),
         };
         Ok(Args::Gate(Box::new(Gate { source, rsync: self.rsync, within: self.within, explain })))
@@ -264,6 +271,15 @@ fn words<T>(list: &OsStr, read: impl Fn(&str) -> Result<T, BadRule>) -> Result<V
 fn seconds(word: &OsStr) -> Result<u32, UsageError> {
     let number = word.to_str().and_then(|text| text.parse().ok()).filter(|number| *number > 0);
     number.ok_or_else(|| UsageError("argument -timeout: a number of seconds".to_owned()))
+}
+
+fn namespace(word: &OsStr) -> Result<Isolation, UsageError> {
+    match word.as_bytes() {
+        b"auto" => Ok(Isolation::Auto),
+        b"required" => Ok(Isolation::Required),
+        b"off" => Ok(Isolation::Off),
+        _ => Err(UsageError("argument -namespace: auto, required or off".to_owned())),
+    }
 }
 
 fn grant(word: &OsStr) -> Result<GrantName, UsageError> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::cli::{DropIn, Gate, Source};
+use crate::confine::Isolation;
 use crate::exposure;
 use crate::grant::{self, Confine, Tool, Workspace};
 use crate::layout::Layout;
@@ -58,6 +59,8 @@ pub struct Terms {
     pub learn: bool,
     /// How much confinement there has to be.
     pub confine: Confine,
+    /// Whether there has to be a mount namespace.
+    pub isolation: Isolation,
     /// The rsync to run.
     pub rsync: Option<PathBuf>,
     /// A directory that only one session may use at a time.
@@ -149,6 +152,7 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         rules: grant.rules,
         learn: grant.learn,
         confine: grant.confine,
+        isolation: isolation(grant.confine, grant.namespace),
         rsync: gate.rsync.clone().or(grant.rsync),
         lock: None,
         listing: Some(layout.state_dir().join("listings").join(name.as_str())),
@@ -186,6 +190,7 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         learn: false,
         slots: None,
         confine: options.confine,
+        isolation: isolation(options.confine, options.namespace),
         rsync: gate.rsync.clone(),
         lock,
         listing: None,
@@ -196,6 +201,14 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
 
 /// How long a transfer that holds the lock may be without any data: a day.
 const LOCKED_SECONDS: u32 = 86_400;
+
+/// What is not to be confined is not isolated either, unless that is asked for in so many words.
+fn isolation(confine: Confine, namespace: Isolation) -> Isolation {
+    match (confine, namespace) {
+        (Confine::Off, Isolation::Auto) => Isolation::Off,
+        (_, namespace) => namespace,
+    }
+}
 
 /// rrsync takes a relative DIR from where sshd starts it, the home.
 fn absolute(dir: &Path) -> PathBuf {
@@ -245,4 +258,16 @@ pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
         }
     }
     Err(Refusal::new("limit.sessions", "this key has as many sessions as it may have; try again later"))
+}
+
+/// The same lock on the same directory by a descriptor opened in a namespace that was entered since; the old one leads
+/// out of it. Another session may come between: then that one has the lock.
+pub fn lock_anew(old: Option<File>, directory: Option<&Path>) -> Result<Option<File>, Refusal> {
+    match (old, directory) {
+        (Some(old), Some(directory)) => {
+            drop(old);
+            lock(directory)
+        }
+        (_, _) => Ok(None),
+    }
 }

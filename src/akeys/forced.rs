@@ -105,6 +105,7 @@ mod tests {
                 overwrite,
                 confine: Confine::default(),
                 rules: rrsync_rs::rules::Rules { setuid: true, ..Default::default() },
+                namespace: rrsync_rs::confine::Isolation::default(),
             },
         };
         for (command, meant) in [

@@ -4,15 +4,14 @@
 //! knows is handled, so a right without a rule is denied, also one that this crate's version added after the code was
 //! written: best effort upwards, from a floor that must hold.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
     PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
-use super::{ConfineError, Files};
-use crate::beneath::kind;
+use super::{ConfineError, Files, is_directory};
 use crate::rsync::judge::Reach;
 
 /// The newest ABI whose rights are asked for.
@@ -56,10 +55,10 @@ fn restrict(files: &Files<'_>) -> Result<u8, RulesetError> {
     }
     for program in files.programs {
         let rights = AccessFs::Execute | AccessFs::ReadFile;
-        rules = rules.add_rule(PathBeneath::new(program.as_fd(), rights))?;
+        rules = rules.add_rule(PathBeneath::new(program.fd.as_fd(), rights))?;
     }
     for library in files.libraries {
-        rules = rules.add_rule(PathBeneath::new(library.as_fd(), AccessFs::ReadFile))?;
+        rules = rules.add_rule(PathBeneath::new(library.fd.as_fd(), AccessFs::ReadFile))?;
     }
     let status = rules.restrict_self()?;
     match (status.ruleset, status.landlock) {
@@ -86,8 +85,4 @@ fn rights(reach: &Reach) -> BitFlags<AccessFs> {
         rights |= AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock;
     }
     if is_directory(&reach.dir) { rights } else { rights & AccessFs::from_file(NEWEST) }
-}
-
-fn is_directory(fd: &OwnedFd) -> bool {
-    nix::sys::stat::fstat(fd).is_ok_and(|stat| kind(&stat) == nix::sys::stat::SFlag::S_IFDIR)
 }

@@ -74,6 +74,8 @@ pub struct Allowed {
     pub plan: Plan,
     /// What.
     pub program: Program,
+    /// Whether it keeps access control lists (`-A`), which name users.
+    pub names_users: bool,
 }
 
 /// The judge's verdict on an rsync request under `terms`.
@@ -102,5 +104,5 @@ pub fn decide(
         }
         _ => judge(direction, parsed, paths, &terms.policy, &terms.rules, program.features)?,
     };
-    Ok(Allowed { plan, program })
+    Ok(Allowed { plan, program, names_users: parsed.has_letter(b'A') })
 }

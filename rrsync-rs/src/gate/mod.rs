@@ -9,7 +9,6 @@ mod run;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use crate::audit::{Log, Record};
@@ -48,6 +47,7 @@ Put it into ~/.ssh/authorized_keys:  restrict,command=\"rrsync-rs -ro DIR\" ssh-
   -timeout N     end a transfer after N seconds without data
   -probes        answer `test -d PATH` (-e, -f)
   -confine HOW   required, best-effort or off: what to do where the kernel cannot confine rsync
+  -namespace HOW auto, required or off: whether rsync gets a file system with nothing in it but DIR
   --grant NAME   use the policy in ~/.config/akeys/grants/NAME.toml
   --explain      print the verdict on COMMAND, and run nothing
   -h, -help      print this
@@ -175,7 +175,7 @@ fn under(
     };
     let lock = terms.lock.as_deref().map(session::lock).transpose()?.flatten();
     let slot = slot(&terms)?;
-    let held = lock.into_iter().chain(slot).map(OwnedFd::from).collect();
+    let held = run::Held { lock, slot };
     allowed.plan.direction.rule().clone_into(&mut record.rule);
     run::run(allowed, held, &terms, log, record).map(|never| match never {})
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Access, Confine, Grant, Tool, Workspace};
+use crate::confine::Isolation;
 use crate::layout::Layout;
 use crate::name::{Label, WorkspaceName};
 use crate::rules::{self, BadRule, Limits, Rules};
@@ -65,6 +66,8 @@ struct FileForm {
     expires: Option<Spanned<toml::value::Datetime>>,
     #[serde(default)]
     confine: Confine,
+    #[serde(default)]
+    namespace: Isolation,
     rsync: Option<Spanned<String>>,
     #[serde(default, rename = "record-end")]
     record_end: bool,
@@ -234,6 +237,7 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
         tools: form.tools.into_inner(),
         expires,
         confine: form.confine,
+        namespace: form.namespace,
         rsync: form.rsync.as_ref().map(absolute).transpose()?,
         record_end: form.record_end,
         learn: form.learn,
@@ -272,6 +276,11 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
         Confine::Required => {}
         Confine::BestEffort => line("confine", quoted("best-effort")),
         Confine::Off => line("confine", quoted("off")),
+    }
+    match grant.namespace {
+        Isolation::Auto => {}
+        Isolation::Required => line("namespace", quoted("required")),
+        Isolation::Off => line("namespace", quoted("off")),
     }
     if let Some(rsync) = &grant.rsync {
         line("rsync", path(rsync)?);
@@ -377,7 +386,10 @@ access = "ro"
         assert_eq!(papers.access_to(Path::new("build/deep/file")), Access::ReadWrite);
         assert_eq!(papers.access_to(Path::new("builder")), Access::ReadOnly);
         assert_eq!(papers.access_to(Path::new("")), Access::ReadOnly);
-        assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+        for namespace in [Isolation::Auto, Isolation::Required, Isolation::Off] {
+            let grant = Grant { namespace, ..grant.clone() };
+            assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+        }
     }
 
     #[test]
@@ -413,6 +425,7 @@ access = "ro"
             (("\"rsync\", ", "\"rsh\", "), 4, 10, "unknown variant `rsh`"),
             (("[\"rsync\", \"watch\"]", "[]"), 4, 9, "tools is empty"),
             (("2027-12-31T00:00:00Z", "2027-12-31"), 5, 11, "moment"),
+            (("expires =", "namespace = \"on\"\nexpires ="), 5, 13, "unknown variant `on`"),
             (("~/papers", "papers"), 8, 8, "absolute"),
             (("~/papers", "~/a/../.ssh"), 8, 8, "absolute"),
             (("\"ro\"", "\"r\""), 9, 10, "unknown variant `r`"),

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use file::{GrantError, Problem, parse, render};
 pub use load::{LoadError, load};
 
+use crate::confine::Isolation;
 use crate::name::{GrantName, Label, WorkspaceName};
 use crate::rules::Rules;
 
@@ -148,6 +149,8 @@ pub struct Grant {
     pub expires: Option<Timestamp>,
     /// How much confinement a session must have.
     pub confine: Confine,
+    /// Whether a session must have a mount namespace of its own.
+    pub namespace: Isolation,
     /// The rsync to run; `None` stands for `/usr/bin/rsync`.
     pub rsync: Option<PathBuf>,
     /// Whether a session's end is recorded too, at the cost of a process that waits for it.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rrsync_rs::confine::Isolation;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::exposure;
 use rrsync_rs::grant::{Access, Confine, Grant, Tool, Workspace, render};
@@ -64,6 +65,7 @@ impl Plan {
             tools: args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone()),
             expires,
             confine: Confine::default(),
+            namespace: Isolation::default(),
             rsync: None,
             record_end: false,
             learn: false,
