@@ -32,7 +32,8 @@ struct Ending<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<i32>,
     seconds: f64,
-    /// Bytes read and written by the session's processes, from files and from the client together.
+    /// Bytes read and written by the session's processes, from files and from the client together. The kernel shows the
+    /// sums of an ended process to root alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     read: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -226,7 +226,9 @@ pub fn files(program: &Program, charsets: bool) -> io::Result<(Vec<Needed>, Vec<
     let mut libraries: Vec<Needed> = program.libraries.iter().filter_map(|path| open(path).ok()).collect();
     if charsets {
         let beside = |library: &PathBuf| {
-            library.file_name()?.to_str()?.starts_with("libc.so").then(|| library.with_file_name("gconv"))
+            let directory = library.with_file_name("gconv");
+            // glibc looks under the real name, which is not /lib where that is a link to /usr/lib.
+            library.file_name()?.to_str()?.starts_with("libc.so").then(|| directory.canonicalize().ok())?
         };
         libraries.extend(program.libraries.iter().filter_map(beside).filter_map(|path| open(&path).ok()));
     }
