@@ -6,9 +6,10 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
 use super::cli::Grant;
+use super::list::policy_findings;
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
-use crate::common::report::{Report, shown};
+use crate::common::report::{Report, abbreviated, shown};
 
 /// Runs one of its subcommands.
 pub fn run(command: &Grant, layout: &Layout) -> Result<Report, Failure> {
@@ -51,6 +52,9 @@ fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
                 report.line(format_args!("            {rule}"));
             }
         }
+    }
+    for finding in policy_findings(&grant, layout) {
+        report.line(format_args!("  ! {}", abbreviated(layout, &finding.text)));
     }
     Ok(report)
 }

@@ -24,6 +24,7 @@ pub mod shelf;
 pub mod source;
 pub mod sshd;
 pub mod strict;
+pub mod sub_path;
 pub mod users;
 pub mod words;
 

@@ -327,3 +327,74 @@ fn a_directory_that_others_can_write_is_mentioned() {
         "{ran:?}"
     );
 }
+
+#[test]
+fn a_writable_directory_that_is_missing_is_made_with_the_grant() {
+    let home = Home::with_federation();
+    let papers = home.at("papers");
+    let args = ["--federation", "playground", "--workspace", &papers, "--writable", "papers/build/out"];
+    let before = home.everything();
+    let ran = home.install(&[&args[..], &["--dry-run"]].concat()).ok();
+    assert!(ran.out.contains("\nwould make ~/papers/build/out\n"), "{ran:?}");
+    assert_eq!(home.everything(), before);
+    let ran = home.install(&args).ok();
+    assert!(ran.out.contains("\nmade ~/papers/build\nmade ~/papers/build/out\nadded one line"), "{ran:?}");
+    assert!(home.path().join("papers/build/out").is_dir());
+    let mode = |name: &str| home.path().join(name).metadata().unwrap().mode() & 0o7777;
+    assert_eq!(mode("papers/build/out"), mode("papers"), "what mkdir gives under the same umask");
+    let listed = home.akeys(&["list"]).ok().out;
+    assert!(!listed.contains('!'), "{listed}");
+    // Gone again, it is missed, and the same words bring it back.
+    fs::remove_dir_all(home.path().join("papers/build")).unwrap();
+    let says = "! papers/build/out: ~/papers/build/out does not exist";
+    for command in [&["list"][..], &["grant", "show", "playground.chef1"]] {
+        let out = home.akeys(command).ok().out;
+        assert!(out.split_whitespace().collect::<Vec<_>>().join(" ").contains(says), "{out}");
+    }
+    let ran = home.install(&args).ok();
+    assert!(ran.out.ends_with("made ~/papers/build/out\ninstalled already; nothing changed\n"), "{ran:?}");
+}
+
+#[test]
+fn a_writable_sub_path_is_a_directory_of_the_workspace_itself() {
+    let home = Home::with_federation();
+    home.make("elsewhere");
+    home.make("papers/real");
+    home.write("papers/file", "");
+    symlink("../elsewhere", home.path().join("papers/out")).unwrap();
+    symlink("real", home.path().join("papers/inside")).unwrap();
+    let before = home.everything();
+    let papers = home.at("papers");
+    for (sub, says) in [
+        ("papers/file", "akeys: --writable papers/file: ~/papers/file is not a directory\n"),
+        ("papers/out", "~/papers/out leads out of the workspace"),
+        ("papers/out/new", "~/papers/out/new leads out of the workspace"),
+        ("papers/inside", "is really real in the workspace, through a symlink\nhint: name the real place"),
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let args = ["--federation", "playground", "--workspace", &papers, "--writable", sub];
+            home.install(&[&args, dry].concat()).fails(1, says);
+        }
+    }
+    assert_eq!(home.everything(), before);
+    // Whatever is already there and wrong is found as well.
+    let args = ["--federation", "playground", "--workspace", &papers, "--writable", "papers/build"];
+    home.install(&args).ok();
+    fs::remove_dir(home.path().join("papers/build")).unwrap();
+    home.write("papers/build", "");
+    let listed: serde_json::Value = serde_json::from_str(&home.akeys(&["list", "--json"]).ok().out).unwrap();
+    assert_eq!(listed["lines"][0]["findings"][0]["code"], "sub-path", "{listed}");
+}
+
+#[test]
+fn a_failed_install_takes_back_the_directory_that_it_made() {
+    let home = Home::with_federation();
+    home.write(".ssh/authorized_keys", &format!("{FOREIGN} alice\n"));
+    // A file in the place of the backups makes the key file impossible to change.
+    home.write(".local/state/akeys/backups", "");
+    let args = ["--federation", "playground", "--workspace", &home.at("papers"), "--writable", "papers/new"];
+    home.install(&args).fails(1, "backups");
+    assert_eq!(home.names("papers"), [""; 0]);
+    assert_eq!(home.names(".config/akeys/grants"), [""; 0]);
+    assert_eq!(home.keys(), format!("{FOREIGN} alice\n"));
+}

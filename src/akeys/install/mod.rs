@@ -8,14 +8,19 @@ mod plan;
 mod policy_file;
 mod present;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
+use rrsync_rs::name::WorkspaceName;
 
 use super::bundle::{Bundle, Offer};
 use super::cli::Install;
 use super::gate::Gate;
 use super::safe_write::{self, Outcome};
 use super::shelf;
+use super::sub_path::{self, Made};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private::{self, IfThere};
@@ -42,17 +47,24 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let policies = policies(&plans, layout)?;
     // Conflicts in the key file are found before a policy is written.
     add_lines(&safe_write::read(layout)?.unwrap_or_default(), &plans, layout)?;
-    let written = write_policies(&plans, &policies, layout)?;
-    let outcome = safe_write::update(layout, &lock, |bytes| add_lines(bytes, &plans, layout));
+    let mut made = Vec::new();
+    let mut written = Vec::new();
+    let outcome = make_sub_paths(&plans, &mut made)
+        .and_then(|()| write_policies(&plans, &policies, &mut written, layout))
+        .and_then(|()| safe_write::update(layout, &lock, |bytes| add_lines(bytes, &plans, layout)));
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(failure) => {
             take_back(&written, layout);
+            sub_path::take_back(&made);
             return Err(failure);
         }
     };
     for plan in &plans {
         report.out.push_str(&plan.words(layout));
+    }
+    for made in &made {
+        report.line(format_args!("made {}", shown(layout, &made.path)));
     }
     report.line(summary(outcome, &written, &plans, layout));
     note_what_sshd_refuses(layout, &mut report);
@@ -94,25 +106,41 @@ fn policies(plans: &[Plan], layout: &Layout) -> Result<Vec<Policy>, Failure> {
     plans.iter().map(|plan| policy_file::compare(plan, layout)).collect()
 }
 
-/// Writes the policies that are missing, all or none.
+/// Makes the writable sub-paths that are missing: the gate can let a push only into what exists.
+fn make_sub_paths(plans: &[Plan], made: &mut Vec<Made>) -> Result<(), Failure> {
+    for (name, workspace, sub) in sub_paths(plans) {
+        sub_path::make(workspace, sub, made)
+            .map_err(|error| plan::sub_path_failure(name, workspace, sub, &error))?;
+    }
+    Ok(())
+}
+
+/// The writable sub-paths, each once: every grant of a pod has the same workspaces.
+fn sub_paths(plans: &[Plan]) -> BTreeSet<(&WorkspaceName, &Path, &Path)> {
+    let workspaces = plans.iter().flat_map(|plan| &plan.grant.workspaces);
+    workspaces
+        .flat_map(|(name, workspace)| {
+            workspace.paths.keys().map(move |sub| (name, workspace.path.as_path(), sub.as_path()))
+        })
+        .collect()
+}
+
+/// Writes the policies that are missing, and adds them to `written`, also when a later one fails.
 fn write_policies<'a>(
     plans: &'a [Plan],
     policies: &[Policy],
+    written: &mut Vec<&'a Plan>,
     layout: &Layout,
-) -> Result<Vec<&'a Plan>, Failure> {
-    let mut written = Vec::new();
+) -> Result<(), Failure> {
     for (plan, policy) in plans.iter().zip(policies) {
         if *policy == Policy::Same {
             continue;
         }
         let path = layout.grant_file(&plan.name);
-        if let Err(error) = private::write(&path, plan.policy.as_bytes(), 0o600, IfThere::Refuse) {
-            take_back(&written, layout);
-            return Err(error.into());
-        }
+        private::write(&path, plan.policy.as_bytes(), 0o600, IfThere::Refuse)?;
         written.push(plan);
     }
-    Ok(written)
+    Ok(())
 }
 
 /// Removes the policies that this run wrote, unless a key line made it into the file after all.
@@ -167,6 +195,13 @@ fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report
         let there = present::holds_line(&bytes, &plan.line);
         report.line(format_args!("{} {keys}:", if there { "there in" } else { "would add to" }));
         report.line(format_args!("    {}", String::from_utf8_lossy(&plan.line)));
+    }
+    for (name, workspace, sub) in sub_paths(plans) {
+        let there = sub_path::exists(workspace, sub)
+            .map_err(|error| plan::sub_path_failure(name, workspace, sub, &error))?;
+        if !there {
+            report.line(format_args!("would make {}", shown(layout, &workspace.join(sub))));
+        }
     }
     report.note("nothing was written (--dry-run)");
     Ok(report)

@@ -18,6 +18,7 @@ use rrsync_rs::rules::Rules;
 use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
 use crate::akeys::cli::Install;
 use crate::akeys::gate::{self, Gate};
+use crate::akeys::sub_path::{self, BadSubPath};
 use crate::authkeys::{OptionList, key_line};
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
@@ -159,9 +160,28 @@ fn workspaces(
         if workspace.access.may_write() {
             return Err(usage(format!("workspace {} is writable already", sub.workspace)));
         }
+        // What is missing is made later, when everything else is known to be right.
+        sub_path::exists(&workspace.path, &sub.path)
+            .map_err(|error| sub_path_failure(&sub.workspace, &workspace.path, &sub.path, &error))?;
         workspace.paths.insert(sub.path.clone(), Access::ReadWrite);
     }
     Ok(workspaces)
+}
+
+/// Why a sub-path cannot be granted.
+pub(super) fn sub_path_failure(
+    name: &WorkspaceName,
+    workspace: &Path,
+    sub: &Path,
+    error: &BadSubPath,
+) -> Failure {
+    let path = workspace.join(sub);
+    let message = format!("--writable {name}/{}: {} {error}", Escaped::os(sub), Escaped::os(&path));
+    let failure = Failure::new(Exit::Failed, message);
+    match error {
+        BadSubPath::Elsewhere(_) => failure.hint("name the real place: a grant does not follow symlinks"),
+        _ => failure,
+    }
 }
 
 /// The directory with every symlink resolved: what is granted must not change because a link does.

@@ -12,6 +12,7 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
 use super::Finding;
+use super::policy::policy_findings;
 use crate::akeys::forced::{self, Forced};
 use crate::akeys::gate;
 use crate::authkeys::{Entry, Expiry, FromMatch, Options};
@@ -136,21 +137,7 @@ fn grant_words(name: &GrantName, layout: &Layout, meaning: &mut Meaning) -> Stri
             return format!("nothing: the gate refuses {name}");
         }
     };
-    let binaries = gate::own_directory();
-    for (workspace, exposed) in &grant.workspaces {
-        match exposed.path.canonicalize() {
-            Ok(real) => {
-                if let Err(exposure) = exposure::refuse(&real, layout, &[&binaries]) {
-                    let text = format!("the gate refuses workspace {workspace}: {exposure}");
-                    meaning.findings.push(Finding::new("exposure", text));
-                }
-            }
-            Err(error) => {
-                let text = format!("workspace {workspace}, {}: {error}", Escaped::os(&exposed.path));
-                meaning.findings.push(Finding::new("no-workspace", text));
-            }
-        }
-    }
+    meaning.findings.extend(policy_findings(&grant, layout));
     meaning.expires = [meaning.expires, grant.expires].into_iter().flatten().min();
     Grant { expires: None, ..grant }.summary()
 }

@@ -5,6 +5,7 @@
 
 mod explain;
 mod json;
+mod policy;
 mod survey;
 mod text;
 
@@ -19,15 +20,16 @@ use super::cli::List;
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::{Report, colours};
 
+pub use policy::policy_findings;
 use survey::Survey;
 
 /// Something that a reader should know about a line or the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
+pub struct Finding {
     /// A stable word for programs, as akeys(1) lists them.
-    code: &'static str,
+    pub code: &'static str,
     /// The same for people; already escaped.
-    text: String,
+    pub text: String,
 }
 
 impl Finding {
