@@ -36,7 +36,10 @@ impl From<KeyPairError> for Failure {
 
 impl From<ShelfError> for Failure {
     fn from(error: ShelfError) -> Self {
-        Self::new(Exit::Failed, error)
+        match &error {
+            ShelfError::Io { source, .. } => Self::named(source, &error),
+            _ => Self::new(Exit::Failed, error),
+        }
     }
 }
 

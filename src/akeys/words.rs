@@ -21,6 +21,9 @@ pub enum BadWord {
     /// Not the name of a workspace.
     #[error(transparent)]
     Name(#[from] BadName),
+    /// An access in the place of a name, where it would say nothing.
+    #[error("{0:?} is an access and no name: DIR:NAME=ACCESS, as in {1}:{2}={0}")]
+    AccessAsName(String, String, String),
     /// No directory before the colon.
     #[error("no directory: DIR[:NAME[=ACCESS]]")]
     NoDirectory,
@@ -80,6 +83,10 @@ impl FromStr for WorkspaceWord {
         let (name, access) =
             match rest.map(|rest| rest.split_once('=').map_or((rest, None), |(n, a)| (n, Some(a)))) {
                 None => (None, None),
+                Some((name, _)) if access(name).is_ok() => {
+                    let own = Path::new(dir).file_name().and_then(|own| own.to_str()).unwrap_or("NAME");
+                    return Err(BadWord::AccessAsName(name.into(), dir.into(), own.into()));
+                }
                 Some((name, word)) => (Some(name.parse()?), word.map(access).transpose()?),
             };
         Ok(Self { dir: dir.into(), name, access })
@@ -195,7 +202,7 @@ mod tests {
             assert_eq!(read.name.as_ref().map(WorkspaceName::as_str), name, "{word}");
             assert_eq!(read.access, access, "{word}");
         }
-        for word in ["", ":x", "a:", "a:b=", "a:b=read", "a:../x=ro:", "a:-ro"] {
+        for word in ["", ":x", "a:", "a:b=", "a:b=read", "a:../x=ro:", "a:-ro", "a:rw", "a:ro", "a:wo=rw"] {
             assert!(word.parse::<WorkspaceWord>().is_err(), "{word}");
         }
     }

@@ -39,6 +39,7 @@ fn a_key_is_never_overwritten() {
     std::fs::remove_file(home.path().join(".config/akeys/federations/playground.toml")).unwrap();
     home.akeys(&["federation", "new", "playground", "--pod", "chef1"])
         .fails(3, "hint: a key is never overwritten");
+    home.akeys(&["federation", "import", "nosuch.toml"]).fails(4, "nosuch.toml: No such file");
     let key = |all: &[(std::path::PathBuf, Vec<u8>)]| {
         all.iter().find(|(path, _)| path.ends_with("playground.chef1")).unwrap().1.clone()
     };

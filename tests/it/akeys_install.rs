@@ -219,6 +219,7 @@ fn words_that_mean_nothing_are_usage_errors() {
     let before = home.everything();
     let papers = home.at("papers");
     let rw = format!("{papers}:papers=rw");
+    let access_as_name = format!("{papers}:rw");
     let named_twice = format!("{papers}:papers");
     for (args, code, says) in [
         (vec![], 2, "no workspace"),
@@ -232,7 +233,13 @@ fn words_that_mean_nothing_are_usage_errors() {
         (vec!["--workspace", &papers, "--expires", "soon"], 2, "neither a date"),
         (vec!["--workspace", &papers, "--expires", "2001-01-01"], 1, "would have ended on 2001-01-01"),
         (vec!["--workspace", &papers, "--tools", "shell"], 2, "unknown variant `shell`"),
-        (vec!["--workspace", "nowhere"], 1, "No such file"),
+        (vec!["--workspace", "nowhere"], 4, "No such file"),
+        (
+            vec!["--workspace", "papers=rw"],
+            4,
+            "\nhint: DIR:NAME=ACCESS, as in --workspace papers:papers=rw\n",
+        ),
+        (vec!["--workspace", &access_as_name], 2, "\"rw\" is an access and no name: DIR:NAME=ACCESS, as in "),
         (vec!["--workspace", "file"], 1, "is not a directory"),
         (vec!["--workspace", &papers, "--bundle", "x"], 2, "cannot be used with"),
         (vec!["--workspace", &papers, "--gate-is", "x"], 2, "unexpected argument"),
@@ -240,6 +247,9 @@ fn words_that_mean_nothing_are_usage_errors() {
         home.install(&[&["--federation", "playground"], args.as_slice()].concat()).fails(code, says);
     }
     home.install(&["--federation", "nobody", "--workspace", &papers]).fails(4, "no federation nobody");
+    home.install(&["--bundle", "nosuch", "--workspace", &papers]).fails(4, "nosuch: No such file");
+    let no_gate = ["install", "--federation", "playground", "--workspace", &papers, "--gate", "./no"];
+    home.akeys(&no_gate).fails(4, "./no: No such file");
     assert_eq!(home.everything(), before);
 }
 

@@ -158,7 +158,7 @@ fn every_line_is_in_the_json() {
 fn another_file_and_no_file() {
     let home = Home::new();
     assert_eq!(home.akeys(&["list"]).ok().out, "~/.ssh/authorized_keys: 0 keys\n");
-    home.akeys(&["list", "--file", &home.at("nowhere")]).fails(1, "~/nowhere: No such file");
+    home.akeys(&["list", "--file", &home.at("nowhere")]).fails(4, "~/nowhere: No such file");
     home.write("elsewhere", &format!("{FOREIGN} x\n"));
     assert!(
         home.akeys(&["list", "--file", &home.at("elsewhere")]).ok().out.starts_with("~/elsewhere: 1 key, ")

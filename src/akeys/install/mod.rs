@@ -17,7 +17,7 @@ use rrsync_rs::name::WorkspaceName;
 
 use super::bundle::{Bundle, Offer};
 use super::cli::Install;
-use super::gate::Gate;
+use super::gate::{Gate, GateError};
 use super::safe_write::{self, Outcome};
 use super::shelf;
 use super::sub_path::{self, Made};
@@ -35,7 +35,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let bundle = wanted_bundle(args, layout)?;
     let mut report = Report::default();
     let offers = served(&bundle, offers_of_one_pod(&bundle, args)?, args, &mut report)?;
-    let gate = Gate::find(args.gate.as_deref())?;
+    let gate = gate(args)?;
     let mut plans = Vec::new();
     for offer in offers {
         plans.push(Plan::make(args, &bundle, offer, &gate, layout, &mut report)?);
@@ -69,6 +69,17 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     report.line(summary(outcome, &written, &plans, layout));
     note_what_sshd_refuses(layout, &mut report);
     Ok(report)
+}
+
+fn gate(args: &Install) -> Result<Gate, Failure> {
+    Gate::find(args.gate.as_deref()).map_err(|error| {
+        // Without --gate nobody named what is missing.
+        let exit = match &error {
+            GateError::Missing { source, .. } if args.gate.is_some() => Failure::named(source, "").exit,
+            _ => Exit::Failed,
+        };
+        Failure { exit, ..error.into() }
+    })
 }
 
 fn wanted_bundle(args: &Install, layout: &Layout) -> Result<Bundle, Failure> {

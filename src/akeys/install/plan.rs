@@ -19,6 +19,7 @@ use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
 use crate::akeys::cli::Install;
 use crate::akeys::gate::{self, Gate};
 use crate::akeys::sub_path::{self, BadSubPath};
+use crate::akeys::words;
 use crate::authkeys::{OptionList, key_line};
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
@@ -189,14 +190,26 @@ pub(super) fn sub_path_failure(
 /// The directory with every symlink resolved: what is granted must not change because a link does.
 fn directory(written: &Path, layout: &Layout) -> Result<PathBuf, Failure> {
     let written = written.to_str().and_then(|text| layout.expand(text)).unwrap_or_else(|| written.to_owned());
-    let failed = |what: &dyn std::fmt::Display| {
-        Failure::new(Exit::Failed, format!("workspace {}: {what}", Escaped::os(&written)))
-    };
-    let real = written.canonicalize().map_err(|error| failed(&error))?;
+    let place = format!("workspace {}", Escaped::os(&written));
+    let real = written.canonicalize().map_err(|error| {
+        let failure = Failure::named(&error, format!("{place}: {error}"));
+        match taken_for_name(&written) {
+            Some(hint) if failure.exit == Exit::NoMatch => failure.hint(hint),
+            _ => failure,
+        }
+    })?;
     if !real.is_dir() {
-        return Err(failed(&"is not a directory"));
+        return Err(Failure::new(Exit::Failed, format!("{place}: is not a directory")));
     }
     Ok(real)
+}
+
+/// What was probably meant by a directory that is named `papers=rw`.
+fn taken_for_name(dir: &Path) -> Option<String> {
+    let (name, word) = dir.file_name()?.to_str()?.rsplit_once('=')?;
+    words::access(word).ok()?;
+    let dir = Escaped::os(&dir.with_file_name(name)).to_string();
+    Some(format!("DIR:NAME=ACCESS, as in --workspace {dir}:{name}={word}"))
 }
 
 /// The real path, but below the home as `HOME` has it, so that policies keep reading `~/papers` where the home itself is

@@ -17,7 +17,7 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::cli::List;
-use crate::common::exit::{Exit, Failure};
+use crate::common::exit::Failure;
 use crate::common::report::{Report, colours};
 
 pub use policy::policy_findings;
@@ -54,5 +54,5 @@ pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path)))
+    Failure::named(error, format!("{}: {error}", Escaped::os(path)))
 }
