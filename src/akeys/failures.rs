@@ -1,5 +1,6 @@
 //! How the errors of the parts end the program, and what helps against them.
 
+use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::trusted::Distrust;
 
@@ -8,7 +9,19 @@ use super::key_pair::KeyPairError;
 use super::safe_write::WriteError;
 use super::shelf::ShelfError;
 use crate::common::exit::{Exit, Failure};
+use crate::common::moment::in_words;
 use crate::common::private::PrivateError;
+
+/// Refuses an end that is over already, for a key that is still to be made or installed.
+pub(super) fn refuse_past(end: Option<Timestamp>) -> Result<(), Failure> {
+    match end.filter(|end| *end <= Timestamp::now()) {
+        Some(end) => {
+            Err(Failure::new(Exit::Failed, format!("the key would have ended on {}", in_words(end)))
+                .hint("say another end: --expires WHEN"))
+        }
+        None => Ok(()),
+    }
+}
 
 impl From<PrivateError> for Failure {
     fn from(error: PrivateError) -> Self {

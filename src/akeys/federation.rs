@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::bundle::{self, Bundle, MergeError, Offer, Suggestion};
 use super::cli::{Federation, NewFederation, RemoveFederation};
+use super::failures::refuse_past;
 use super::key_pair;
 use super::shelf::{self, Shelf};
 use super::words::ToolSet;
@@ -38,6 +39,7 @@ fn create(new: &NewFederation, layout: &Layout) -> Result<Report, Failure> {
         })?,
     };
     let workspaces = suggestions(new)?;
+    refuse_past(new.expires)?;
     let _lock = Lock::acquire(layout)?;
     let path = Shelf::Own.path(layout, &new.name);
     if path.exists() {

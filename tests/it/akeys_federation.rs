@@ -47,6 +47,14 @@ fn a_key_is_never_overwritten() {
 }
 
 #[test]
+fn a_key_that_would_be_over_is_not_made() {
+    let home = Home::new();
+    home.akeys(&["federation", "new", "playground", "--expires", "2020-01-01"])
+        .fails(1, "the key would have ended on 2020-01-01");
+    assert_eq!(home.names("."), [""; 0]);
+}
+
+#[test]
 fn each_tool_set_has_a_key_of_its_own() {
     let home = Home::new();
     home.akeys(&["federation", "new", "lab", "--pod", "pc", "--tools", "rsync", "--tools", "scp,sftp"]).ok();

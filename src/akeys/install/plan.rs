@@ -17,6 +17,7 @@ use rrsync_rs::rules::Rules;
 
 use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
 use crate::akeys::cli::Install;
+use crate::akeys::failures::refuse_past;
 use crate::akeys::gate::{self, Gate};
 use crate::akeys::sub_path::{self, BadSubPath};
 use crate::akeys::words;
@@ -56,10 +57,7 @@ impl Plan {
         let name = bundle.grant_name(offer).map_err(|error| usage(&error))?;
         let workspaces = workspaces(args, bundle, gate, layout)?;
         let expires = args.expires.or(offer.expires);
-        if let Some(end) = expires.filter(|end| *end <= Timestamp::now()) {
-            return Err(Failure::new(Exit::Failed, format!("the key would have ended on {}", in_words(end)))
-                .hint("say another end: --expires WHEN"));
-        }
+        refuse_past(expires)?;
         let tools = args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone());
         note_differences(args, offer, &workspaces, report);
         note_what_is_not_served(&name, &tools, report);
