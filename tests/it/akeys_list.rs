@@ -49,6 +49,17 @@ fn each_kind_of_line_in_words() {
             format!("restrict,command=\"/bin/rrsync-rs --grant a.b\" {FOREIGN}"),
             vec!["! there is no policy a.b"],
         ),
+        (
+            format!("restrict,command=\"/bin/rrsync-rs -r0 papers\" {FOREIGN}"),
+            vec![
+                "nothing: the gate refuses \"/bin/rrsync-rs -r0 papers\"",
+                "! the gate refuses this command line: unrecognized arguments: -r0",
+            ],
+        ),
+        (
+            format!("restrict,command=\"/bin/rrsync-rs --grant ../x\" {FOREIGN}"),
+            vec!["! the gate refuses this command line: argument --grant: grant name \"../x\""],
+        ),
         (format!("cert-authority {FOREIGN}"), vec!["! every certificate that this key signs"]),
         (format!("from=\"10.0.0.0/8\" {FOREIGN}"), vec!["from 10.0.0.0/8"]),
         (format!("expiry-time=\"20200101Z\" {FOREIGN}"), vec!["until 2020-01-01", "! ended on 2020-01-01"]),

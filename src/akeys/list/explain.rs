@@ -110,6 +110,12 @@ fn command_words(command: &[u8], layout: &Layout, meaning: &mut Meaning) -> Stri
             program_findings(&program, layout, meaning);
             drop_in_words(&drop_in, layout, meaning)
         }
+        Forced::Refused { program, error } => {
+            program_findings(&program, layout, meaning);
+            let text = format!("the gate refuses this command line: {error}");
+            meaning.findings.push(Finding::new("bad-command", text));
+            format!("nothing: the gate refuses \"{shown}\"")
+        }
         Forced::InternalSftp => {
             let text = "every file of the account, through SFTP";
             meaning.findings.push(Finding::new("any-file", text));
