@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Component, Path};
 
+use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 use serde_json::json;
@@ -12,6 +13,7 @@ use super::bundle::{self, Bundle, MergeError, Offer, Suggestion};
 use super::cli::{Federation, NewFederation, RemoveFederation};
 use super::failures::refuse_past;
 use super::key_pair;
+use super::remove;
 use super::shelf::{self, Shelf};
 use super::words::ToolSet;
 use crate::common::exit::{Exit, Failure};
@@ -190,8 +192,22 @@ fn import(path: &Path, layout: &Layout) -> Result<Report, Failure> {
         report.line(format_args!("  pod {} wants {}", offer.pod, offer.wants()));
         report.line(format_args!("    key {}", offer.key.fingerprint()));
     }
+    suggestions_in_words(&kept, layout, &mut report);
     report.note(format_args!("compare the fingerprints with the sender before you install"));
     Ok(report)
+}
+
+/// What the bundle would like to see; nothing is exposed because of it.
+fn suggestions_in_words(bundle: &Bundle, layout: &Layout, report: &mut Report) {
+    for (name, suggestion) in &bundle.workspaces {
+        let path =
+            suggestion.path.as_ref().map_or_else(String::new, |path| format!(" at {}", shown(layout, path)));
+        let subs: Vec<String> =
+            suggestion.writable.iter().map(|sub| format!("{name}/{}", Escaped::os(sub))).collect();
+        let writable =
+            if subs.is_empty() { String::new() } else { format!(", writable {}", subs.join(", ")) };
+        report.line(format_args!("  suggests workspace {name}{path} ({}){writable}", suggestion.access));
+    }
 }
 
 fn merge_failure(error: &MergeError, federation: &Label) -> Failure {
@@ -239,7 +255,21 @@ fn list(json: bool, layout: &Layout) -> Report {
                 })
             };
             let offers: Vec<_> = bundle.offers.iter().map(offer).collect();
-            json!({ "federation": bundle.federation, "kind": shelf.word(), "grants": offers })
+            let suggestion = |(name, suggestion): (&WorkspaceName, &Suggestion)| {
+                json!({
+                    "name": name,
+                    "path": suggestion.path,
+                    "access": suggestion.access,
+                    "writable": suggestion.writable,
+                })
+            };
+            let workspaces: Vec<_> = bundle.workspaces.iter().map(suggestion).collect();
+            json!({
+                "federation": bundle.federation,
+                "kind": shelf.word(),
+                "grants": offers,
+                "workspaces": workspaces,
+            })
         };
         let all: Vec<_> = rows.iter().map(value).collect();
         report.line(format_args!("{:#}", serde_json::Value::Array(all)));
@@ -251,13 +281,7 @@ fn list(json: bool, layout: &Layout) -> Report {
             let _ = writeln!(report.out, "  pod {} wants {}", offer.pod, offer.wants());
             let _ = writeln!(report.out, "    key {}", offer.key.fingerprint());
         }
-        for (name, suggestion) in &bundle.workspaces {
-            let path = suggestion
-                .path
-                .as_ref()
-                .map_or_else(String::new, |path| format!(" at {}", shown(layout, path)));
-            let _ = writeln!(report.out, "  suggests workspace {name}{path} ({})", suggestion.access);
-        }
+        suggestions_in_words(bundle, layout, &mut report);
     }
     report
 }
@@ -292,8 +316,11 @@ fn forget(args: &RemoveFederation, layout: &Layout) -> Result<Report, Failure> {
     let path = shelf.path(layout, name);
     private::remove(&path)?;
     report.line(format_args!("removed {}", shown(layout, &path)));
-    report
-        .note(format_args!("keys that were installed from it still work: akeys remove --federation {name}"));
+    if remove::is_installed(name, layout) {
+        report.note(format_args!(
+            "keys that were installed from it still work: akeys remove --federation {name}"
+        ));
+    }
     Ok(report)
 }
 

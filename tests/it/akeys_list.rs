@@ -111,7 +111,8 @@ fn our_own_lines_are_explained_by_their_policy() {
         shown.contains("  workspace papers is ~/papers, ro\n            papers/build is rw\n"),
         "{shown}"
     );
-    home.akeys(&["grant", "show", "playground.nobody"]).fails(4, "No such file");
+    home.akeys(&["grant", "show", "playground.nobody"])
+        .fails(4, "akeys: no grant playground.nobody; there are: playground.chef1\n");
 
     let policy = home.path().join(".config/akeys/grants/playground.chef1.toml");
     let text = fs::read_to_string(&policy).unwrap();
@@ -124,6 +125,10 @@ fn our_own_lines_are_explained_by_their_policy() {
         fs::write(&policy, change).unwrap();
         let out = home.akeys(&["list"]).ok().out;
         assert!(flat(&out).contains(says), "{says}\n{out}");
+        if says.starts_with('!') {
+            let shown = home.akeys(&["grant", "show", "playground.chef1"]).ok().out;
+            assert!(flat(&shown).contains(says), "{says}\n{shown}");
+        }
     }
     fs::write(&policy, &text).unwrap();
     fs::set_permissions(&policy, Permissions::from_mode(0o666)).unwrap();
