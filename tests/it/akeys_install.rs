@@ -202,7 +202,10 @@ fn what_hands_over_the_account_is_no_workspace() {
         (home.at(".local/bin"), "is a place from which"),
         (home.at("dotfiles"), ".bashrc"),
         (format!("{around}/bin"), "is a place where the gate's programs are"),
-        ("/etc".to_owned(), "contains"),
+        ("/etc".to_owned(), "/etc is a system directory: it contains /etc/ssh\n"),
+        ("/var".to_owned(), "/var is a system directory: it contains /var/spool/cron\n"),
+        ("/usr/bin".to_owned(), "/usr/bin is a system directory\n"),
+        ("/usr/lib/ssl".to_owned(), "lib, a system directory\n"),
     ] {
         let workspace = format!("{dir}:w");
         let ran = home.install(&["--federation", "playground", "--workspace", &workspace]);
