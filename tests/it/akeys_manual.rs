@@ -38,6 +38,21 @@ fn every_option_is_in_the_manual() {
 }
 
 #[test]
+fn usage_errors_are_told_like_all_others() {
+    let home = Home::new();
+    for (args, says) in [
+        (&["list", "--files"][..], "akeys: unexpected argument '--files' found\n"),
+        (&["federation", "new", "-x"], "akeys: unexpected argument '-x' found\n"),
+        (&["federation", "new", "a b"], "akeys: invalid value 'a b' for '<NAME>': name \"a b\" must be"),
+        (&["lst"], "akeys: unrecognized subcommand 'lst'\n"),
+        (&[], "Let other machines move your files over SSH"),
+    ] {
+        let ran = home.akeys(args).fails(2, says);
+        assert!(ran.err.starts_with(says) && ran.out.is_empty(), "{ran:?}");
+    }
+}
+
+#[test]
 fn every_forced_command_in_a_manual_is_an_absolute_path() {
     let mut help = std::process::Command::new(our_program("rrsync-rs"));
     let help = String::from_utf8(help.arg("--help").output().unwrap().stdout).unwrap();
