@@ -15,7 +15,7 @@ use super::failures::refuse_past;
 use super::key_pair;
 use super::remove;
 use super::shelf::{self, Shelf};
-use super::words::ToolSet;
+use super::words::{self, ToolSet};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private::{self, IfThere};
@@ -127,7 +127,13 @@ fn suggestions(new: &NewFederation) -> Result<BTreeMap<WorkspaceName, Suggestion
                 "a suggested directory is absolute or starts with '~/', quoted from the shell".to_owned(),
             );
         }
-        let name = word.name_or(dir).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let name = word.name_or(dir).map_err(|error| {
+            let failure = Failure::new(Exit::Usage, error);
+            match words::taken_for_name(dir) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
         let suggestion = Suggestion {
             path: Some(dir.clone()),
             access: word.access.unwrap_or(new.access),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use rrsync_rs::escape::Escaped;
 use rrsync_rs::grant::{Access, Tool};
 use rrsync_rs::name::{BadName, WorkspaceName};
 use serde::Deserialize;
@@ -101,6 +102,14 @@ impl WorkspaceWord {
             None => Ok(dir.file_name().unwrap_or_default().to_string_lossy().parse()?),
         }
     }
+}
+
+/// What was probably meant by a directory that is named `papers=rw`.
+pub fn taken_for_name(dir: &Path) -> Option<String> {
+    let (name, word) = dir.file_name()?.to_str()?.rsplit_once('=')?;
+    access(word).ok()?;
+    let dir = Escaped::os(&dir.with_file_name(name)).to_string();
+    Some(format!("DIR:NAME=ACCESS, as in --workspace {dir}:{name}={word}"))
 }
 
 /// A path in a workspace: `NAME/SUB`.

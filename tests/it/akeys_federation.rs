@@ -51,6 +51,8 @@ fn a_key_that_would_be_over_is_not_made() {
     let home = Home::new();
     home.akeys(&["federation", "new", "playground", "--expires", "2020-01-01"])
         .fails(1, "the key would have ended on 2020-01-01");
+    home.akeys(&["federation", "new", "playground", "--workspace", "~/papers=rw"])
+        .fails(2, "hint: DIR:NAME=ACCESS, as in --workspace ~/papers:papers=rw\n");
     assert_eq!(home.names("."), [""; 0]);
 }
 

@@ -191,7 +191,7 @@ fn directory(written: &Path, layout: &Layout) -> Result<PathBuf, Failure> {
     let place = format!("workspace {}", Escaped::os(&written));
     let real = written.canonicalize().map_err(|error| {
         let failure = Failure::named(&error, format!("{place}: {error}"));
-        match taken_for_name(&written) {
+        match words::taken_for_name(&written) {
             Some(hint) if failure.exit == Exit::NoMatch => failure.hint(hint),
             _ => failure,
         }
@@ -200,14 +200,6 @@ fn directory(written: &Path, layout: &Layout) -> Result<PathBuf, Failure> {
         return Err(Failure::new(Exit::Failed, format!("{place}: is not a directory")));
     }
     Ok(real)
-}
-
-/// What was probably meant by a directory that is named `papers=rw`.
-fn taken_for_name(dir: &Path) -> Option<String> {
-    let (name, word) = dir.file_name()?.to_str()?.rsplit_once('=')?;
-    words::access(word).ok()?;
-    let dir = Escaped::os(&dir.with_file_name(name)).to_string();
-    Some(format!("DIR:NAME=ACCESS, as in --workspace {dir}:{name}={word}"))
 }
 
 /// The real path, but below the home as `HOME` has it, so that policies keep reading `~/papers` where the home itself is
