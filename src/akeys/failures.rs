@@ -72,7 +72,8 @@ impl From<GateError> for Failure {
                 format!("chmod go-w {}", Escaped::os(path))
             }
             GateError::NotExecutable { path } => format!("chmod +x {}", Escaped::os(path)),
-            GateError::Untrusted { .. } | GateError::Name { .. } => {
+            GateError::Name { .. } => "the gate's file name starts with rrsync-rs".to_owned(),
+            GateError::Untrusted { .. } => {
                 "name a gate that only you and root can exchange: --gate PATH".to_owned()
             }
             GateError::Path { .. } => {

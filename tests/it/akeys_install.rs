@@ -253,6 +253,9 @@ fn words_that_mean_nothing_are_usage_errors() {
     home.install(&["--bundle", "nosuch", "--workspace", &papers]).fails(4, "nosuch: No such file");
     let no_gate = ["install", "--federation", "playground", "--workspace", &papers, "--gate", "./no"];
     home.akeys(&no_gate).fails(4, "./no: No such file");
+    let other = ["install", "--federation", "playground", "--workspace", &papers, "--gate", "/bin/cat"];
+    home.akeys(&other)
+        .fails(1, "cat is not named rrsync-rs\nhint: the gate's file name starts with rrsync-rs\n");
     assert_eq!(home.everything(), before);
 }
 
