@@ -19,6 +19,7 @@ mod akeys_federation;
 mod akeys_home;
 mod akeys_install;
 mod akeys_list;
+mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;
