@@ -47,6 +47,8 @@ pub enum Command {
     /// Look at the policies of installed keys.
     #[command(subcommand)]
     Grant(Grant),
+    /// Show which changes would have allowed what a key was refused, and make those that you choose.
+    Learn(Learn),
 }
 
 /// `akeys federation …`
@@ -284,6 +286,25 @@ pub enum Grant {
         /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
         name: GrantName,
     },
+}
+
+/// `akeys learn`
+#[derive(Debug, Args)]
+pub struct Learn {
+    /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
+    pub grant: GrantName,
+    /// Print JSON.
+    #[arg(long, conflicts_with_all = ["apply", "apply_all", "dry_run"])]
+    pub json: bool,
+    /// Make the changes of these numbers.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub apply: Vec<usize>,
+    /// Make every change that can be made.
+    #[arg(long, conflicts_with = "apply")]
+    pub apply_all: bool,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
 use super::cli::Grant;
-use crate::common::exit::{Exit, Failure};
+use crate::common::exit::Failure;
 use crate::common::moment::in_words;
 use crate::common::report::{Report, shown};
 
@@ -18,10 +18,7 @@ pub fn run(command: &Grant, layout: &Layout) -> Result<Report, Failure> {
 }
 
 fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
-    let grant = load(name, layout).map_err(|error| {
-        let exit = if error.is_missing() { Exit::NoMatch } else { Exit::Failed };
-        Failure::new(exit, error)
-    })?;
+    let grant = load(name, layout)?;
     let mut report = Report::default();
     report.line(format_args!("{name}: federation {}, pod {}", grant.federation, grant.pod));
     report.line(format_args!("  policy    {}", shown(layout, &layout.grant_file(name))));

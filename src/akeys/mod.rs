@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod cli;
 pub mod doctor;
 pub mod explain;
+pub mod difference;
 mod failures;
 pub mod federation;
 pub mod forced;
@@ -16,8 +17,10 @@ pub mod grant;
 pub mod grants;
 pub mod install;
 pub mod key_pair;
+pub mod learn;
 pub mod list;
 pub mod names;
+pub mod policy;
 pub mod remove;
 pub mod safe_write;
 pub mod shelf;
@@ -64,5 +67,6 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Users(args) => users::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
+        Command::Learn(args) => learn::run(&args, layout),
     }
 }

@@ -18,6 +18,7 @@ mod akeys_faults;
 mod akeys_federation;
 mod akeys_home;
 mod akeys_install;
+mod akeys_learn;
 mod akeys_list;
 mod akeys_manual;
 mod akeys_parallel;
