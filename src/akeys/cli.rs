@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use rrsync_rs::grant::Access;
-use rrsync_rs::name::{GrantName, Label};
+use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 
 use super::audit::Severity;
 use super::bundle::{FromList, HostKey, NatsUrl};
+use super::grant::words::{AccessWord, End, Switch};
 use super::words::{SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
 use crate::common::moment;
 
@@ -44,7 +45,7 @@ pub enum Command {
     Users(Users),
     /// Take keys back: their lines and their policies.
     Remove(Remove),
-    /// Look at the policies of installed keys.
+    /// Look at the policies of installed keys, and change them.
     #[command(subcommand)]
     Grant(Grant),
     /// Show which changes would have allowed what a key was refused, and make those that you choose.
@@ -286,6 +287,42 @@ pub enum Grant {
         /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
         name: GrantName,
     },
+    /// Change what an installed key may do: its policy, its end, where it may be used from.
+    Set(GrantSet),
+}
+
+/// `akeys grant set`
+#[derive(Debug, Args)]
+pub struct GrantSet {
+    /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
+    pub grant: GrantName,
+    /// The tools from now on.
+    #[arg(long, value_name = "TOOL,…")]
+    pub tools: Option<ToolSet>,
+    /// When the key ends: a date (its first second in UTC), a moment, or never.
+    #[arg(long, value_name = "WHEN|never")]
+    pub expires: Option<End>,
+    /// Where the key may be used from: addresses, CIDR blocks, host names.
+    #[arg(long, value_name = "PATTERN,…")]
+    pub from: Option<FromList>,
+    /// Expose a directory more.
+    #[arg(long, value_name = "DIR[:NAME[=ACCESS]]")]
+    pub add_workspace: Vec<WorkspaceWord>,
+    /// Expose a directory no longer.
+    #[arg(long, value_name = "NAME")]
+    pub remove_workspace: Vec<WorkspaceName>,
+    /// Another access to a workspace or to a path in it.
+    #[arg(long, value_name = "NAME[/SUB]=ACCESS")]
+    pub access: Vec<AccessWord>,
+    /// No access of its own for a path: that of its workspace holds.
+    #[arg(long, value_name = "NAME/SUB")]
+    pub remove_path: Vec<SubPath>,
+    /// Whether the records of refusals say what would have allowed them.
+    #[arg(long, value_name = "on|off")]
+    pub learn: Option<Switch>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `akeys learn`

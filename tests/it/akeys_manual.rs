@@ -24,6 +24,7 @@ fn every_option_is_in_the_manual() {
         &["users"],
         &["remove"],
         &["grant", "show"],
+        &["grant", "set"],
         &["learn"],
     ] {
         let help = home.akeys(&[command, &["--help"]].concat()).ok().out;

@@ -16,6 +16,7 @@ mod akeys_doctor;
 mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;
+mod akeys_grant;
 mod akeys_home;
 mod akeys_install;
 mod akeys_learn;

@@ -60,8 +60,8 @@ pub enum NotApplicable {
     #[error("workspace {0} is there already, as {path}", path = Escaped::os(.1))]
     Named(WorkspaceName, PathBuf),
     /// Nothing would be left.
-    #[error("{0} is the only workspace: the key could do nothing")]
-    LastWorkspace(WorkspaceName),
+    #[error("no workspace would be left: the key could do nothing")]
+    NoneLeft,
 }
 
 impl Edit {
@@ -88,9 +88,6 @@ impl Edit {
                 }
             },
             Self::RemoveWorkspace(name) => {
-                if grant.workspaces.keys().all(|there| there == name) && !grant.workspaces.is_empty() {
-                    return Err(NotApplicable::LastWorkspace(name.clone()));
-                }
                 grant.workspaces.remove(name);
             }
             Self::RemovePath(name, path) => {

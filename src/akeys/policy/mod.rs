@@ -107,9 +107,16 @@ impl Policy {
             new.text = document::apply(&new.text, edit, layout)
                 .map_err(|source| PolicyError::Text { path: path.clone(), source })?;
         }
+        if new.grant == self.grant {
+            return Ok(self.clone());
+        }
+        if new.grant.workspaces.is_empty() {
+            let source = NotApplicable::NoneLeft;
+            return Err(PolicyError::NotApplicable { grant: self.name.clone(), source });
+        }
         let read = grant::parse(&new.text, layout)
             .map_err(|source| PolicyError::Invalid { path: path.clone(), source })?;
-        if read != new.grant || (new.grant == self.grant && new.text != self.text) {
+        if read != new.grant {
             return Err(PolicyError::Otherwise { path });
         }
         new.refuse_exposure(&self.grant, layout, binaries)?;
