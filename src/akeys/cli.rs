@@ -50,6 +50,10 @@ pub enum Command {
     Grant(Grant),
     /// Show which changes would have allowed what a key was refused, and make those that you choose.
     Learn(Learn),
+    /// Make key lines comments, so that sshd does not see them; nothing is lost.
+    Disable(KeyLines),
+    /// Make disabled lines what they were, byte for byte.
+    Enable(KeyLines),
 }
 
 /// `akeys federation …`
@@ -339,6 +343,27 @@ pub struct Learn {
     /// Make every change that can be made.
     #[arg(long, conflicts_with = "apply")]
     pub apply_all: bool,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys disable` and `akeys enable`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["federation", "fingerprint", "line"])))]
+pub struct KeyLines {
+    /// Every line of this federation.
+    #[arg(long, value_name = "NAME")]
+    pub federation: Option<Label>,
+    /// Only this pod's lines.
+    #[arg(long, requires = "federation")]
+    pub pod: Option<Label>,
+    /// Every line with this key: SHA256:…
+    #[arg(long, value_name = "SHA256:…")]
+    pub fingerprint: Option<String>,
+    /// This line.
+    #[arg(long, value_name = "N")]
+    pub line: Option<usize>,
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod explain;
 pub mod difference;
 pub mod directory;
+pub mod disable;
 mod failures;
 pub mod federation;
 pub mod forced;
@@ -40,6 +41,7 @@ use rrsync_rs::layout::Layout;
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::{Report, finish};
 use cli::{Cli, Command};
+use disable::Turn;
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn run() -> ExitCode {
@@ -70,5 +72,7 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
         Command::Learn(args) => learn::run(&args, layout),
+        Command::Disable(args) => disable::run(Turn::Off, &args, layout),
+        Command::Enable(args) => disable::run(Turn::On, &args, layout),
     }
 }

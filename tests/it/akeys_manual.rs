@@ -26,6 +26,8 @@ fn every_option_is_in_the_manual() {
         &["grant", "show"],
         &["grant", "set"],
         &["learn"],
+        &["disable"],
+        &["enable"],
     ] {
         let help = home.akeys(&[command, &["--help"]].concat()).ok().out;
         assert!(PROGRAM.contains(&format!(".Cm {}", command.join(" "))), "{command:?}");

@@ -14,6 +14,7 @@
 mod akeys_audit;
 mod akeys_doctor;
 mod akeys_explain;
+mod akeys_disable;
 mod akeys_faults;
 mod akeys_federation;
 mod akeys_grant;
