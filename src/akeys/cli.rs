@@ -54,6 +54,12 @@ pub enum Command {
     Disable(KeyLines),
     /// Make disabled lines what they were, byte for byte.
     Enable(KeyLines),
+    /// Show the earlier contents of authorized_keys that are kept.
+    Log(Log),
+    /// Show what changed since an earlier content.
+    Diff(Diff),
+    /// Bring an earlier content back.
+    Undo(Undo),
 }
 
 /// `akeys federation …`
@@ -364,6 +370,36 @@ pub struct KeyLines {
     /// This line.
     #[arg(long, value_name = "N")]
     pub line: Option<usize>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys log`
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The content before the last N changes, as akeys log numbers it.
+    #[arg(value_name = "N", default_value_t = 1)]
+    pub number: usize,
+}
+
+/// `akeys undo`
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// The content before the last N changes, as akeys log numbers it.
+    #[arg(value_name = "N", default_value_t = 1)]
+    pub number: usize,
+    /// Bring lines back that sshd passes over, too.
+    #[arg(long)]
+    pub dead: bool,
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -6,17 +6,18 @@ pub mod account;
 pub mod audit;
 pub mod bundle;
 pub mod cli;
-pub mod doctor;
-pub mod explain;
 pub mod difference;
 pub mod directory;
 pub mod disable;
+pub mod doctor;
+pub mod explain;
 mod failures;
 pub mod federation;
 pub mod forced;
 pub mod gate;
 pub mod grant;
 pub mod grants;
+pub mod history;
 pub mod install;
 pub mod key_pair;
 pub mod learn;
@@ -72,6 +73,9 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
         Command::Learn(args) => learn::run(&args, layout),
+        Command::Log(args) => history::log(&args, layout),
+        Command::Diff(args) => history::diff(&args, layout),
+        Command::Undo(args) => history::undo(&args, layout),
         Command::Disable(args) => disable::run(Turn::Off, &args, layout),
         Command::Enable(args) => disable::run(Turn::On, &args, layout),
     }

@@ -26,6 +26,9 @@ fn every_option_is_in_the_manual() {
         &["grant", "show"],
         &["grant", "set"],
         &["learn"],
+        &["log"],
+        &["diff"],
+        &["undo"],
         &["disable"],
         &["enable"],
     ] {

@@ -12,12 +12,13 @@
 )]
 
 mod akeys_audit;
+mod akeys_disable;
 mod akeys_doctor;
 mod akeys_explain;
-mod akeys_disable;
 mod akeys_faults;
 mod akeys_federation;
 mod akeys_grant;
+mod akeys_history;
 mod akeys_home;
 mod akeys_install;
 mod akeys_learn;
