@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use rrsync_rs::grant::Access;
-use rrsync_rs::name::{GrantName, Label};
+use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 
 use super::audit::Severity;
 use super::bundle::{FromList, HostKey, NatsUrl};
+use super::grant::words::{AccessWord, End, Switch};
 use super::words::{SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
 use crate::common::moment;
 
@@ -44,9 +45,21 @@ pub enum Command {
     Users(Users),
     /// Take keys back: their lines and their policies.
     Remove(Remove),
-    /// Look at the policies of installed keys.
+    /// Look at the policies of installed keys, and change them.
     #[command(subcommand)]
     Grant(Grant),
+    /// Show which changes would have allowed what a key was refused, and make those that you choose.
+    Learn(Learn),
+    /// Make key lines comments, so that sshd does not see them; nothing is lost.
+    Disable(KeyLines),
+    /// Make disabled lines what they were, byte for byte.
+    Enable(KeyLines),
+    /// Show the earlier contents of authorized_keys that are kept.
+    Log(Log),
+    /// Show what changed since an earlier content.
+    Diff(Diff),
+    /// Bring an earlier content back.
+    Undo(Undo),
 }
 
 /// `akeys federation …`
@@ -284,6 +297,112 @@ pub enum Grant {
         /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
         name: GrantName,
     },
+    /// Change what an installed key may do: its policy, its end, where it may be used from.
+    Set(GrantSet),
+}
+
+/// `akeys grant set`
+#[derive(Debug, Args)]
+pub struct GrantSet {
+    /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
+    pub grant: GrantName,
+    /// The tools from now on.
+    #[arg(long, value_name = "TOOL,…")]
+    pub tools: Option<ToolSet>,
+    /// When the key ends: a date (its first second in UTC), a moment, or never.
+    #[arg(long, value_name = "WHEN|never")]
+    pub expires: Option<End>,
+    /// Where the key may be used from: addresses, CIDR blocks, host names.
+    #[arg(long, value_name = "PATTERN,…")]
+    pub from: Option<FromList>,
+    /// Expose a directory more.
+    #[arg(long, value_name = "DIR[:NAME[=ACCESS]]")]
+    pub add_workspace: Vec<WorkspaceWord>,
+    /// Expose a directory no longer.
+    #[arg(long, value_name = "NAME")]
+    pub remove_workspace: Vec<WorkspaceName>,
+    /// Another access to a workspace or to a path in it.
+    #[arg(long, value_name = "NAME[/SUB]=ACCESS")]
+    pub access: Vec<AccessWord>,
+    /// No access of its own for a path: that of its workspace holds.
+    #[arg(long, value_name = "NAME/SUB")]
+    pub remove_path: Vec<SubPath>,
+    /// Whether the records of refusals say what would have allowed them.
+    #[arg(long, value_name = "on|off")]
+    pub learn: Option<Switch>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys learn`
+#[derive(Debug, Args)]
+pub struct Learn {
+    /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
+    pub grant: GrantName,
+    /// Print JSON.
+    #[arg(long, conflicts_with_all = ["apply", "apply_all", "dry_run"])]
+    pub json: bool,
+    /// Make the changes of these numbers.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub apply: Vec<usize>,
+    /// Make every change that can be made.
+    #[arg(long, conflicts_with = "apply")]
+    pub apply_all: bool,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys disable` and `akeys enable`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["federation", "fingerprint", "line"])))]
+pub struct KeyLines {
+    /// Every line of this federation.
+    #[arg(long, value_name = "NAME")]
+    pub federation: Option<Label>,
+    /// Only this pod's lines.
+    #[arg(long, requires = "federation")]
+    pub pod: Option<Label>,
+    /// Every line with this key: SHA256:…
+    #[arg(long, value_name = "SHA256:…")]
+    pub fingerprint: Option<String>,
+    /// This line.
+    #[arg(long, value_name = "N")]
+    pub line: Option<usize>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys log`
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The content before the last N changes, as akeys log numbers it.
+    #[arg(value_name = "N", default_value_t = 1)]
+    pub number: usize,
+}
+
+/// `akeys undo`
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// The content before the last N changes, as akeys log numbers it.
+    #[arg(value_name = "N", default_value_t = 1)]
+    pub number: usize,
+    /// Bring lines back that sshd passes over, too.
+    #[arg(long)]
+    pub dead: bool,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[cfg(test)]

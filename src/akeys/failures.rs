@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
+use rrsync_rs::grant::LoadError;
 use rrsync_rs::trusted::Distrust;
 
 use super::gate::GateError;
 use super::key_pair::KeyPairError;
+use super::policy::{NotApplicable, PolicyError};
 use super::safe_write::WriteError;
 use super::shelf::ShelfError;
 use crate::common::exit::{Exit, Failure};
@@ -81,5 +83,28 @@ impl From<GateError> for Failure {
             }
         };
         Self::new(Exit::Failed, error).hint(hint)
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Self::new(if error.is_missing() { Exit::NoMatch } else { Exit::Failed }, error)
+    }
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Load(error) => error.into(),
+            PolicyError::Write(error) => error.into(),
+            PolicyError::NotApplicable { source: NotApplicable::NoWorkspace(_), .. } => {
+                Self::new(Exit::NoMatch, error)
+            }
+            PolicyError::NotApplicable { source: NotApplicable::Named(..), .. } => {
+                Self::new(Exit::Conflict, error)
+            }
+            PolicyError::Otherwise { .. } => Self::new(Exit::Failed, error).hint("edit the file by hand"),
+            other => Self::new(Exit::Failed, other),
+        }
     }
 }

@@ -6,6 +6,9 @@ pub mod account;
 pub mod audit;
 pub mod bundle;
 pub mod cli;
+pub mod difference;
+pub mod directory;
+pub mod disable;
 pub mod doctor;
 pub mod explain;
 mod failures;
@@ -14,10 +17,14 @@ pub mod forced;
 pub mod gate;
 pub mod grant;
 pub mod grants;
+pub mod history;
 pub mod install;
 pub mod key_pair;
+pub mod learn;
+pub mod lines;
 pub mod list;
 pub mod names;
+pub mod policy;
 pub mod remove;
 pub mod safe_write;
 pub mod shelf;
@@ -37,6 +44,7 @@ use rrsync_rs::layout::Layout;
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::{Report, finish};
 use cli::{Cli, Command};
+use disable::Turn;
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn run() -> ExitCode {
@@ -77,5 +85,11 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Users(args) => users::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
+        Command::Learn(args) => learn::run(&args, layout),
+        Command::Log(args) => history::log(&args, layout),
+        Command::Diff(args) => history::diff(&args, layout),
+        Command::Undo(args) => history::undo(&args, layout),
+        Command::Disable(args) => disable::run(Turn::Off, &args, layout),
+        Command::Enable(args) => disable::run(Turn::On, &args, layout),
     }
 }

@@ -26,6 +26,13 @@ fn every_option_is_in_the_manual() {
         &["users"],
         &["remove"],
         &["grant", "show"],
+        &["grant", "set"],
+        &["learn"],
+        &["log"],
+        &["diff"],
+        &["undo"],
+        &["disable"],
+        &["enable"],
     ] {
         let help = home.akeys(&[command, &["--help"]].concat()).ok().out;
         assert!(PROGRAM.contains(&format!(".Cm {}", command.join(" "))), "{command:?}");

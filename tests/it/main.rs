@@ -12,12 +12,16 @@
 )]
 
 mod akeys_audit;
+mod akeys_disable;
 mod akeys_doctor;
 mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;
+mod akeys_grant;
+mod akeys_history;
 mod akeys_home;
 mod akeys_install;
+mod akeys_learn;
 mod akeys_list;
 mod akeys_make;
 mod akeys_manual;

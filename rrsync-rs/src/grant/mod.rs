@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use file::{GrantError, Problem, parse, render};
-pub use load::{LoadError, load};
+pub use load::{LoadError, load, read};
 
 use crate::confine::Isolation;
 use crate::name::{GrantName, Label, WorkspaceName};

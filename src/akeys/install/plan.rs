@@ -4,7 +4,7 @@
 //! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use rrsync_rs::confine::Isolation;
@@ -17,10 +17,10 @@ use rrsync_rs::rules::Rules;
 
 use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
 use crate::akeys::cli::Install;
+use crate::akeys::directory;
 use crate::akeys::failures::refuse_past;
 use crate::akeys::gate::{self, Gate};
 use crate::akeys::sub_path::{self, BadSubPath};
-use crate::akeys::words;
 use crate::authkeys::{OptionList, key_line};
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
@@ -134,7 +134,7 @@ fn workspaces(
     }
     let mut workspaces = BTreeMap::new();
     for word in &args.workspaces {
-        let real = directory(&word.dir, layout)?;
+        let real = directory::resolved(&word.dir, layout)?;
         let binaries = [gate.directory(), &gate::own_directory()];
         exposure::refuse(&real, layout, &binaries).map_err(|exposure| {
             Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}"))
@@ -150,7 +150,10 @@ fn workspaces(
             }
             said => said.unwrap_or(Access::ReadOnly),
         };
-        if workspaces.insert(name.clone(), Workspace::new(as_below_home(&real, layout), access)).is_some() {
+        if workspaces
+            .insert(name.clone(), Workspace::new(directory::as_below_home(&real, layout), access))
+            .is_some()
+        {
             return Err(usage(format!("two workspaces are named {name}")));
         }
     }
@@ -183,31 +186,6 @@ pub(super) fn sub_path_failure(
         BadSubPath::Elsewhere(_) => failure.hint("name the real place: a grant does not follow symlinks"),
         _ => failure,
     }
-}
-
-/// The directory with every symlink resolved: what is granted must not change because a link does.
-fn directory(written: &Path, layout: &Layout) -> Result<PathBuf, Failure> {
-    let written = written.to_str().and_then(|text| layout.expand(text)).unwrap_or_else(|| written.to_owned());
-    let place = format!("workspace {}", Escaped::os(&written));
-    let real = written.canonicalize().map_err(|error| {
-        let failure = Failure::named(&error, format!("{place}: {error}"));
-        match words::taken_for_name(&written) {
-            Some(hint) if failure.exit == Exit::NoMatch => failure.hint(hint),
-            _ => failure,
-        }
-    })?;
-    if !real.is_dir() {
-        return Err(Failure::new(Exit::Failed, format!("{place}: is not a directory")));
-    }
-    Ok(real)
-}
-
-/// The real path, but below the home as `HOME` has it, so that policies keep reading `~/papers` where the home itself is
-/// reached through a symlink.
-fn as_below_home(real: &Path, layout: &Layout) -> PathBuf {
-    let home = layout.home().canonicalize();
-    let below = home.ok().and_then(|home| Some(layout.home().join(real.strip_prefix(home).ok()?)));
-    below.unwrap_or_else(|| real.to_owned())
 }
 
 /// The bundle's suggestions, as options to type. They may be pasted into a shell, so a path that means more to a shell than

@@ -1,4 +1,8 @@
-//! `akeys grant`: the policies of installed keys.
+//! `akeys grant`: the policies of installed keys, shown and changed.
+
+mod key_line;
+mod set;
+pub mod words;
 
 use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
@@ -17,6 +21,7 @@ use crate::common::report::{Report, abbreviated, shown};
 pub fn run(command: &Grant, layout: &Layout) -> Result<Report, Failure> {
     match command {
         Grant::Show { name } => show(name, layout),
+        Grant::Set(args) => set::run(args, layout),
     }
 }
 
