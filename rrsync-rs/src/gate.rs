@@ -100,6 +100,7 @@ fn print(text: &str) -> Exit {
 
 /// Serves the session. Comes back only when nothing was run.
 fn serve(gate: &Gate, environment: &Environment) -> Exit {
+    confine::close_inherited();
     let drop_in = matches!(gate.source, Source::DropIn(_));
     let mut log = Log::open(environment.layout.as_ref(), drop_in);
     let mut record = first_record(gate, environment);

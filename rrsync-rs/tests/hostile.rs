@@ -14,6 +14,7 @@ use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::libc::{EACCES, EBADF, ENOENT, ENOSYS, EPERM, EROFS, ETXTBSY, EXDEV};
@@ -226,6 +227,60 @@ fn a_push_that_was_taken_over_can_do_what_the_manual_admits() {
 fn a_push_in_a_namespace_sees_nothing() {
     push("-wo", PUSH.1, true);
     push("--grant f.p", "w/", true);
+}
+
+/// What a session has, seen from outside: its status, its descriptors and its mounts.
+fn from_outside(flags: &str, options: &str) -> (String, Vec<String>, Vec<String>) {
+    let account = lay_out();
+    let flags = format!("{} {flags}", stand_in::install(&account));
+    let command = format!("rsync --server {options} --log-format=stop . .");
+    let mut child = stand_in::start_stopped(&account, &flags, &command).unwrap();
+    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    let status = fs::read_to_string(proc.join("status")).unwrap();
+    let short = |path: PathBuf| path.to_string_lossy().replace(account.root.to_str().unwrap(), "");
+    let descriptors = fs::read_dir(proc.join("fd")).unwrap().flatten();
+    let descriptors = descriptors
+        .filter(|entry| !matches!(entry.file_name().to_str(), Some("0" | "1" | "2")))
+        .map(|entry| short(fs::read_link(entry.path()).unwrap()))
+        .collect();
+    let mounts = fs::read_to_string(proc.join("mountinfo")).unwrap();
+    let mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mounts = mounts.map(|words| format!("{} {}", short(words[4].into()), &words[5][..2])).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    (status, descriptors, mounts)
+}
+
+#[test]
+fn a_session_has_no_capability_no_descriptor_and_no_mount_that_it_does_not_need() {
+    let root = nix::unistd::geteuid().is_root();
+    for (flags, options, lock, access) in [
+        ("-ro -namespace off", PULL.0, false, ""),
+        ("-wo -namespace off", PUSH.0, true, ""),
+        ("-ro -namespace required", PULL.0, false, "ro"),
+        ("-wo -namespace required", PUSH.0, true, "rw"),
+    ] {
+        let (status, descriptors, mounts) = from_outside(flags, options);
+        let field = |name: &str| -> String {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().to_owned()
+        };
+        assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1".into(), "2".into()), "{flags}");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert!(root || field(set).bytes().all(|b| b == b'0'), "{flags}: {set} {}", field(set));
+        }
+        let expected: &[&str] = if lock { &["/D"] } else { &[] };
+        assert_eq!(descriptors, expected, "{flags}");
+        if !access.is_empty() {
+            let mut expected = vec!["/ ro".to_owned(), format!("/D {access}")];
+            if root {
+                let names = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf"];
+                let there = names.iter().filter(|name| Path::new(name).exists());
+                expected.extend(there.map(|name| format!("{name} ro")));
+            }
+            assert_eq!(mounts, expected, "{flags}");
+        }
+    }
 }
 
 #[test]

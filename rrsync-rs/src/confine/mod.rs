@@ -11,7 +11,7 @@ pub mod seccomp;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{SFlag, fstat};
@@ -212,6 +212,20 @@ pub fn apply_as_of(
         Err(_) => {}
     }
     Ok(level)
+}
+
+/// Closes what was open when this process started, but for the standard streams. sshd leaves nothing open, but a login
+/// shell's start-up files may; a directory among it would lead out of every confinement.
+///
+/// For the very start: whatever this process has opened itself is closed as well.
+pub fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<RawFd> =
+        open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The list's own descriptor is among them, and closed by now.
+        let _ = nix::unistd::close(number);
+    }
 }
 
 /// A descriptor of `program` with a number that no descriptor can have again.
