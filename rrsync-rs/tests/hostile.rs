@@ -284,6 +284,34 @@ fn a_session_has_no_capability_no_descriptor_and_no_mount_that_it_does_not_need(
 }
 
 #[test]
+fn a_host_without_namespaces_refuses_only_who_demands_one() {
+    for (how, served) in [("auto", true), ("off", true), ("required", false)] {
+        let account = lay_out();
+        // Root without the capability for it; an ordinary user is root in a namespace first, and then the same.
+        let ordinary = !nix::unistd::geteuid().is_root();
+        let mut gate = Command::new(if ordinary { "unshare" } else { "setpriv" });
+        if ordinary {
+            gate.args(["--user", "--map-root-user", "setpriv"]);
+        }
+        let rsync = stand_in::install(&account);
+        gate.arg("--bounding-set=-sys_admin").arg(support::GATE).args(rsync.split(' '));
+        gate.args(["-wo", "-namespace", how]).arg(account.d("")).env("HOME", account.root.join("home"));
+        let scene = format!("{},{}", account.root.display(), std::process::id());
+        let command = format!("rsync --server -re.iLsfxCIvu --log-format=files,{scene} . .");
+        let output = gate.env("SSH_ORIGINAL_COMMAND", command).stdin(Stdio::null()).output().unwrap();
+        let record = account.audit().pop().unwrap();
+        assert_eq!(output.status.success(), served, "{how}: {}{record}", said(&output));
+        if served {
+            assert_eq!(record["confinement"]["namespace"], false, "{how}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("read-secret denied"));
+        } else {
+            let reason = record["reason"].as_str().unwrap();
+            assert!(reason.starts_with("mount namespace: cannot unshare: "), "{reason}");
+        }
+    }
+}
+
+#[test]
 fn without_confinement_the_attacks_succeed() {
     let (account, victim) = (lay_out(), Victim::new());
     let flags = format!("-confine off -wo {}", account.d("").display());

@@ -105,6 +105,7 @@ mod tests {
                 lock: true,
                 overwrite,
                 confine: Confine::default(),
+                namespace: rrsync_rs::confine::Isolation::default(),
             },
         };
         for (command, meant) in [

@@ -251,7 +251,7 @@ pub fn out_of_reach(program: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// How many files a program can have open besides those that it was given.
-const FILES_AT_A_TIME: usize = 128;
+const FILES_AT_A_TIME: usize = 64;
 
 /// No privileges through exec, and no core dumps: they would be written where the working directory is.
 fn limits() {
