@@ -28,7 +28,7 @@ step() {
     printf '\n%s%s. %s%s\n' "$bold" "$steps" "$1" "$plain"
 }
 
-say() { printf '   %s\n' "$@"; }
+say() { printf '   %s\n' "$@" | sed 's/ *$//'; }
 
 fail() {
     {

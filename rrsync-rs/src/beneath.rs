@@ -77,6 +77,12 @@ impl Root {
         &self.real
     }
 
+    /// The absolute path of a place beneath it, for people.
+    pub fn real_of(&self, at: &Path) -> PathBuf {
+        // An empty path joined would add a slash.
+        if at.as_os_str().is_empty() { self.real.clone() } else { self.real.join(at) }
+    }
+
     /// The directory that holds the root.
     pub fn parent(&self) -> io::Result<OwnedFd> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -105,9 +111,8 @@ impl Root {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | follow;
         let fd = match open_beneath(&self.dir, relative, flags, ResolveFlag::empty(), Mode::empty()) {
             Err(Errno::EXDEV) => {
-                // A link that leads outside to nothing leads outside.
                 let free = nix::fcntl::openat(&self.dir, relative, flags, Mode::empty())
-                    .map_err(|_| Errno::EXDEV)?;
+                    .map_err(|_| self.why_nothing_is_at(relative))?;
                 let inside = self.place_of(&free)?;
                 let fd = open_beneath(
                     &self.dir,
@@ -134,6 +139,19 @@ impl Root {
         let at = self.place_of(&fd)?;
         let stat = fstat(&fd)?;
         Ok(Held { fd, at, stat })
+    }
+
+    /// Why a path that leaves the root on its way cannot be opened. Outside is `EXDEV` whatever is there; only when
+    /// the directory that would hold the last component is inside again does that component's own error count.
+    fn why_nothing_is_at(&self, relative: &Path) -> Errno {
+        let (parent, Some(name)) = split_last(relative) else { return Errno::EXDEV };
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let here = |held: Held| nix::fcntl::openat(&held.fd, name.as_os_str(), flags, Mode::empty());
+        match self.hold(&parent, Last::Follow).and_then(here) {
+            // A link that leads outside to nothing leads outside.
+            Ok(_) => Errno::EXDEV,
+            Err(errno) => errno,
+        }
     }
 
     /// Where `fd` is beneath this root.
@@ -272,6 +290,15 @@ mod tests {
         let link = root.hold(Path::new("absolute-inside/../escape"), Last::Keep).unwrap();
         assert_eq!(link.at, Path::new("escape"));
         assert_eq!(root.hold(Path::new("nothing"), Last::Follow).unwrap_err(), Errno::ENOENT);
+        for missing in ["absolute-inside/new", "out-and-back/new/deeper", "absolute-inside/../new"] {
+            assert_eq!(root.hold(Path::new(missing), Last::Follow).unwrap_err(), Errno::ENOENT, "{missing}");
+        }
+        symlink("../outside/nothing", d.join("escape-to-nothing")).unwrap();
+        for outside in
+            ["escape-to-nothing", "escape-dir/nothing", "escape-dir/no/thing", "escape-to-nothing/x"]
+        {
+            assert_eq!(root.hold(Path::new(outside), Last::Follow).unwrap_err(), Errno::EXDEV, "{outside}");
+        }
     }
 
     #[test]

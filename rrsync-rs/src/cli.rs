@@ -11,12 +11,13 @@ use crate::confine::Isolation;
 use crate::escape::Escaped;
 use crate::grant::{Access, Confine};
 use crate::name::GrantName;
+use crate::rules::{self, BadRule, Rules};
 
 /// What the gate was started for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Args {
     /// Serve, or explain, one request.
-    Gate(Gate),
+    Gate(Box<Gate>),
     /// Print the usage.
     Help,
     /// Print the version.
@@ -30,6 +31,8 @@ pub struct Gate {
     pub source: Source,
     /// The rsync to run, if the administrator names one.
     pub rsync: Option<PathBuf>,
+    /// `--within`: this is the session that another gate waits for. Only the gate itself says so.
+    pub within: bool,
     /// Present for `--explain`: print the verdict and run nothing.
     pub explain: Option<Explain>,
 }
@@ -62,6 +65,8 @@ pub struct DropIn {
     pub overwrite: bool,
     /// `-confine`.
     pub confine: Confine,
+    /// `-allow`, `-deny`, `-force`, `-timeout`, `-probes`. What a mode says is kept, as with rrsync.
+    pub rules: Rules,
     /// `-namespace`.
     pub namespace: Isolation,
 }
@@ -111,8 +116,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageErro
             "-no-overwrite" | "--no-overwrite" => found.no_overwrite = true,
             "-rsync" | "--rsync" => found.rsync = Some(value("-rsync")?.into()),
             "-confine" | "--confine" => found.confine = Some(confine(&value("-confine")?)?),
+            "-allow" | "--allow" => found.rules.allow.extend(words(&value("-allow")?, rules::allowable)?),
+            "-deny" | "--deny" => found.rules.deny.extend(words(&value("-deny")?, rules::deniable)?),
+            "-force" | "--force" => found.rules.force.extend(words(&value("-force")?, str::parse)?),
+            "-timeout" | "--timeout" => found.rules.limits.timeout = Some(seconds(&value("-timeout")?)?),
+            "-probes" | "--probes" => found.rules.probes = true,
             "-namespace" | "--namespace" => found.namespace = Some(namespace(&value("-namespace")?)?),
             "--grant" => found.grant = Some(grant(&value("--grant")?)?),
+            "--within" => found.within = true,
             "--explain" => found.explain = true,
             "--json" => found.json = true,
             "-help" | "-h" | "--help" => return Ok(Args::Help),
@@ -133,8 +144,10 @@ struct Found {
     no_overwrite: bool,
     rsync: Option<PathBuf>,
     confine: Option<Confine>,
+    rules: Rules,
     namespace: Option<Isolation>,
     grant: Option<GrantName>,
+    within: bool,
     explain: bool,
     json: bool,
     dirs: Vec<OsString>,
@@ -179,6 +192,7 @@ impl Found {
                     || self.no_overwrite
                     || self.access.is_some()
                     || self.confine.is_some()
+                    || self.rules != Rules::default()
                     || self.namespace.is_some() =>
             {
                 return Err(UsageError(
@@ -196,10 +210,11 @@ impl Found {
                 lock: !self.no_lock,
                 overwrite: !self.no_overwrite,
                 confine: self.confine.unwrap_or_default(),
+                rules: Rules { setuid: true, ..self.rules },
                 namespace: self.namespace.unwrap_or_default(),
             }),
         };
-        Ok(Args::Gate(Gate { source, rsync: self.rsync, explain }))
+        Ok(Args::Gate(Box::new(Gate { source, rsync: self.rsync, within: self.within, explain })))
     }
 
     fn explain(&mut self) -> Result<Explain, UsageError> {
@@ -247,6 +262,17 @@ fn confine(word: &OsStr) -> Result<Confine, UsageError> {
     }
 }
 
+/// Names with commas between them, each read by `read`.
+fn words<T>(list: &OsStr, read: impl Fn(&str) -> Result<T, BadRule>) -> Result<Vec<T>, UsageError> {
+    let list = list.to_str().ok_or_else(|| unrecognized(list))?;
+    list.split(',').map(|word| read(word).map_err(|error| UsageError(error.to_string()))).collect()
+}
+
+fn seconds(word: &OsStr) -> Result<u32, UsageError> {
+    let number = word.to_str().and_then(|text| text.parse().ok()).filter(|number| *number > 0);
+    number.ok_or_else(|| UsageError("argument -timeout: a number of seconds".to_owned()))
+}
+
 fn namespace(word: &OsStr) -> Result<Isolation, UsageError> {
     match word.as_bytes() {
         b"auto" => Ok(Isolation::Auto),
@@ -275,7 +301,10 @@ mod tests {
 
     fn drop_in(args: &[&str]) -> DropIn {
         match read(args) {
-            Ok(Args::Gate(Gate { source: Source::DropIn(drop_in), .. })) => drop_in,
+            Ok(Args::Gate(gate)) => match gate.source {
+                Source::DropIn(drop_in) => drop_in,
+                Source::Grant(name) => panic!("{args:?}: {name}"),
+            },
             other => panic!("{args:?}: {other:?}"),
         }
     }
@@ -306,6 +335,18 @@ mod tests {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.starts_with(says), "{wrong:?}: {error}");
         }
+    }
+
+    #[test]
+    fn rules_about_options_are_read() {
+        let rules =
+            drop_in(&["-allow", "copy-links", "-deny", "owner,group", "-force", "bwlimit=9,fsync", "/d"])
+                .rules;
+        assert_eq!((rules.allow.len(), rules.deny.len(), rules.force.len(), rules.setuid), (1, 2, 2, true));
+        for wrong in [["-allow", "owner"], ["-deny", "rsh"], ["-force", "rsh=sh"], ["-timeout", "0"]] {
+            assert!(read(&[wrong[0], wrong[1], "/d"]).is_err(), "{wrong:?}");
+        }
+        assert!(read(&["--grant", "a.b", "-deny", "owner"]).is_err());
     }
 
     #[test]

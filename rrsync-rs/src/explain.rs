@@ -80,12 +80,31 @@ fn fill(
     exposition.confine = Some(terms.confine);
     match Request::read(command)? {
         Request::Probe => "probe".clone_into(&mut exposition.rule),
+        Request::Sftp(_) => {
+            gate::sftp_allowed(&terms)?;
+            "sftp".clone_into(&mut exposition.rule);
+            for exposed in &terms.policy.exposed {
+                for (path, access) in exposed.workspace.places() {
+                    let list =
+                        if access.may_write() { &mut exposition.writes } else { &mut exposition.reads };
+                    list.push(Escaped::os(&exposed.root.real().join(path)).to_string());
+                }
+            }
+        }
+        Request::Exists(wanted, path) => {
+            let yes = gate::exists(wanted, &path, &terms)?;
+            "probe.exists".clone_into(&mut exposition.rule);
+            exposition.detail = Some(if yes { "the answer is yes" } else { "the answer is no" }.to_owned());
+        }
         Request::Rsync(direction, parsed) => {
             let parsed = gate::complete(parsed, &mut String::new())?;
             let allowed = gate::decide(direction, &parsed, &terms, environment)?;
             direction.rule().clone_into(&mut exposition.rule);
             exposition.argv = gate::shown(&allowed.plan);
-            exposition.cwd = Some(Escaped::os(&allowed.plan.cwd.real).to_string());
+            // A missing destination is made and entered first.
+            let cwd = &allowed.plan.cwd.real;
+            let cwd = allowed.plan.make.as_ref().map_or_else(|| cwd.clone(), |name| cwd.join(name));
+            exposition.cwd = Some(Escaped::os(&cwd).to_string());
             exposition.confinement.namespace &= isolates(&allowed, &terms);
             for reach in &allowed.plan.reach {
                 let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::beneath::Root;
 use crate::grant::{Access, Workspace};
 use crate::name::WorkspaceName;
-use crate::verdict::Refusal;
+use crate::verdict::{Change, Refusal};
 
 /// One open directory and its rules.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Exposed {
 pub struct Policy {
     /// At least one; names are distinct, and either all are named or the only one is not.
     pub exposed: Vec<Exposed>,
+    /// Workspaces of the grant whose directory is not there now.
+    pub missing: Vec<WorkspaceName>,
 }
 
 impl Exposed {
@@ -61,8 +63,15 @@ impl Exposed {
     /// # Errors
     /// A refusal when `at` itself, or something below it, may not be used so.
     pub fn scope(&self, at: &Path, wanted: Use) -> Result<PathBuf, Refusal> {
-        if !wanted.allowed_by(self.workspace.access_to(at)) {
-            return Err(wanted.refusal(&self.shown(at)));
+        let now = self.workspace.access_to(at);
+        if !wanted.allowed_by(now) {
+            let change = self.name.clone().map(|workspace| Change::Access {
+                workspace,
+                path: at.to_owned(),
+                // What is allowed already stays allowed.
+                access: Access::ReadWrite,
+            });
+            return Err(wanted.refusal(&self.shown(at)).unless(change));
         }
         let uniform = |dir: &Path| {
             wanted.allowed_by(self.workspace.access_to(dir))

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::rsync::judge::Direction;
 use crate::rsync::options::{Parsed, parse};
 use crate::rsync::words::split;
+use crate::serve_sftp::Subsystem;
 use crate::verdict::Refusal;
 
 /// A request, by tool.
@@ -15,8 +16,23 @@ use crate::verdict::Refusal;
 pub enum Request {
     /// `true`: the client tests the connection. Nothing runs.
     Probe,
+    /// `test -d PATH` and the like: whether something is there. Answered only where the policy says so.
+    Exists(Exists, Vec<u8>),
+    /// The SFTP subsystem.
+    Sftp(Subsystem),
     /// `rsync --server …`.
     Rsync(Direction, Parsed),
+}
+
+/// What `test(1)` is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exists {
+    /// `-e`: anything.
+    Anything,
+    /// `-d`: a directory.
+    Directory,
+    /// `-f`: a regular file.
+    File,
 }
 
 /// Longer commands are refused; sshd passes at most 131,051 bytes on, and no stock client comes near.
@@ -35,6 +51,12 @@ impl Request {
         if command.len() > MAX_COMMAND {
             return Err(Refusal::new("request.length", "the command is too long"));
         }
+        if let Some(question) = exists(command) {
+            return Ok(question);
+        }
+        if let Some(subsystem) = Subsystem::read(command) {
+            return Ok(Self::Sftp(subsystem));
+        }
         let not_allowed = || Refusal::new("request.command", "this key runs no such command");
         let rest = command.strip_prefix(b"rsync --server").ok_or_else(not_allowed)?;
         let rest = match rest.split_first() {
@@ -49,6 +71,24 @@ impl Request {
         };
         Ok(Self::Rsync(direction, parse(&split(rest))?))
     }
+}
+
+/// `test -d PATH`, the path to the end of the line, within one pair of quotes or without.
+fn exists(command: &[u8]) -> Option<Request> {
+    let [kind, b' ', path @ ..] = command.strip_prefix(b"test -")? else { return None };
+    let kind = match kind {
+        b'e' => Exists::Anything,
+        b'd' => Exists::Directory,
+        b'f' => Exists::File,
+        _ => return None,
+    };
+    let path = match path {
+        [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
+        path => path,
+    };
+    // No shell runs, so nothing that one would understand may stand there.
+    let plain = !path.is_empty() && !path.iter().any(|b| b";&|<>()`$\"'\\\n*?[{".contains(b));
+    plain.then(|| Request::Exists(kind, path.to_vec()))
 }
 
 #[cfg(test)]

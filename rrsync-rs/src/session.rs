@@ -18,6 +18,7 @@ use crate::grant::{self, Confine, Tool, Workspace};
 use crate::layout::Layout;
 use crate::name::GrantName;
 use crate::policy::{Exposed, Policy};
+use crate::rules::Rules;
 use crate::verdict::Refusal;
 
 /// The three variables that sshd sets and the gate believes; nothing that `AcceptEnv` could let through.
@@ -50,6 +51,12 @@ pub struct Terms {
     pub policy: Policy,
     /// The tools that may be used.
     pub tools: Vec<Tool>,
+    /// What rsync's options may do, and how much.
+    pub rules: Rules,
+    /// Which slots the sessions of this key take, when their number is limited.
+    pub slots: Option<PathBuf>,
+    /// Whether the record of a refusal says what would have allowed it.
+    pub learn: bool,
     /// How much confinement there has to be.
     pub confine: Confine,
     /// Whether there has to be a mount namespace.
@@ -94,6 +101,15 @@ pub fn terms(gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
     }
 }
 
+/// Whether the grant asks for a record of the session's end. A grant that cannot be read asks for nothing; the session
+/// itself will say why.
+pub fn records_end(gate: &Gate, layout: Option<&Layout>) -> bool {
+    match (&gate.source, layout) {
+        (Source::Grant(name), Some(layout)) => grant::load(name, layout).is_ok_and(|grant| grant.record_end),
+        _ => false,
+    }
+}
+
 fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, NoTerms> {
     let grant = grant::load(name, layout).map_err(|error| {
         let rule = if error.is_missing() { "grant.missing" } else { "grant.invalid" };
@@ -103,34 +119,45 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         return Err(NoTerms::new("grant.expired", "this key's grant has expired", grant.summary()));
     }
     let mut exposed = Vec::new();
+    let mut missing = Vec::new();
     for (workspace_name, workspace) in grant.workspaces {
         let path = workspace.path.clone();
-        let open = Exposed::open(Some(workspace_name.clone()), workspace, false).map_err(|error| {
-            let told = format!("workspace {workspace_name} cannot be opened");
-            NoTerms::new("workspace.missing", &told, format!("{}: {error}", path.display()))
-        })?;
-        refuse_exposure(open.root.real(), layout).map_err(|detail| {
-            NoTerms::new(
-                "workspace.exposure",
-                &format!("workspace {workspace_name} may not be exposed"),
-                detail,
-            )
-        })?;
-        exposed.push(open);
+        match Exposed::open(Some(workspace_name.clone()), workspace, false) {
+            Ok(open) => {
+                refuse_exposure(open.root.real(), layout).map_err(|detail| {
+                    let told = format!("workspace {workspace_name} may not be exposed");
+                    NoTerms::new("workspace.exposure", &told, detail)
+                })?;
+                exposed.push(open);
+            }
+            // A directory that has gone, or is not mounted, takes nothing from the others.
+            Err(error) => missing.push((workspace_name, format!("{}: {error}", path.display()))),
+        }
     }
     if exposed.is_empty() {
-        return Err(NoTerms::new("grant.empty", "this key's grant names no workspace", name.to_string()));
+        return Err(match missing.pop() {
+            Some((name, detail)) => {
+                NoTerms::new("workspace.missing", &format!("workspace {name} cannot be opened"), detail)
+            }
+            None => NoTerms::new("grant.empty", "this key's grant names no workspace", name.to_string()),
+        });
     }
+    let warnings =
+        missing.iter().map(|(name, detail)| format!("workspace {name} is left out: {detail}")).collect();
+    let missing = missing.into_iter().map(|(name, _)| name).collect();
     Ok(Terms {
-        policy: Policy { exposed },
+        policy: Policy { exposed, missing },
         tools: grant.tools.into_iter().collect(),
+        slots: grant.rules.limits.sessions.map(|_| layout.state_dir().join("sessions").join(name.as_str())),
+        rules: grant.rules,
+        learn: grant.learn,
         confine: grant.confine,
         isolation: isolation(grant.confine, grant.namespace),
         rsync: gate.rsync.clone().or(grant.rsync),
         lock: None,
         listing: Some(layout.state_dir().join("listings").join(name.as_str())),
         audit_required: true,
-        warnings: Vec::new(),
+        warnings,
     })
 }
 
@@ -151,9 +178,17 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         warnings.push(detail);
     }
     let lock = (options.lock && options.access.may_write()).then(|| open.root.real().to_owned());
+    let mut rules = options.rules.clone();
+    if lock.is_some() {
+        // A client that has stopped must not keep everybody else out for ever.
+        rules.limits.timeout.get_or_insert(LOCKED_SECONDS);
+    }
     Ok(Terms {
-        policy: Policy { exposed: vec![open] },
+        policy: Policy { exposed: vec![open], missing: Vec::new() },
         tools: vec![Tool::Rsync],
+        rules,
+        learn: false,
+        slots: None,
         confine: options.confine,
         isolation: isolation(options.confine, options.namespace),
         rsync: gate.rsync.clone(),
@@ -163,6 +198,9 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         warnings,
     })
 }
+
+/// How long a transfer that holds the lock may be without any data: a day.
+const LOCKED_SECONDS: u32 = 86_400;
 
 /// What is not to be confined is not isolated either, unless that is asked for in so many words.
 fn isolation(confine: Confine, namespace: Isolation) -> Isolation {
@@ -196,6 +234,30 @@ pub fn lock(directory: &Path) -> Result<Option<File>, Refusal> {
         }
         Err(std::fs::TryLockError::Error(_)) => Ok(None),
     }
+}
+
+/// One of the slots that the sessions of a limited key share: a file in `directory`, locked for as long as rsync runs.
+pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
+    let unusable = |error: std::io::Error| {
+        Refusal::new("system.sessions", format!("sessions cannot be counted: {}", error.kind()))
+    };
+    crate::audit::make_private(directory).map_err(unusable)?;
+    for number in 0..sessions {
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(directory.join(number.to_string()))
+            .map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => {}
+            Err(std::fs::TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+    }
+    Err(Refusal::new("limit.sessions", "this key has as many sessions as it may have; try again later"))
 }
 
 /// The same lock on the same directory by a descriptor opened in a namespace that was entered since; the old one leads

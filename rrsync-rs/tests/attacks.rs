@@ -153,7 +153,7 @@ fn hijacked(account: &Account, attack: &Attack<'_>, command: &[u8]) -> String {
     );
     text.extend_from_slice(rest.as_bytes());
     fs::write(&script, text).unwrap();
-    format!("/bin/sh {}", script.display())
+    format!("/bin/sh '{}'", script.display())
 }
 
 #[test]

@@ -147,6 +147,74 @@ fn a_basis_beside_the_destination_is_found() {
 }
 
 #[test]
+fn a_new_name_behind_a_link_that_stays_inside_is_made() {
+    let account = Account::new();
+    account.write("client/src/f", "content");
+    fs::create_dir(account.d("sub")).unwrap();
+    symlink(account.d("sub"), account.d("absolute")).unwrap();
+    symlink("../D/sub", account.d("out-and-back")).unwrap();
+    ends(&account.rsync("", &["-a", "src/f", "h:absolute/new"]), 0);
+    ends(&account.rsync("", &["-a", "src/", "h:out-and-back/dir/"]), 0);
+    assert_eq!(account.read("D/sub/new") + &account.read("D/sub/dir/f"), "contentcontent");
+    symlink("../outside/nothing", account.d("away")).unwrap();
+    ends(&account.rsync("", &["-a", "src/f", "h:away"]), 12);
+    ends(&account.rsync("", &["-a", "src/f", "h:away/new"]), 12);
+}
+
+#[test]
+fn explain_shows_the_directory_that_a_push_makes_and_enters() {
+    let account = Account::new();
+    let directory = account.d("").display().to_string();
+    let command = "rsync --server -logDtpre.iLsfxCIvu . new/";
+    let output = account.gate(&["--explain", "--json", &directory, "--", command], "", b"");
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["cwd"], account.d("new").display().to_string());
+    assert!(!account.d("new").exists());
+}
+
+#[test]
+fn a_temporary_directory_is_found_where_rsync_looks_and_where_rrsync_did() {
+    let account = Account::new();
+    account.write("client/src/f", "content");
+    for directory in ["scratch", "in"] {
+        fs::create_dir(account.d(directory)).unwrap();
+    }
+    ends(&account.rsync("", &["-a", "--temp-dir=scratch", "src/", "h:in/"]), 0);
+    assert_eq!(account.audit()[0]["argv"][3], format!("--temp-dir={}", account.d("scratch").display()));
+    fs::create_dir(account.d("in/scratch")).unwrap();
+    ends(&account.rsync("", &["-aI", "--temp-dir=scratch", "src/", "h:in/"]), 0);
+    assert_eq!(account.audit()[1]["argv"][3], format!("--temp-dir={}", account.d("in/scratch").display()));
+    ends(&account.rsync("", &["-aI", "--temp-dir=nowhere", "src/", "h:in/"]), 12);
+}
+
+#[test]
+fn an_empty_alternative_names_nothing() {
+    let account = Account::new();
+    account.write("D/f", "wanted");
+    account.write("D/other", "not asked for");
+    // The options of clients before 3.2.4: what the user typed reaches the server as it is.
+    ends(&account.rsync("-ro", &["-a", "--old-args", "h:{,f}", "got/"]), 0);
+    assert_eq!(
+        (account.read("client/got/f"), account.read("client/got/other")),
+        ("wanted".into(), String::new())
+    );
+}
+
+#[test]
+fn names_are_converted_from_any_charset_that_the_server_has() {
+    let account = Account::new();
+    for charset in ["latin1", "iso-8859-15", "cp1252"] {
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
+        fs::write(account.d("").join(name), "x").unwrap();
+        let to = format!("{charset}/");
+        ends(&account.rsync("-ro", &["-a", &format!("--iconv=utf-8,{charset}"), "h:", &to]), 0);
+        assert_eq!(account.read(&format!("client/{charset}/caf\u{e9}")), "x");
+        ends(&account.rsync("", &["-a", &format!("--iconv=utf-8,{charset}"), &to, &format!("h:{to}")]), 0);
+        assert!(account.d(&to).join(name).exists(), "{charset}");
+    }
+}
+
+#[test]
 fn a_read_only_directory_with_a_writable_one_takes_a_missing_basis() {
     let account = Account::new();
     account.write("client/src/f", "content");

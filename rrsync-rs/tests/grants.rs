@@ -205,13 +205,27 @@ fn a_grant_that_others_could_write_is_no_grant() {
         ("\"ro\"", "\"read\"", "grant.invalid"),
         ("tools = [\"rsync\"]", "tools = [\"rsync\"]\nexpires = 2020-01-01T00:00:00Z", "grant.expired"),
         ("tools = [\"rsync\"]", "tools = [\"sftp\"]", "tool.rsync"),
-        ("/notes\"", "/gone\"", "workspace.missing"),
+        ("/papers\"", "/gone\"", "workspace.missing"),
     ] {
         account.grant("playground.chef1", &good.replacen(from, to, 1));
         refused(&account, &pull, rule);
     }
     account.grant("playground.chef1", &good);
     ends(&rsync(&account, &pull), 0);
+}
+
+#[test]
+fn a_workspace_that_has_gone_takes_nothing_from_the_others() {
+    let account = account();
+    fs::rename(account.d("notes"), account.d("elsewhere")).unwrap();
+    ends(&rsync(&account, &["-a", "h:papers/one", "got/"]), 0);
+    assert!(
+        account.audit().pop().unwrap()["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("workspace notes is left out")
+    );
+    refused(&account, &["-a", "h:notes/n", "got/"], "workspace.missing");
 }
 
 #[test]
@@ -250,4 +264,275 @@ fn a_session_that_cannot_be_recorded_is_refused() {
     let output = rsync(&account, &["-a", "h:papers/one", "got/"]);
     ends(&output, 12);
     assert!(said(&output).contains("cannot be recorded"), "{}", said(&output));
+}
+
+/// The account's grant with `rules` in front of the workspaces.
+fn with_rules(rules: &str) -> Account {
+    let account = account();
+    let file = account.root.join("home/.config/akeys/grants/playground.chef1.toml");
+    let text = fs::read_to_string(file).unwrap().replacen(
+        "[workspace.papers]",
+        &format!("{rules}\n[workspace.papers]"),
+        1,
+    );
+    account.grant("playground.chef1", &text);
+    account
+}
+
+#[test]
+fn options_are_allowed_denied_and_forced() {
+    let account = with_rules(
+        "[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\", \"compress\"]\nforce = [\"fsync\", \"bwlimit=100000\"]",
+    );
+    symlink("one", account.d("papers/inner")).unwrap();
+    symlink("../papers-secret/key", account.d("papers/outer")).unwrap();
+    let output = rsync(&account, &["-rL", "h:papers/", "got/"]);
+    ends(&output, 23);
+    assert_eq!(account.read("client/got/inner"), "1");
+    assert!(
+        !account.root.join("client/got/outer").exists() && !said(&output).contains("OUTSIDE"),
+        "{}",
+        said(&output)
+    );
+    refused(&account, &["-a", "h:papers/", "got/"], "rsync.option");
+    refused(&account, &["-rz", "h:papers/", "got/"], "rsync.option");
+    refused(&account, &["-rk", "h:papers/", "got/"], "rsync.option");
+    ends(&rsync(&account, &["-rlt", "h:papers/one", "got/"]), 0);
+    let argv = account.audit().pop().unwrap()["argv"].to_string();
+    assert!(argv.contains("\"--fsync\",\"--bwlimit=100000\""), "{argv}");
+}
+
+#[test]
+fn what_a_client_asks_for_is_cut_to_the_limits() {
+    let account = with_rules(
+        "[limits]\nsessions = 1\ntimeout = 30\nbwlimit = 50000\ncompress-threads = 1\nmax-alloc = \"1G\"\nfile-size = \"1K\"",
+    );
+    account.write("client/src/large", "x".repeat(2000));
+    ends(
+        &rsync(
+            &account,
+            &[
+                "-az",
+                "--zc=zstd",
+                "-M--compress-threads=50",
+                "--max-alloc=8g",
+                "--bwlimit=1g",
+                "src/",
+                "h:papers/build/in/",
+            ],
+        ),
+        0,
+    );
+    let argv = account.audit().pop().unwrap()["argv"].to_string();
+    for part in [
+        "--compress-threads=1\"",
+        "--max-alloc=1073741824",
+        "--bwlimit=50000",
+        "--timeout=30",
+        "--max-size=1024",
+    ] {
+        assert!(argv.contains(part), "{part}: {argv}");
+    }
+    assert!(account.d("papers/build/in/new").exists() && !account.d("papers/build/in/large").exists());
+    // One session at a time: the slot is locked for as long as rsync runs.
+    let slot = account.root.join("home/.local/state/akeys/sessions/playground.chef1/0");
+    let held = fs::File::open(&slot).unwrap();
+    held.lock().unwrap();
+    refused(&account, &["-a", "h:papers/", "got/"], "limit.sessions");
+    drop(held);
+    ends(&rsync(&account, &["-a", "h:papers/", "got/"]), 0);
+}
+
+#[test]
+fn a_program_never_comes_to_run_as_its_owner() {
+    let account = account();
+    let program = account.write("client/src/program", "#!/bin/sh\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    let mode = |path: &str| fs::metadata(account.d(path)).map_or(0, |metadata| metadata.permissions().mode());
+    for options in [["-a"].as_slice(), &["-a", "--inplace"], &["-rp"]] {
+        rsync(&account, &[options, &["src/", "h:papers/build/"]].concat());
+        assert_eq!(mode("papers/build/program") & 0o6000, 0, "{options:?}");
+    }
+    let account = with_rules("setuid = true");
+    let program = account.write("client/src/program", "#!/bin/sh\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    ends(&rsync(&account, &["-a", "src/", "h:papers/build/"]), 0);
+    assert_eq!(
+        fs::metadata(account.d("papers/build/program")).unwrap().permissions().mode() & 0o7777,
+        0o4755
+    );
+}
+
+#[test]
+fn probes_are_answered_where_the_policy_says_so() {
+    let account = account();
+    let ask = |account: &Account, command: &str| {
+        account.gate(&["--grant", "playground.chef1"], command, b"").status.code()
+    };
+    assert_eq!(ask(&account, "test -d papers"), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["rule"], "request.command");
+    let account = with_rules("probes = true");
+    for (command, code, rule) in [
+        ("true", 0, "probe"),
+        ("test -d papers/fig", 0, "probe.exists"),
+        ("test -d 'papers/fig'", 0, "probe.exists"),
+        ("test -f papers/fig", 1, "probe.exists"),
+        ("test -f papers/one", 0, "probe.exists"),
+        ("test -e papers/nothing", 1, "probe.exists"),
+        ("test -e inbox/there", 1, "access.read"),
+        ("test -e papers/../papers-secret/key", 1, "path.dotdot"),
+        ("test -d /", 1, "path.workspace"),
+        ("test -d papers; id", 1, "request.command"),
+        ("test -d $(id)", 1, "request.command"),
+        ("test -x papers", 1, "request.command"),
+    ] {
+        assert_eq!(ask(&account, command), Some(code), "{command}");
+        assert_eq!(account.audit().pop().unwrap()["rule"], rule, "{command}");
+    }
+}
+
+/// A program for `sftp -D` and `scp -D`: the gate with the grant, asked for the SFTP subsystem.
+fn subsystem(account: &Account, line: &str) -> String {
+    let script = account.root.join("subsystem");
+    let home = account.root.join("home");
+    let text = format!(
+        "#!/bin/sh\nSSH_ORIGINAL_COMMAND='{line}' HOME='{}' exec '{}' --grant playground.chef1\n",
+        home.display(),
+        support::GATE
+    );
+    fs::write(&script, text).unwrap();
+    format!("/bin/sh {}", script.display())
+}
+
+fn sftp(account: &Account, batch: &str) -> Output {
+    let commands = account.write("batch", batch);
+    let mut sftp = std::process::Command::new("sftp");
+    sftp.arg("-b").arg(commands).arg("-D").arg(subsystem(account, "/usr/lib/openssh/sftp-server -l INFO"));
+    sftp.current_dir(account.root.join("client")).output().expect("openssh-client is installed")
+}
+
+#[test]
+fn sftp_sees_the_workspaces_and_nothing_else() {
+    let account = account();
+    let file = account.root.join("home/.config/akeys/grants/playground.chef1.toml");
+    let text = fs::read_to_string(file).unwrap().replace("\"rsync\"", "\"sftp\"");
+    account.grant("playground.chef1", &text);
+    symlink("../papers-secret/key", account.d("papers/outer")).unwrap();
+    let outside = picture(&account.d("papers-secret"));
+    let output = sftp(
+        &account,
+        "ls -1\nget papers/fig/two\nput src/new papers/build/new\nrename papers/build/old papers/build/kept\n",
+    );
+    ends(&output, 0);
+    let text = said(&output);
+    assert!(
+        ["papers", "notes", "inbox"].iter().all(|name| text.contains(name)) && !text.contains("secret"),
+        "{text}"
+    );
+    assert_eq!(
+        account.read("client/two")
+            + &account.read("D/papers/build/new")
+            + &account.read("D/papers/build/kept"),
+        "2newold"
+    );
+    for batch in [
+        "put src/new papers/fig/new",
+        "get papers/../papers-secret/key",
+        "get /etc/passwd",
+        "get papers/outer",
+        "rm papers/one",
+        "chmod 777 papers/one",
+        "get inbox/there",
+        "ls inbox",
+        "rename papers/one papers/build/one",
+        "ln papers/one papers/build/one",
+        "ls ../..",
+        "mkdir papers-secret/x",
+    ] {
+        let output = sftp(&account, &format!("{batch}\n"));
+        if batch != "ls ../.." {
+            ends(&output, 1);
+        }
+        assert!(
+            !said(&output).contains("OUTSIDE") && !said(&output).contains("root:"),
+            "{batch}: {}",
+            said(&output)
+        );
+    }
+    assert_eq!(picture(&account.d("papers-secret")), outside);
+    assert!(account.d("papers/one").exists() && !account.d("papers/build/one").exists());
+    let audit = account.audit();
+    let session = audit.iter().find(|record| record["rule"] == "sftp").unwrap();
+    assert_eq!(session["confinement"]["seccomp"], true);
+    let read = audit.iter().find(|record| record["file"] == "read").unwrap();
+    assert_eq!(
+        (&read["path"], &read["bytes"], &read["result"]),
+        (&"/papers/fig/two".into(), &1.into(), &"done".into())
+    );
+    assert!(audit.iter().any(|record| record["file"] == "rename" && record["to"] == "/papers/build/kept"));
+}
+
+#[test]
+fn a_key_for_one_tool_is_no_key_for_another() {
+    let account = account();
+    let file = account.root.join("home/.config/akeys/grants/playground.chef1.toml");
+    let text = fs::read_to_string(file).unwrap();
+    for (tools, rsync_code, sftp_code) in
+        [("\"rsync\"", 0, 255), ("\"sftp\"", 12, 0), ("\"scp\"", 12, 0), ("\"watch\"", 12, 255)]
+    {
+        account.grant("playground.chef1", &text.replace("\"rsync\"", tools));
+        ends(&rsync(&account, &["-a", "h:papers/one", "got/"]), rsync_code);
+        ends(&sftp(&account, "ls papers\n"), sftp_code);
+    }
+}
+
+#[test]
+fn a_refusal_is_learned_from_and_stays_a_refusal() {
+    let learned = |account: &Account| account.audit().pop().unwrap()["learn"].clone();
+    let quiet = account();
+    refused(&quiet, &["-a", "src/", "h:papers/fig/"], "access.write");
+    assert!(learned(&quiet).is_null());
+    let account = with_rules("learn = true\n[options]\ndeny = [\"compress\"]");
+    for (args, rule, change) in [
+        (
+            &["-a", "src/", "h:papers/fig/"][..],
+            "access.write",
+            r#"{"access":{"workspace":"papers","path":"fig","access":"rw"}}"#,
+        ),
+        (
+            &["-a", "h:inbox/there", "got/"],
+            "access.read",
+            r#"{"access":{"workspace":"inbox","path":"there","access":"rw"}}"#,
+        ),
+        (&["-rL", "h:papers/", "got/"], "rsync.option", r#"{"allow":"copy-links"}"#),
+        (&["-rz", "h:papers/", "got/"], "rsync.option", r#"{"not-deny":"compress"}"#),
+        (&["-a", "--delete", "src/", "h:notes/open/"], "rsync.option", r#"{"delete":"notes"}"#),
+        (&["-ab", "src/", "h:inbox/"], "rsync.option", r#"{"overwrite":"inbox"}"#),
+        (&["-a", "h:papers/../papers-secret/", "got/"], "path.dotdot", "null"),
+        (&["-a", "-M--debug=all", "h:papers/", "got/"], "rsync.option", "null"),
+    ] {
+        refused(&account, args, rule);
+        assert_eq!(learned(&account), serde_json::from_str::<serde_json::Value>(change).unwrap(), "{args:?}");
+        refused(&account, args, rule);
+    }
+}
+
+#[test]
+fn the_end_of_a_session_is_recorded_for_who_asks() {
+    let account = with_rules("record-end = true");
+    account.write("client/src/big", "x".repeat(3_000_000));
+    ends(&rsync(&account, &["-a", "src/", "h:papers/build/"]), 0);
+    let audit = account.audit();
+    let [begin, end] = audit.as_slice() else { panic!("{audit:?}") };
+    assert_eq!((&begin["pid"], &end["end"], &end["status"]), (&end["pid"], &"done".into(), &0.into()));
+    // The kernel shows the sums of an ended process to root alone.
+    let root = nix::unistd::geteuid().is_root();
+    let sums = end["read"].as_u64() > Some(3_000_000) && end["written"].as_u64() > Some(3_000_000);
+    assert!(sums || !root && end["read"].is_null(), "{end}");
+    assert!(end["seconds"].as_f64() > Some(0.0));
+    // Refusals and failures end with their own code.
+    assert_eq!(account.gate(&["--grant", "playground.chef1"], "bash", b"").status.code(), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["end"], "failed");
+    ends(&rsync(&account, &["-a", "h:papers/nothing", "got/"]), 23);
+    assert_eq!(account.audit().pop().unwrap()["status"], 23);
 }

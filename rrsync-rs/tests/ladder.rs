@@ -37,7 +37,7 @@ fn confined<T: Send>(
     let dir = open(&account.d(""), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
     let reach = [Reach { dir, real: account.root.join("D"), write, special_files: false }];
     let files = Files { reach: &reach, programs: &[], libraries: &[], names_users: false };
-    let filter = if write { Filter::writer(false) } else { Filter::reader() };
+    let filter = if write { Filter::writer(false, true) } else { Filter::reader() };
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let level = apply_as_of(abi, &files, filter, demand, false).map_err(|error| error.to_string())?;

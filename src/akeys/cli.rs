@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -9,8 +10,9 @@ use jiff::Timestamp;
 use rrsync_rs::grant::Access;
 use rrsync_rs::name::{GrantName, Label};
 
+use super::audit::Severity;
 use super::bundle::{FromList, HostKey, NatsUrl};
-use super::words::{SubPath, ToolSet, WorkspaceWord};
+use super::words::{SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
 use crate::common::moment;
 
 /// Let other machines move your files over SSH, and do nothing else.
@@ -32,6 +34,14 @@ pub enum Command {
     Install(Install),
     /// Show every line of authorized_keys and what it allows.
     List(List),
+    /// Say what sshd would do with a key, or what a line lets its key do.
+    Explain(Explain),
+    /// Look for what is wrong in authorized_keys and around it.
+    Audit(Audit),
+    /// Say whether this account is ready, and what mends it where it is not.
+    Doctor(Doctor),
+    /// Show who holds which keys: one person, many keys, many accounts.
+    Users(Users),
     /// Take keys back: their lines and their policies.
     Remove(Remove),
     /// Look at the policies of installed keys.
@@ -160,6 +170,87 @@ pub struct List {
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Print JSON, blank and comment lines included.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys explain`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("about").required(true).args(["which", "key"])))]
+pub struct Explain {
+    /// Say in words what this line, or every line with this key, lets the key do.
+    #[arg(value_name = "LINE|SHA256:…")]
+    pub which: Option<Which>,
+    /// Say whether sshd would let this key in, by which line, and why not by the others.
+    #[arg(long, value_name = "TYPE BASE64")]
+    pub key: Option<String>,
+    /// Another file than ~/.ssh/authorized_keys; "-" reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Where the client connects from; 127.0.0.1 unless given.
+    #[arg(long, value_name = "ADDR")]
+    pub from: Option<IpAddr>,
+    /// The client's name, for an sshd with UseDNS.
+    #[arg(long, value_name = "NAME", requires = "key")]
+    pub host: Option<String>,
+    /// The account that is logged in to; this one unless given.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// When; now unless given. A date (its first second in UTC) or a moment.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    pub at: Option<Timestamp>,
+    /// Whose reader; this machine's sshd unless given.
+    #[arg(long)]
+    pub target: Option<TargetWord>,
+    /// The key is an authority, and the login shows a certificate that it signed.
+    #[arg(long, requires = "key")]
+    pub certificate: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys audit`
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Another file than ~/.ssh/authorized_keys; "-" reads standard input and looks at nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Leave out what is less severe.
+    #[arg(long, value_name = "LEVEL", default_value = "low")]
+    pub severity: Severity,
+    /// Whose reader; this machine's sshd unless given.
+    #[arg(long)]
+    pub target: Option<TargetWord>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print SARIF 2.1.0.
+    #[arg(long, conflicts_with = "json")]
+    pub sarif: bool,
+    /// Show what can be mended without letting anybody in, and change nothing.
+    #[arg(long, conflicts_with_all = ["file", "json", "sarif"])]
+    pub fix: bool,
+    /// Mend what --fix shows.
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
+    /// Print every code with its severity and its meaning.
+    #[arg(long, conflicts_with_all = ["file", "fix", "sarif", "target"])]
+    pub codes: bool,
+}
+
+/// `akeys doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys users`
+#[derive(Debug, Args)]
+pub struct Users {
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }

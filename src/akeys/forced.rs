@@ -65,13 +65,12 @@ pub fn read(command: &[u8]) -> Forced {
         return Forced::Program { program };
     }
     // The gate's own reader, so that what is said here is what it does.
-    match cli::parse(arguments.iter().map(OsString::from)) {
-        Ok(Args::Gate(Gate { source: Source::Grant(name), explain: None, .. })) if !rrsync => {
-            Forced::Grant { program, name }
-        }
-        Ok(Args::Gate(Gate { source: Source::DropIn(drop_in), explain: None, .. })) => {
-            Forced::DropIn { program, drop_in }
-        }
+    let Ok(Args::Gate(gate)) = cli::parse(arguments.iter().map(OsString::from)) else {
+        return Forced::Program { program };
+    };
+    match *gate {
+        Gate { source: Source::Grant(name), explain: None, .. } if !rrsync => Forced::Grant { program, name },
+        Gate { source: Source::DropIn(drop_in), explain: None, .. } => Forced::DropIn { program, drop_in },
         _ => Forced::Program { program },
     }
 }
@@ -105,6 +104,7 @@ mod tests {
                 lock: true,
                 overwrite,
                 confine: Confine::default(),
+                rules: rrsync_rs::rules::Rules { setuid: true, ..Default::default() },
                 namespace: rrsync_rs::confine::Isolation::default(),
             },
         };

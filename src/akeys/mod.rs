@@ -2,8 +2,12 @@
 //!
 //! `run` reads a command line and hands it to one subcommand. A subcommand returns what it has to say; nothing else prints.
 
+pub mod account;
+pub mod audit;
 pub mod bundle;
 pub mod cli;
+pub mod doctor;
+pub mod explain;
 mod failures;
 pub mod federation;
 pub mod forced;
@@ -13,9 +17,14 @@ pub mod grants;
 pub mod install;
 pub mod key_pair;
 pub mod list;
+pub mod names;
 pub mod remove;
 pub mod safe_write;
 pub mod shelf;
+pub mod source;
+pub mod sshd;
+pub mod strict;
+pub mod users;
 pub mod words;
 
 use std::process::ExitCode;
@@ -49,6 +58,10 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Federation(command) => federation::run(command, layout),
         Command::Install(args) => install::run(&args, layout),
         Command::List(args) => list::run(&args, layout),
+        Command::Explain(args) => explain::run(&args, layout),
+        Command::Audit(args) => audit::run(&args, layout),
+        Command::Doctor(args) => doctor::run(&args, layout),
+        Command::Users(args) => users::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
     }

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as WordError;
 
+use crate::authkeys::Target;
+
 /// Why a word of the command line says nothing.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BadWord {
@@ -25,6 +27,11 @@ pub enum BadWord {
     /// Not a sub-path of a workspace.
     #[error("not NAME/SUB: a workspace and a path in it, without \".\" and \"..\"")]
     NoSubPath,
+    /// Neither a line nor a key.
+    #[error(
+        "neither the number of a line nor a fingerprint such as SHA256:25s8WBSp0KhPUopvzg0T/22n63+E867cDq2mYuqOuH4"
+    )]
+    Which,
 }
 
 /// A set of tools: `rsync,watch`.
@@ -113,6 +120,61 @@ impl FromStr for SubPath {
     }
 }
 
+/// Which sshd's reader is meant: `--target`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TargetWord {
+    /// OpenSSH 9.2; holds for 9.1 to 9.8.
+    #[value(name = "openssh-9.2")]
+    OpenSsh9_2,
+    /// OpenSSH 10.5; holds for 9.9 and later.
+    #[value(name = "openssh-10.5")]
+    OpenSsh10_5,
+    /// Dropbear.
+    #[value(name = "dropbear")]
+    Dropbear,
+}
+
+impl From<TargetWord> for Target {
+    fn from(word: TargetWord) -> Self {
+        match word {
+            TargetWord::OpenSsh9_2 => Self::OpenSsh9_2,
+            TargetWord::OpenSsh10_5 => Self::OpenSsh10_5,
+            TargetWord::Dropbear => Self::Dropbear,
+        }
+    }
+}
+
+/// The word for a target.
+pub fn target_name(target: Target) -> &'static str {
+    match target {
+        Target::OpenSsh9_2 => "openssh-9.2",
+        Target::OpenSsh10_5 => "openssh-10.5",
+        Target::Dropbear => "dropbear",
+    }
+}
+
+/// One line of a key file: its number, or the key in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The line with this number, from 1.
+    Line(usize),
+    /// Every line with the key of this fingerprint, without padding.
+    Fingerprint(String),
+}
+
+impl FromStr for Which {
+    type Err = BadWord;
+
+    fn from_str(word: &str) -> Result<Self, BadWord> {
+        let digest = word.strip_prefix("SHA256:").map(|digest| digest.trim_end_matches('='));
+        match (digest, word.parse()) {
+            (Some(digest), _) if digest.len() == 43 => Ok(Self::Fingerprint(format!("SHA256:{digest}"))),
+            (None, Ok(number)) if number > 0 => Ok(Self::Line(number)),
+            _ => Err(BadWord::Which),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +211,15 @@ mod tests {
         let error = "rsync,shell".parse::<ToolSet>().unwrap_err();
         assert!(error.to_string().contains("unknown variant `shell`"), "{error}");
         assert!("".parse::<ToolSet>().is_err());
+    }
+
+    #[test]
+    fn a_line_or_a_fingerprint() {
+        let digest = "SHA256:25s8WBSp0KhPUopvzg0T/22n63+E867cDq2mYuqOuH4";
+        assert_eq!("3".parse::<Which>().unwrap(), Which::Line(3));
+        assert_eq!(format!("{digest}=").parse::<Which>().unwrap(), Which::Fingerprint(digest.into()));
+        for word in ["", "0", "-1", "SHA256:", "SHA256:abc", "MD5:00", "x"] {
+            assert!(word.parse::<Which>().is_err(), "{word}");
+        }
     }
 }

@@ -8,10 +8,11 @@ use rrsync_rs::layout::Layout;
 use super::report::abbreviated;
 
 /// The exit codes, as akeys(1) documents them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum Exit {
     /// Done, or nothing had to be done.
+    #[default]
     Done = 0,
     /// Refused, or the system failed; nothing was changed.
     Failed = 1,
@@ -21,6 +22,8 @@ pub enum Exit {
     Conflict = 3,
     /// What was named does not exist.
     NoMatch = 4,
+    /// What was looked at is not as it should be: the findings are on stdout.
+    Findings = 5,
 }
 
 impl From<Exit> for ExitCode {

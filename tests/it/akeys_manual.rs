@@ -18,6 +18,10 @@ fn every_option_is_in_the_manual() {
         &["federation", "remove"],
         &["install"],
         &["list"],
+        &["explain"],
+        &["audit"],
+        &["doctor"],
+        &["users"],
         &["remove"],
         &["grant", "show"],
     ] {

@@ -11,6 +11,9 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod akeys_audit;
+mod akeys_doctor;
+mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;
 mod akeys_home;
@@ -19,6 +22,7 @@ mod akeys_list;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;
+mod akeys_users;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;

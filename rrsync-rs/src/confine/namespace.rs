@@ -120,7 +120,7 @@ fn stage(files: &Files<'_>) -> Result<(), Failure> {
         show(&reach.real, is_directory(&reach.dir), reach.write)?;
     }
     for needed in files.support().filter(|needed| !files.reaches(&needed.path)) {
-        show(&needed.path, false, false)?;
+        show(&needed.path, is_directory(&needed.fd), false)?;
     }
     nix::unistd::chdir(STAGE).map_err(unavailable("chdir"))?;
     nix::unistd::pivot_root(".", ".").map_err(unavailable("pivot_root"))

@@ -19,15 +19,23 @@ use super::ConfineError;
 #[derive(Debug, Clone)]
 pub struct Filter {
     rules: BTreeMap<c_long, Vec<SeccompRule>>,
+    setuid: bool,
+    truncation_closed: bool,
+    /// Whether [`UNKNOWN`] calls say so, for a C library that then takes another way.
+    falls_back: bool,
 }
 
 /// Flags of `clone(2)` that make namespaces: `CLONE_NEW*`.
 const NAMESPACES: u64 = 0x7e02_0000;
 
 impl Filter {
+    fn new(falls_back: bool) -> Self {
+        Self { rules: BTreeMap::new(), setuid: true, truncation_closed: false, falls_back }
+    }
+
     /// The calls of a program that reads files and talks on the descriptors that it has.
     pub fn reader() -> Self {
-        let mut filter = Self { rules: BTreeMap::new() };
+        let mut filter = Self::new(true);
         filter.allow(PROCESS).allow(DESCRIPTORS).allow(READING);
         filter
             .when(libc::SYS_clone, &[(0, Len::Qword, Op::MaskedEq(NAMESPACES), 0)])
@@ -38,13 +46,46 @@ impl Filter {
     }
 
     /// The calls of [`Filter::reader`], and those that change files.
-    pub fn writer(special_files: bool) -> Self {
+    ///
+    /// Without `setuid`, no call can give a file the set-user-ID bit. Without `special_files`, none makes a
+    /// device, a FIFO or a socket.
+    pub fn writer(special_files: bool, setuid: bool) -> Self {
         let mut filter = Self::reader();
         filter.allow(WRITING);
         if special_files {
             filter.allow(SPECIAL);
         }
+        if !setuid {
+            filter.setuid = false;
+            for (call, mode) in CHANGING_MODES {
+                filter.rules.remove(call);
+                filter.when(*call, &[(*mode, Len::Dword, Op::MaskedEq(SETUID), 0)]);
+            }
+        }
         filter
+    }
+
+    /// A list of calls, each without conditions or only with one value in one argument.
+    pub fn listed(calls: impl Iterator<Item = (c_long, Option<(u8, u64)>)>) -> Self {
+        let mut filter = Self::new(false);
+        for (call, only_if) in calls {
+            match only_if {
+                None => {
+                    filter.rules.insert(call, Vec::new());
+                }
+                Some((argument, value)) => {
+                    filter.when(call, &[(argument, Len::Qword, Op::Eq, value)]);
+                }
+            }
+        }
+        filter
+    }
+
+    /// Also allows what writing a record takes: the time, on machines where that is a system call.
+    #[must_use]
+    pub fn and_record(mut self) -> Self {
+        self.allow(&[libc::SYS_clock_gettime, libc::SYS_gettimeofday]);
+        self
     }
 
     /// Also allows this process to become the program behind `fd`, once: `execveat(fd, "", …, AT_EMPTY_PATH)`.
@@ -63,32 +104,49 @@ impl Filter {
     /// which no list here allows.
     #[must_use]
     pub(super) fn with_truncation_closed(mut self, needed: bool) -> Self {
-        if needed {
-            let truncate = u64::from(libc::O_TRUNC.cast_unsigned());
-            let mode = u64::from(libc::O_ACCMODE.cast_unsigned());
-            for (call, flags) in OPENING {
-                self.rules.remove(call);
-                self.when(*call, &[(*flags, Len::Dword, Op::MaskedEq(truncate), 0)]);
-                for writing in [libc::O_WRONLY, libc::O_RDWR] {
-                    self.when(
-                        *call,
-                        &[(*flags, Len::Dword, Op::MaskedEq(mode), u64::from(writing.cast_unsigned()))],
-                    );
-                }
-            }
-        }
+        self.truncation_closed = needed;
         self
     }
 
+    /// The conditions on opening: each of the first alternatives with each of the second. Nothing is checked that need
+    /// not be, because the kernel decides fastest about calls without conditions.
+    fn restrict_opening(&mut self) {
+        let [create, truncate, mode] =
+            [libc::O_CREAT, libc::O_TRUNC, libc::O_ACCMODE].map(|bits| u64::from(bits.cast_unsigned()));
+        let [writing, both] = [libc::O_WRONLY, libc::O_RDWR].map(|bits| u64::from(bits.cast_unsigned()));
+        if self.setuid && !self.truncation_closed {
+            return;
+        }
+        for (call, flags) in OPENING {
+            let flag = |mask, value| vec![(*flags, Len::Dword, Op::MaskedEq(mask), value)];
+            let any = || vec![Vec::new()];
+            let truncation = if self.truncation_closed {
+                vec![flag(truncate, 0), flag(mode, writing), flag(mode, both)]
+            } else {
+                any()
+            };
+            // The mode stands behind the flags, and means something only where a file may be made.
+            let behind = vec![(*flags + 1, Len::Dword, Op::MaskedEq(SETUID), 0)];
+            let setuid = if self.setuid { any() } else { vec![flag(create, 0), behind] };
+            self.rules.remove(call);
+            for first in &truncation {
+                for second in &setuid {
+                    self.when(*call, &[first.as_slice(), second.as_slice()].concat());
+                }
+            }
+        }
+    }
+
     /// Installs the filter on this thread, for good.
-    pub(super) fn install(self) -> Result<(), ConfineError> {
+    pub(super) fn install(mut self) -> Result<(), ConfineError> {
+        self.restrict_opening();
         let failed = |error: &dyn std::fmt::Display| ConfineError::Seccomp(error.to_string());
         let denied = SeccompAction::Errno(libc::EPERM.cast_unsigned());
         let arch = std::env::consts::ARCH.try_into().map_err(|error| failed(&error))?;
         let listed: BpfProgram = SeccompFilter::new(self.rules, denied, SeccompAction::Allow, arch)
             .and_then(TryInto::try_into)
             .map_err(|error| failed(&error))?;
-        let mut program = unknown_calls();
+        let mut program = if self.falls_back { unknown_calls() } else { BpfProgram::new() };
         program.extend(listed);
         seccompiler::apply_filter(&program).map_err(|error| failed(&error))
     }
@@ -140,6 +198,18 @@ fn unknown_calls() -> BpfProgram {
     }
     program
 }
+
+/// The mode bit that makes a program run as its owner. The group's bit stays: on directories it is everyday use.
+const SETUID: u64 = 0o4000;
+
+/// The calls that change a file's mode, and where it stands.
+const CHANGING_MODES: &[(c_long, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (libc::SYS_fchmodat2, 2),
+];
 
 /// The calls that open files, and where their flags stand.
 #[cfg(target_arch = "x86_64")]
@@ -285,8 +355,6 @@ const WRITING: &[c_long] = &[
     libc::SYS_chmod,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_chown,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_creat,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_futimesat,
     #[cfg(target_arch = "x86_64")]

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use super::{Access, Confine, Grant, Tool, Workspace};
 use crate::confine::Isolation;
 use crate::layout::Layout;
 use crate::name::{Label, WorkspaceName};
+use crate::rules::{self, BadRule, Limits, Rules};
 
 /// Where in a policy file something is wrong, and what.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +49,9 @@ pub enum Problem {
     /// Not an RFC 3339 moment with an offset.
     #[error("expires must be a moment with an offset, such as 2027-12-31T00:00:00Z")]
     BadMoment,
+    /// A rule about options, or a limit, that means nothing.
+    #[error("{0}")]
+    Rule(BadRule),
     /// A rule that no request could ever meet.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -64,8 +69,89 @@ struct FileForm {
     #[serde(default)]
     namespace: Isolation,
     rsync: Option<Spanned<String>>,
+    #[serde(default, rename = "record-end")]
+    record_end: bool,
+    #[serde(default)]
+    learn: bool,
+    #[serde(default)]
+    probes: bool,
+    #[serde(default)]
+    setuid: bool,
+    #[serde(default)]
+    options: OptionsForm,
+    #[serde(default)]
+    limits: LimitsForm,
     #[serde(default)]
     workspace: BTreeMap<WorkspaceName, WorkspaceForm>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OptionsForm {
+    allow: Vec<Spanned<String>>,
+    deny: Vec<Spanned<String>>,
+    force: Vec<Spanned<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct LimitsForm {
+    sessions: Option<NonZeroU32>,
+    timeout: Option<NonZeroU32>,
+    bwlimit: Option<NonZeroU32>,
+    compress_threads: Option<NonZeroU32>,
+    max_alloc: Option<Spanned<String>>,
+    file_size: Option<Spanned<String>>,
+}
+
+/// Where in the text a value stands, and what is wrong with it.
+type Misplaced<'a> = &'a dyn Fn(usize, Problem) -> GrantError;
+
+/// Reads every word of a list by `read`.
+fn each<T>(
+    words: &[Spanned<String>],
+    at: Misplaced<'_>,
+    read: impl Fn(&str) -> Result<T, BadRule>,
+) -> Result<Vec<T>, GrantError> {
+    words
+        .iter()
+        .map(|word| read(word.get_ref()).map_err(|error| at(word.span().start, Problem::Rule(error))))
+        .collect()
+}
+
+fn rules(form: &FileForm, at: Misplaced<'_>) -> Result<Rules, GrantError> {
+    let rules = Rules {
+        allow: each(&form.options.allow, at, rules::allowable)?,
+        deny: each(&form.options.deny, at, rules::deniable)?,
+        force: each(&form.options.force, at, str::parse)?,
+        limits: limits(&form.limits, at)?,
+        setuid: form.setuid,
+        probes: form.probes,
+    };
+    if let Some(word) = form.options.allow.iter().find(|word| rules.deny.contains(word.get_ref())) {
+        return Err(at(word.span().start, Problem::Contradiction("this option is both allowed and denied")));
+    }
+    Ok(rules)
+}
+
+fn limits(form: &LimitsForm, at: Misplaced<'_>) -> Result<Limits, GrantError> {
+    let size = |written: &Option<Spanned<String>>| {
+        written
+            .as_ref()
+            .map(|word| {
+                rules::size(word.get_ref()).map_err(|error| at(word.span().start, Problem::Rule(error)))
+            })
+            .transpose()
+    };
+    let usual = Limits::default();
+    Ok(Limits {
+        sessions: form.sessions.map(NonZeroU32::get),
+        timeout: form.timeout.map(NonZeroU32::get),
+        bwlimit: form.bwlimit.map(NonZeroU32::get),
+        compress_threads: form.compress_threads.map_or(usual.compress_threads, NonZeroU32::get),
+        max_alloc: size(&form.max_alloc)?.unwrap_or(usual.max_alloc),
+        file_size: size(&form.file_size)?,
+    })
 }
 
 #[derive(Deserialize)]
@@ -113,6 +199,7 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
                 .map_err(|_| at(moment.span().start, Problem::BadMoment))?,
         ),
     };
+    let rules = rules(&form, &at)?;
     let mut workspaces = BTreeMap::new();
     for (name, form) in &form.workspace {
         let mut paths = BTreeMap::new();
@@ -152,6 +239,9 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
         confine: form.confine,
         namespace: form.namespace,
         rsync: form.rsync.as_ref().map(absolute).transpose()?,
+        record_end: form.record_end,
+        learn: form.learn,
+        rules,
         workspaces,
     })
 }
@@ -195,6 +285,13 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
     if let Some(rsync) = &grant.rsync {
         line("rsync", path(rsync)?);
     }
+    if grant.record_end {
+        text.push_str("record-end = true\n");
+    }
+    if grant.learn {
+        text.push_str("learn = true\n");
+    }
+    rules_text(&grant.rules, &mut text);
     for (name, workspace) in &grant.workspaces {
         let key = quoted(name.as_str());
         let _ = write!(text, "\n[workspace.{key}]\npath = {}\n", path(&workspace.path)?);
@@ -215,6 +312,45 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
         }
     }
     Some(text)
+}
+
+fn rules_text(rules: &Rules, text: &mut String) {
+    use std::fmt::Write as _;
+    for (key, on) in [("setuid", rules.setuid), ("probes", rules.probes)] {
+        if on {
+            let _ = writeln!(text, "{key} = true");
+        }
+    }
+    let list = |words: Vec<String>| toml::Value::from(words).to_string();
+    let force: Vec<String> = rules.force.iter().map(ToString::to_string).collect();
+    let lists = [("allow", rules.allow.clone()), ("deny", rules.deny.clone()), ("force", force)];
+    if lists.iter().any(|(_, words)| !words.is_empty()) {
+        text.push_str("\n[options]\n");
+    }
+    for (key, words) in lists.into_iter().filter(|(_, words)| !words.is_empty()) {
+        let _ = writeln!(text, "{key} = {}", list(words));
+    }
+    let (limits, usual) = (&rules.limits, Limits::default());
+    if *limits != usual {
+        text.push_str("\n[limits]\n");
+    }
+    let threads = (limits.compress_threads != usual.compress_threads).then_some(limits.compress_threads);
+    for (key, number) in [
+        ("sessions", limits.sessions),
+        ("timeout", limits.timeout),
+        ("bwlimit", limits.bwlimit),
+        ("compress-threads", threads),
+    ] {
+        if let Some(number) = number {
+            let _ = writeln!(text, "{key} = {number}");
+        }
+    }
+    let alloc = (limits.max_alloc != usual.max_alloc).then_some(limits.max_alloc);
+    for (key, bytes) in [("max-alloc", alloc), ("file-size", limits.file_size)] {
+        if let Some(bytes) = bytes {
+            let _ = writeln!(text, "{key} = \"{bytes}\"");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -253,6 +389,32 @@ access = "ro"
         for namespace in [Isolation::Auto, Isolation::Required, Isolation::Off] {
             let grant = Grant { namespace, ..grant.clone() };
             assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+        }
+    }
+
+    #[test]
+    fn rules_are_read_and_written() {
+        let text = TEXT.replacen(
+            "\n[workspace.papers]",
+            "record-end = true\nlearn = true\nsetuid = true\nprobes = true\n[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\"]\nforce = [\"fsync\", \"min-size=1k\"]\n\
+             [limits]\nsessions = 2\ntimeout = 60\nbwlimit = 1000\ncompress-threads = 1\nmax-alloc = \"1G\"\nfile-size = \"2T\"\n\
+             [workspace.papers]",
+            1,
+        );
+        let grant = parse(&text, &layout()).unwrap();
+        assert_eq!(grant.rules.limits.file_size, Some(2 << 40));
+        assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+        for (from, to, says) in [
+            ("\"copy-links\"", "\"owner\"", "cannot be allowed"),
+            ("deny = [\"owner\"]", "deny = [\"copy-links\"]", "both allowed and denied"),
+            ("\"fsync\"", "\"rsh=sh\"", "not an option"),
+            ("\"fsync\"", "\"owner\"", "cannot be forced"),
+            ("\"1G\"", "\"1.5G\"", "not a size"),
+            ("sessions = 2", "sessions = 0", "nonzero"),
+            ("timeout = 60", "timout = 60", "unknown field"),
+        ] {
+            let error = parse(&text.replacen(from, to, 1), &layout()).unwrap_err().to_string();
+            assert!(error.contains(says), "{to}: {error}");
         }
     }
 

@@ -18,6 +18,7 @@ pub use load::{LoadError, load};
 
 use crate::confine::Isolation;
 use crate::name::{GrantName, Label, WorkspaceName};
+use crate::rules::Rules;
 
 /// What a client may do with the files of a workspace or of one of its sub-paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,6 +124,12 @@ impl Workspace {
         }
     }
 
+    /// The workspace itself and its sub-paths, with the access to each.
+    pub fn places(&self) -> impl Iterator<Item = (&Path, Access)> {
+        let subs = self.paths.iter().map(|(path, access)| (path.as_path(), *access));
+        std::iter::once((Path::new(""), self.access)).chain(subs)
+    }
+
     /// The access to `relative`, a path below the workspace without `.` or `..`; the longest match decides.
     pub fn access_to(&self, relative: &Path) -> Access {
         relative.ancestors().find_map(|at| self.paths.get(at).copied()).unwrap_or(self.access)
@@ -146,6 +153,12 @@ pub struct Grant {
     pub namespace: Isolation,
     /// The rsync to run; `None` stands for `/usr/bin/rsync`.
     pub rsync: Option<PathBuf>,
+    /// Whether a session's end is recorded too, at the cost of a process that waits for it.
+    pub record_end: bool,
+    /// Whether the record of a refusal says which change would have allowed it. That alone allows nothing.
+    pub learn: bool,
+    /// What rsync's options may do, and how much.
+    pub rules: Rules,
     /// The exposed directories by name.
     pub workspaces: BTreeMap<WorkspaceName, Workspace>,
 }

@@ -11,8 +11,10 @@ use super::RsyncFeatures;
 use super::options::{Class, Given, Parsed, Role, Takes, letter};
 use super::paths::{PathOption, Place, destination, locate, path_option, sources};
 use super::words::Word;
+use crate::grant::Access;
 use crate::policy::{Exposed, Policy};
-use crate::verdict::Refusal;
+use crate::rules::Rules;
+use crate::verdict::{Change, Refusal};
 
 /// Which way the files go, seen from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,11 +89,12 @@ pub fn judge(
     parsed: &Parsed,
     paths: &[Word],
     policy: &Policy,
+    rules: &Rules,
     features: RsyncFeatures,
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
     for target in &targets {
-        options_allowed(direction, parsed, target.exposed)?;
+        options_allowed(direction, parsed, target.exposed, rules)?;
     }
     let everything = targets.iter().all(|target| target.exposed.is_everything());
     let strict = targets[0].exposed;
@@ -150,9 +153,20 @@ pub fn judge(
                     args.extend(path_option(&option, policy, &mut reach)?);
                 }
                 (Takes::Ignored(word), _) => args.push(long(row.name, Some(word.as_bytes()))),
-                (_, value) => args.push(long(row.name, value.as_deref())),
+                (_, value) => {
+                    let cut = rules.limits.cut(row.name, value.as_deref()).map(String::into_bytes);
+                    args.push(long(row.name, cut.as_deref().or(value.as_deref())));
+                }
             },
         }
+    }
+    for (name, limit) in rules.limits.stated() {
+        if let Some(limit) = limit.filter(|_| !parsed.has_long(name)) {
+            args.push(long(name, Some(limit.to_string().as_bytes())));
+        }
+    }
+    for forced in &rules.force {
+        args.push(long(&forced.name, forced.value.as_ref().map(String::as_bytes)));
     }
     let writes = direction == Direction::Push;
     if writes && !everything && features.drop_d {
@@ -197,7 +211,12 @@ fn long(name: &str, value: Option<&[u8]>) -> Arg {
 
 /// Whether every option may be used with `exposed`. Options are judged in both directions: a server that disables one
 /// does so whoever sends, as rrsync does; only what cannot matter to a sender is let through.
-fn options_allowed(direction: Direction, parsed: &Parsed, exposed: &Exposed) -> Result<(), Refusal> {
+fn options_allowed(
+    direction: Direction,
+    parsed: &Parsed,
+    exposed: &Exposed,
+    rules: &Rules,
+) -> Result<(), Refusal> {
     let workspace = &exposed.workspace;
     let push = direction == Direction::Push;
     // A read-only directory deletes nothing; whether this very path may be written is judged with the path.
@@ -215,31 +234,56 @@ fn options_allowed(direction: Direction, parsed: &Parsed, exposed: &Exposed) -> 
         Class::Sender => push,
         Class::Never => true,
     };
+    let listed = |list: &[String], name: &str| list.iter().any(|known| known == name);
+    let may_not = |name: &str, class: Class| {
+        let followed = class == Class::FollowsLinks && listed(&rules.allow, name);
+        listed(&rules.deny, name) || refuses(class) && !followed
+    };
     for given in &parsed.options {
         let refused = match given {
-            Given::Cluster { letters, .. } => letters
-                .iter()
-                .find(|byte| letter(**byte).is_none_or(refuses))
-                .map(|byte| format!("-{}", char::from(*byte))),
-            Given::Sized(b'B', _) if refuses(Class::ReadsBack) => Some("-B".to_owned()),
-            Given::Sized(..) => None,
+            Given::Cluster { letters, .. } => letters.iter().find_map(|byte| {
+                let (name, class) = letter(*byte).unwrap_or(("", Class::Never));
+                may_not(name, class).then(|| (format!("-{}", char::from(*byte)), name, class))
+            }),
+            Given::Sized(b'B', _) => may_not("block-size", Class::ReadsBack)
+                .then(|| ("-B".to_owned(), "block-size", Class::ReadsBack)),
+            Given::Sized(..) => may_not("modify-window", Class::Harmless)
+                .then(|| ("-@".to_owned(), "modify-window", Class::Harmless)),
             Given::Long(row, value) => {
                 let log_of_a_reader =
                     row.takes == Takes::Path(Role::LogFile) && !workspace.access.may_write();
-                (refuses(row.class)
-                    || log_of_a_reader
-                    || row.name == "max-alloc" && is_zero(value.as_deref()))
-                .then(|| format!("--{}", row.name))
+                let unlimited = row.name == "max-alloc" && is_zero(value.as_deref());
+                let class = if log_of_a_reader || unlimited { Class::Never } else { row.class };
+                may_not(row.name, class).then(|| (format!("--{}", row.name), row.name, class))
             }
         };
-        if let Some(option) = refused {
-            return Err(Refusal::new(
-                "rsync.option",
-                format!("option {option} is not allowed on this server"),
-            ));
+        if let Some((shown, name, class)) = refused {
+            let message = format!("option {shown} is not allowed on this server");
+            let change = change(name, class, exposed, listed(&rules.deny, name));
+            return Err(Refusal::new("rsync.option", message).unless(change));
         }
     }
     Ok(())
+}
+
+/// The change of the policy that would let an option through; there is none for what no policy can hold.
+fn change(name: &str, class: Class, exposed: &Exposed, denied: bool) -> Option<Change> {
+    let workspace = exposed.name.clone()?;
+    match class {
+        _ if denied => Some(Change::NotDeny(name.to_owned())),
+        Class::FollowsLinks => Some(Change::Allow(name.to_owned())),
+        Class::Replaces | Class::ChangesDirectories => Some(Change::Overwrite(workspace)),
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay if !exposed.workspace.overwrite => {
+            Some(Change::Overwrite(workspace))
+        }
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay if !exposed.workspace.delete => {
+            Some(Change::Delete(workspace))
+        }
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay | Class::ReadsBack => {
+            Some(Change::Access { workspace, path: PathBuf::new(), access: Access::ReadWrite })
+        }
+        Class::Harmless | Class::Sender | Class::Never => None,
+    }
 }
 
 /// `--max-alloc=0` would lift rsync's own limit on what a peer can make it allocate.

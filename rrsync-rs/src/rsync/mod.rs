@@ -8,7 +8,7 @@ pub mod program;
 pub mod secluded;
 pub mod words;
 
-pub use paths::Place;
+pub use paths::{Place, find};
 
 /// What the rsync that will run understands, beyond what every version does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

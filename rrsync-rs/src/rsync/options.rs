@@ -178,18 +178,54 @@ pub static LONG: &[Row] = &[
     row("write-devices", Nothing, Never),
 ];
 
-/// The class of a letter in a cluster such as `-logDtpr`; `None` for a letter that no server is sent.
-pub fn letter(letter: u8) -> Option<Class> {
-    match letter {
-        b'L' | b'K' | b'k' => Some(FollowsLinks),
-        b'b' => Some(Replaces),
-        b'A' | b'X' => Some(ChangesDirectories),
-        b'C' | b'D' | b'E' | b'H' | b'I' | b'J' | b'N' | b'O' | b'R' | b'S' | b'U' | b'W' | b'c' | b'd'
-        | b'g' | b'l' | b'm' | b'n' | b'o' | b'p' | b'q' | b'r' | b't' | b'u' | b'v' | b'x' | b'y' | b'z' => {
-            Some(Harmless)
-        }
-        _ => None,
-    }
+/// The letters of a cluster such as `-logDtpr`, sorted: letter, long name, class.
+static LETTERS: &[(u8, &str, Class)] = &[
+    (b'A', "acls", ChangesDirectories),
+    (b'C', "cvs-exclude", Harmless),
+    (b'D', "devices", Harmless),
+    (b'E', "executability", Harmless),
+    (b'H', "hard-links", Harmless),
+    (b'I', "ignore-times", Harmless),
+    (b'J', "omit-link-times", Harmless),
+    (b'K', "keep-dirlinks", FollowsLinks),
+    (b'L', "copy-links", FollowsLinks),
+    (b'N', "crtimes", Harmless),
+    (b'O', "omit-dir-times", Harmless),
+    (b'R', "relative", Harmless),
+    (b'S', "sparse", Harmless),
+    (b'U', "atimes", Harmless),
+    (b'W', "whole-file", Harmless),
+    (b'X', "xattrs", ChangesDirectories),
+    (b'b', "backup", Replaces),
+    (b'c', "checksum", Harmless),
+    (b'd', "dirs", Harmless),
+    (b'g', "group", Harmless),
+    (b'k', "copy-dirlinks", FollowsLinks),
+    (b'l', "links", Harmless),
+    (b'm', "prune-empty-dirs", Harmless),
+    (b'n', "dry-run", Harmless),
+    (b'o', "owner", Harmless),
+    (b'p', "perms", Harmless),
+    (b'q', "quiet", Harmless),
+    (b'r', "recursive", Harmless),
+    (b't', "times", Harmless),
+    (b'u', "update", Harmless),
+    (b'v', "verbose", Harmless),
+    (b'x', "one-file-system", Harmless),
+    (b'y', "fuzzy", Harmless),
+    (b'z', "compress", Harmless),
+];
+
+/// The long name and the class of a letter in a cluster; `None` for a letter that no server is sent.
+pub fn letter(letter: u8) -> Option<(&'static str, Class)> {
+    let at = LETTERS.binary_search_by_key(&letter, |(known, ..)| *known).ok()?;
+    Some((LETTERS[at].1, LETTERS[at].2))
+}
+
+/// What the table says of a long name, given as a word or as a letter: the value it takes and its class.
+pub fn named(name: &str) -> Option<(Takes, Class)> {
+    let long = find(name.as_bytes()).map(|row| (row.takes, row.class));
+    long.or_else(|| LETTERS.iter().find(|(_, known, _)| *known == name).map(|(.., class)| (Nothing, *class)))
 }
 
 /// One option as it was given.

@@ -76,7 +76,7 @@ impl Account {
         let path = self.root.join(format!("shell-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         fs::write(&path, format!("shift\n{line}\n")).unwrap();
         // Read by a shell rather than executed: another thread's fork may hold it open for writing.
-        format!("/bin/sh {}", path.display())
+        format!("/bin/sh '{}'", path.display())
     }
 
     /// Runs the rsync client in `client` with the remote shell `shell`.

@@ -1,6 +1,6 @@
 //! The escapes of the tables below `data/`.
 
-/// `\n`, `\t`, `\\`, `\x2e`, and `\{300:ab}` for a repetition.
+/// `\n`, `\t`, `\\`, `\x2e`, `\u{a0}`, and `\{300:ab}` for a repetition.
 pub fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -19,6 +19,13 @@ pub fn unescape(text: &str) -> Vec<u8> {
             b'x' => {
                 bytes.push(u8::from_str_radix(std::str::from_utf8(&rest[..2]).unwrap(), 16).unwrap());
                 rest = &rest[2..];
+            }
+            b'u' => {
+                let end = rest.iter().position(|b| *b == b'}').unwrap();
+                let code = std::str::from_utf8(&rest[1..end]).unwrap();
+                let c = char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap();
+                bytes.extend(c.to_string().bytes());
+                rest = &rest[end + 1..];
             }
             b'{' => {
                 let end = rest.iter().position(|b| *b == b'}').unwrap();

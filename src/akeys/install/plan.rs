@@ -13,6 +13,7 @@ use rrsync_rs::exposure;
 use rrsync_rs::grant::{Access, Confine, Grant, Tool, Workspace, render};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, WorkspaceName};
+use rrsync_rs::rules::Rules;
 
 use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
 use crate::akeys::cli::Install;
@@ -66,6 +67,9 @@ impl Plan {
             confine: Confine::default(),
             namespace: Isolation::default(),
             rsync: None,
+            record_end: false,
+            learn: false,
+            rules: Rules::default(),
             workspaces,
         };
         let policy = render(&grant, layout).ok_or_else(|| {

@@ -85,7 +85,7 @@ impl<'s> Client<'s> {
             BufReader::new(stdout).read_line(&mut line).ok();
             sender.send(line).ok();
         });
-        let line = receiver.recv_timeout(Duration::from_secs(60)).expect("a login within a minute");
+        let line = receiver.recv_timeout(Duration::from_mins(1)).expect("a login within a minute");
         if line != "held\n" {
             drop(held);
             let said = std::io::read_to_string(stderr).unwrap_or_default();

@@ -46,7 +46,7 @@ pub(in crate::rsync) fn destination(
         path = matched.pop().unwrap_or(path);
     }
     let refused = || outside(&exposed.shown(&path));
-    let place = |held: Held| Place { real: exposed.root.real().join(&held.at), fd: held.fd };
+    let place = |held: Held| Place { real: exposed.root.real_of(&held.at), fd: held.fd };
     match exposed.root.hold(&path, Last::Follow) {
         Ok(held) if held.is_dir() => {
             let at = held.at.clone();

@@ -2,10 +2,14 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat::SFlag;
 
 use super::{shown, too_many};
-use crate::policy::{Exposed, Policy};
+use crate::beneath::{Last, kind};
+use crate::policy::{Exposed, Policy, Use};
 use crate::rsync::expand::braces;
 use crate::rsync::words::Word;
 use crate::verdict::Refusal;
@@ -25,16 +29,30 @@ pub(in crate::rsync) struct Target<'a> {
 
 /// Finds the root of each path of a request; no path at all stands for `.`.
 pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result<Vec<Target<'a>>, Refusal> {
-    if paths.is_empty() {
-        return locate(&[Word::literal(b".")], policy);
-    }
     let mut targets = Vec::new();
     for word in paths {
-        for word in braces(word).map_err(too_many)? {
-            targets.push(target(&word, policy)?);
+        for expanded in braces(word).map_err(too_many)? {
+            // As in a shell, an empty alternative is no word. An empty word that was sent stands for the directory.
+            if !expanded.marked().is_empty() || word.marked().is_empty() {
+                targets.push(target(&expanded, policy)?);
+            }
         }
     }
+    if targets.is_empty() {
+        targets.push(target(&Word::literal(b"."), policy)?);
+    }
     Ok(targets)
+}
+
+/// Whether a client may know what is at `path`, and what is: `None` when nothing is there.
+pub fn find(path: &[u8], policy: &Policy) -> Result<Option<SFlag>, Refusal> {
+    let Target { exposed, word, .. } = target(&Word::literal(path), policy)?;
+    let path = PathBuf::from(word.to_os());
+    match exposed.root.hold(&path, Last::Follow) {
+        Ok(held) => exposed.scope(&held.at, Use::Read).map(|_| Some(kind(&held.stat))),
+        Err(Errno::EXDEV) => Err(super::outside(&exposed.shown(&path))),
+        Err(_) => Ok(None),
+    }
 }
 
 /// A bare `;` or quote is for a shell, and clients put a backslash before one that belongs to a name.
@@ -62,7 +80,7 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
             let exposed = named
                 .iter()
                 .find(|exposed| exposed.name.as_ref().is_some_and(|name| name.as_str().as_bytes() == first))
-                .ok_or_else(|| no_such_workspace(&first, named))?;
+                .ok_or_else(|| no_such_workspace(&first, policy))?;
             let rest = Word::from_marked(marked[end..].to_vec());
             bare = end == marked.len();
             (exposed, below(&rest).unwrap_or_else(|| Word::literal(b".")))
@@ -72,7 +90,11 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
     Ok(Target { exposed, word: rest, bare, dotted })
 }
 
-fn no_such_workspace(first: &[u8], named: &[Exposed]) -> Refusal {
+fn no_such_workspace(first: &[u8], policy: &Policy) -> Refusal {
+    if let Some(name) = policy.missing.iter().find(|name| name.as_str().as_bytes() == first) {
+        return Refusal::new("workspace.missing", format!("workspace {name} cannot be opened"));
+    }
+    let named = &policy.exposed;
     let names: Vec<&str> =
         named.iter().filter_map(|e| e.name.as_ref()).map(crate::name::WorkspaceName::as_str).collect();
     let message = if matches!(first, b"" | b"." | b"..") {

@@ -21,6 +21,7 @@ use crate::policy::{Exposed, Use};
 use crate::verdict::Refusal;
 
 pub(super) use destination::destination;
+pub use locate::find;
 pub(super) use locate::locate;
 pub(super) use option::{PathOption, path_option};
 pub(super) use sources::sources;
@@ -55,7 +56,7 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
         Refusal::new("path.missing", message)
     };
     let held = exposed.root.hold(&scope, Last::Follow).map_err(missing)?;
-    let real = exposed.root.real().join(&held.at);
+    let real = exposed.root.real_of(&held.at);
     reach.allow(held.fd, real, wanted == Use::Write);
     Ok(())
 }

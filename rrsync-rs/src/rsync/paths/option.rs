@@ -31,8 +31,8 @@ pub(in crate::rsync) struct PathOption<'a> {
 
 /// The argument for a path option; nothing when a sender would never look at it.
 ///
-/// A receiver's directories are relative to the destination, as rsync has it; a basis that is not there is looked for
-/// where rrsync looked, in the root. Files that a server opens first of all are relative to the root. Whatever rsync
+/// A receiver's directories are relative to the destination, as rsync has it; a basis or temporary directory that is not
+/// there is looked for where rrsync looked, in the root. Files that a server opens first of all are relative to the root. Whatever rsync
 /// would look up, and whatever rrsync would have, must not lead outside.
 pub(in crate::rsync) fn path_option(
     option: &PathOption<'_>,
@@ -57,7 +57,11 @@ pub(in crate::rsync) fn path_option(
     let first = from_base.as_deref().map(|path| hold_option(name, exposed, path)).transpose()?;
     let second = if climbs { None } else { Some(hold_option(name, exposed, &lexical(&path))?) };
     let (held, rest) = match (first, second) {
-        (Some(first), Some(second)) if role == Role::Basis && !first.exists() && second.exists() => second,
+        (Some(first), Some(second))
+            if matches!(role, Role::Basis | Role::TempDir) && !first.exists() && second.exists() =>
+        {
+            second
+        }
         (Some(found), _) | (None, Some(found)) => found,
         (None, None) => return Err(missing(name)),
     }
@@ -123,7 +127,7 @@ fn pinned(prefix: String, exposed: &Exposed, held: Held, rest: &Path) -> Result<
         add(&name.unwrap_or_default());
         exposed.root.hold(&parent, Last::Follow).map_err(|_| outside(&exposed.shown(&held.at)))?
     };
-    let real = exposed.root.real().join(&directory.at);
+    let real = exposed.root.real_of(&directory.at);
     Ok(Arg::Pinned { prefix, fd: directory.fd, real, rest: tail })
 }
 

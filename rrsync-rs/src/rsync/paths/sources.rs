@@ -58,8 +58,7 @@ pub(in crate::rsync) fn sources(
             allow(exposed, &at, Use::Write, reach)?;
         }
         shown.push(exposed.shown(path));
-        directories
-            .push(directory.map(|held| Place { real: exposed.root.real().join(&held.at), fd: held.fd }));
+        directories.push(directory.map(|held| Place { real: exposed.root.real_of(&held.at), fd: held.fd }));
     }
     if targets
         .iter()

@@ -1,0 +1,143 @@
+//! Running what was allowed: the working directory, the confinement, the record, and rsync in this process's place.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
+
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag};
+use nix::sys::stat::Mode;
+
+use super::decide::Allowed;
+use super::{system, unconfined, write};
+use crate::audit::{Log, Record};
+use crate::confine::seccomp::Filter;
+use crate::confine::{self, Files};
+use crate::grant::Confine;
+use crate::rsync::judge::{Arg, Plan};
+use crate::rsync::program::{self, Program};
+use crate::rsync::{ENVIRONMENT, Place};
+use crate::session::{self, NoTerms, Terms};
+
+/// Enters the working directory, confines this process, records that, and becomes rsync.
+pub(super) fn run(
+    allowed: Allowed,
+    held: Held,
+    terms: &Terms,
+    log: &mut Log,
+    record: &mut Record,
+) -> Result<Infallible, NoTerms> {
+    let Allowed { mut plan, mut program, names_users } = allowed;
+    enter(&mut plan);
+    record.argv = shown(&plan);
+    record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
+    nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
+    let charsets = record.argv.iter().any(|word| word.starts_with("--iconv="));
+    let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
+    let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries, names_users };
+    let namespace = confine::isolate(&files, &plan.cwd, terms.isolation).map_err(unconfined)?;
+    let lock = if namespace { session::lock_anew(held.lock, terms.lock.as_deref())? } else { held.lock };
+    let (argv, mut inherited) = arguments(plan.args, namespace);
+    inherited.extend(lock.into_iter().chain(held.slot).map(OwnedFd::from));
+    for fd in &inherited {
+        nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
+            .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
+    }
+    if terms.confine != Confine::Off {
+        program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
+    }
+    let filter = if plan.reach.iter().any(|reach| reach.write) {
+        Filter::writer(plan.reach.iter().any(|reach| reach.special_files), terms.rules.setuid)
+    } else {
+        Filter::reader()
+    };
+    let filter = filter.and_execute(program.fd.as_raw_fd());
+    let level = confine::apply(&files, filter, terms.confine, namespace).map_err(unconfined)?;
+    record.confinement = Some(level);
+    write(log, record, terms)?;
+    log.write_as_rrsync(record);
+    let by_path = terms.confine == Confine::Off && !namespace;
+    Err(system("run rsync")(execute(&program, &argv, by_path)))
+}
+
+/// What a session holds for as long as rsync runs: the lock of its directory, and its place among the key's sessions.
+pub(super) struct Held {
+    pub(super) lock: Option<File>,
+    pub(super) slot: Option<File>,
+}
+
+/// Makes the destination directory that is missing, and moves the plan into it.
+fn enter(plan: &mut Plan) {
+    let Some(name) = plan.make.take() else { return };
+    let made = nix::sys::stat::mkdirat(&plan.cwd.fd, name.as_os_str(), Mode::from_bits_truncate(0o777));
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let open = || nix::fcntl::openat(&plan.cwd.fd, name.as_os_str(), flags, Mode::empty());
+    if let Ok(fd) = made.and_then(|()| open()) {
+        plan.cwd = Place { fd, real: plan.cwd.real.join(&name) };
+    } else {
+        // What is wrong here is rsync's to report: it is told to make the directory itself.
+        let mut directory = name;
+        directory.push("/");
+        plan.args.pop();
+        plan.args.push(Arg::Text(directory));
+    }
+}
+
+/// The command line as people read it: pinned paths by the real name of what they are pinned to.
+pub fn shown(plan: &Plan) -> Vec<String> {
+    let text = |text: &OsString| crate::escape::Escaped::os(text).to_string();
+    let arg = |arg: &Arg| match arg {
+        Arg::Text(word) => text(word),
+        Arg::Pinned { prefix, real, rest, .. } => {
+            format!("{prefix}{}{}", crate::escape::Escaped::os(real), text(rest))
+        }
+    };
+    std::iter::once("rsync".to_owned()).chain(plan.args.iter().map(arg)).collect()
+}
+
+/// The command line as rsync gets it, and the descriptors that it refers to. In a namespace of its own there are none:
+/// there a path can lead nowhere else, and a descriptor from outside could.
+fn arguments(args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
+    let mut argv = vec![OsString::from("rsync")];
+    let mut inherited = Vec::new();
+    for arg in args {
+        match arg {
+            Arg::Text(word) => argv.push(word),
+            Arg::Pinned { prefix, real, rest, .. } if namespace => {
+                let mut word = OsString::from(prefix);
+                word.push(real);
+                word.push(rest);
+                argv.push(word);
+            }
+            Arg::Pinned { prefix, fd, rest, .. } => {
+                let mut word = OsString::from(format!("{prefix}/proc/self/fd/{}", fd.as_raw_fd()));
+                word.push(rest);
+                argv.push(word);
+                inherited.push(fd);
+            }
+        }
+    }
+    (argv, inherited)
+}
+
+/// Becomes rsync; comes back only with an error.
+fn execute(program: &Program, argv: &[OsString], by_path: bool) -> std::io::Error {
+    if by_path {
+        let mut command = std::process::Command::new(&program.path);
+        return command.args(&argv[1..]).env_clear().envs(ENVIRONMENT.iter().copied()).exec();
+    }
+    let words: Result<Vec<CString>, _> = argv.iter().map(|word| CString::new(word.as_bytes())).collect();
+    let variables: Result<Vec<CString>, _> =
+        ENVIRONMENT.iter().map(|(name, value)| CString::new(format!("{name}={value}"))).collect();
+    match (words, variables) {
+        (Ok(argv), Ok(variables)) => {
+            match nix::unistd::execveat(&program.fd, c"", &argv, &variables, AtFlags::AT_EMPTY_PATH) {
+                Ok(never) => match never {},
+                Err(errno) => errno.into(),
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => error.into(),
+    }
+}

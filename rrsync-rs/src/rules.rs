@@ -1,0 +1,293 @@
+//! What a policy says about rsync's options beyond directions and paths: which are allowed, denied or forced, and how
+//! much a client may ask for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::rsync::options::{Class, Takes, named};
+
+/// The rules of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// Options that follow links; refused unless they are named here. The kernel holds them inside.
+    pub allow: Vec<String>,
+    /// Options that are refused although nothing else speaks against them.
+    pub deny: Vec<String>,
+    /// Options that are added to every command, after the client's own.
+    pub force: Vec<Forced>,
+    /// How much a client may ask for.
+    pub limits: Limits,
+    /// Whether a push may set the set-user-ID bit.
+    pub setuid: bool,
+    /// Whether `test -d PATH` and the like are answered.
+    pub probes: bool,
+}
+
+/// An option that is added to every command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forced {
+    /// Its long name.
+    pub name: String,
+    /// Its value.
+    pub value: Option<String>,
+}
+
+impl fmt::Display for Forced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}={value}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// How much a client may ask for. What it asks for beyond that is cut down, not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions of this key at once; further ones are refused.
+    pub sessions: Option<u32>,
+    /// Seconds without any data after which rsync gives up.
+    pub timeout: Option<u32>,
+    /// KiB a second.
+    pub bwlimit: Option<u32>,
+    /// Threads for compression.
+    pub compress_threads: u32,
+    /// Bytes that rsync may allocate at once.
+    pub max_alloc: u64,
+    /// Bytes of the largest file that a push may bring.
+    pub file_size: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: None,
+            timeout: None,
+            bwlimit: None,
+            compress_threads: 4,
+            max_alloc: 16 << 30,
+            file_size: None,
+        }
+    }
+}
+
+/// What one side can decide alone. The protocol depends on most other options, and both sides would have to be told.
+const FORCIBLE: &[&str] = &[
+    "bwlimit",
+    "compress-level",
+    "compress-threads",
+    "existing",
+    "fake-super",
+    "fsync",
+    "ignore-errors",
+    "ignore-existing",
+    "ignore-times",
+    "max-alloc",
+    "max-delete",
+    "max-size",
+    "min-size",
+    "modify-window",
+    "munge-links",
+    "omit-dir-times",
+    "omit-link-times",
+    "one-file-system",
+    "open-noatime",
+    "partial",
+    "preallocate",
+    "safe-links",
+    "size-only",
+    "skip-compress",
+    "super",
+    "timeout",
+    "update",
+    "whole-file",
+];
+
+/// An option that a rule cannot name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRule {
+    /// No server knows it.
+    #[error("{0:?} is not an option that an rsync server is sent")]
+    Unknown(String),
+    /// `allow` for what is allowed anyway, or never.
+    #[error("{0:?} cannot be allowed: only options that follow links can")]
+    NotAllowable(String),
+    /// `force` for something that changes the policy, names a path or needs the client's agreement.
+    #[error("{0:?} cannot be forced")]
+    NotForcible(String),
+    /// A value is missing, or one too many.
+    #[error("{0:?}: {1}")]
+    Value(String, &'static str),
+    /// Not a number of bytes.
+    #[error("{0:?} is not a size: a number, or one with K, M, G or T behind it")]
+    Size(String),
+}
+
+/// A name for `allow`.
+pub fn allowable(name: &str) -> Result<String, BadRule> {
+    match named(name) {
+        None => Err(BadRule::Unknown(name.to_owned())),
+        Some((_, Class::FollowsLinks)) => Ok(name.to_owned()),
+        Some(_) => Err(BadRule::NotAllowable(name.to_owned())),
+    }
+}
+
+/// A name for `deny`.
+pub fn deniable(name: &str) -> Result<String, BadRule> {
+    named(name).map(|_| name.to_owned()).ok_or_else(|| BadRule::Unknown(name.to_owned()))
+}
+
+impl FromStr for Forced {
+    type Err = BadRule;
+
+    fn from_str(written: &str) -> Result<Self, BadRule> {
+        let (name, value) =
+            written.split_once('=').map_or((written, None), |(name, value)| (name, Some(value)));
+        match named(name) {
+            None => Err(BadRule::Unknown(name.to_owned())),
+            Some(_) if !FORCIBLE.contains(&name) => Err(BadRule::NotForcible(name.to_owned())),
+            Some((Takes::Nothing, _)) if value.is_some() => {
+                Err(BadRule::Value(name.to_owned(), "takes no value"))
+            }
+            Some((Takes::Text, _)) if value.is_none() => {
+                Err(BadRule::Value(name.to_owned(), "takes a value"))
+            }
+            Some((Takes::Nothing | Takes::Text, _)) if value.is_none_or(|value| !value.contains('\0')) => {
+                Ok(Self { name: name.to_owned(), value: value.map(str::to_owned) })
+            }
+            Some(_) => Err(BadRule::NotForcible(name.to_owned())),
+        }
+    }
+}
+
+/// A number of bytes: `1048576`, `1024K`, `1M`.
+pub fn size(written: &str) -> Result<u64, BadRule> {
+    let bad = || BadRule::Size(written.to_owned());
+    let (digits, shift) = match written.as_bytes() {
+        [.., b'K' | b'k'] => (&written[..written.len() - 1], 10),
+        [.., b'M' | b'm'] => (&written[..written.len() - 1], 20),
+        [.., b'G' | b'g'] => (&written[..written.len() - 1], 30),
+        [.., b'T' | b't'] => (&written[..written.len() - 1], 40),
+        _ => (written, 0),
+    };
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .filter(|n| *n > 0)
+        .ok_or_else(bad)
+}
+
+impl Limits {
+    /// A client's value for a limited option, cut down; `None` when the option is not limited or within its limit.
+    pub fn cut(&self, option: &str, value: Option<&[u8]>) -> Option<String> {
+        let text = std::str::from_utf8(value.unwrap_or_default()).ok();
+        let number = |unit: u64| text.and_then(|text| asked(text, unit));
+        // What cannot be read as a number, and a zero that means "no limit", are beyond any limit.
+        let over = |asked: Option<u64>, limit: u64| asked.is_none_or(|asked| asked == 0 || asked > limit);
+        match option {
+            "compress-threads" if over(number(1), self.compress_threads.into()) => {
+                Some(self.compress_threads.to_string())
+            }
+            "max-alloc" if over(number(1), self.max_alloc) => Some(self.max_alloc.to_string()),
+            "bwlimit" => self
+                .bwlimit
+                .filter(|limit| over(number(1024).map(|n| n / 1024), (*limit).into()))
+                .map(|n| n.to_string()),
+            "timeout" => self.timeout.filter(|limit| over(number(1), (*limit).into())).map(|n| n.to_string()),
+            "max-size" => self.file_size.filter(|limit| over(number(1), *limit)).map(|n| n.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The limits that have to be stated where the client does not state them.
+    pub fn stated(&self) -> [(&'static str, Option<u64>); 3] {
+        [
+            ("timeout", self.timeout.map(u64::from)),
+            ("bwlimit", self.bwlimit.map(u64::from)),
+            ("max-size", self.file_size),
+        ]
+    }
+}
+
+/// A number as rsync's `parse_size_arg()` reads it: digits, a fraction, `b`, `k`, `m`, `g`, `t` or `p`, in powers of 1024,
+/// or of 1000 with a `B` behind; `unit` is what a bare number stands for.
+fn asked(text: &str, unit: u64) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let whole: u64 = text[..end].parse().ok()?;
+    let rest = &text[end..];
+    let rest =
+        rest.strip_prefix('.').map_or(rest, |rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let shift = match rest.bytes().next().map(|b| b.to_ascii_lowercase()) {
+        None => return (whole + u64::from(text.contains('.'))).checked_mul(unit),
+        Some(b'b') => 0,
+        Some(b'k') => 10,
+        Some(b'm') => 20,
+        Some(b'g') => 30,
+        Some(b't') => 40,
+        Some(b'p') => 50,
+        Some(_) => return None,
+    };
+    // A fraction is rounded up, which is never below what was asked for.
+    (whole + u64::from(text.contains('.'))).checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_name_options_that_they_can_be_about() {
+        assert!(allowable("copy-links").is_ok() && allowable("copy-unsafe-links").is_ok());
+        for name in ["owner", "daemon", "delete", "append"] {
+            assert_eq!(allowable(name), Err(BadRule::NotAllowable(name.to_owned())));
+        }
+        assert!(deniable("owner").is_ok() && deniable("compress").is_ok() && deniable("rsh").is_err());
+        assert_eq!("bwlimit=1000".parse::<Forced>().unwrap().to_string(), "bwlimit=1000");
+        for bad in [
+            "bwlimit",
+            "fsync=1",
+            "owner",
+            "backup-dir=x",
+            "daemon",
+            "log-file=x",
+            "rsh=x",
+            "delete",
+            "numeric-ids",
+            "checksum",
+        ] {
+            assert!(bad.parse::<Forced>().is_err(), "{bad}");
+        }
+        assert_eq!((size("10G"), size("1k"), size("7")), (Ok(10 << 30), Ok(1024), Ok(7)));
+        for bad in ["", "0", "-1", "1.5G", "G", "9999999999T"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_beyond_a_limit_is_cut_down() {
+        let limits =
+            Limits { timeout: Some(60), bwlimit: Some(1000), file_size: Some(1 << 20), ..Limits::default() };
+        let cut = |option: &str, value: &str| limits.cut(option, Some(value.as_bytes()));
+        assert_eq!(cut("compress-threads", "500"), Some("4".to_owned()));
+        assert_eq!(cut("compress-threads", "3"), None);
+        assert_eq!(cut("max-alloc", "99999999g"), Some((16u64 << 30).to_string()));
+        assert_eq!(cut("max-alloc", "1g"), None);
+        for (value, within) in [
+            ("999", true),
+            ("1000", true),
+            ("1001", false),
+            ("0", false),
+            ("2m", false),
+            ("0.9m", false),
+            ("x", false),
+        ] {
+            assert_eq!(cut("bwlimit", value).is_none(), within, "{value}");
+        }
+        assert_eq!((cut("timeout", "0"), cut("timeout", "59")), (Some("60".to_owned()), None));
+        assert_eq!((cut("max-size", "1m"), cut("max-size", "1025k")), (None, Some((1 << 20).to_string())));
+    }
+}

@@ -1,0 +1,90 @@
+//! The tree that a client sees: the grant's workspaces by name below a synthetic `/`, and nothing else.
+//!
+//! `/` lists the workspaces and cannot be changed; `..` ends there; relative paths start there, however many
+//! workspaces there are, so `host:papers/fig` means the same with one workspace and with ten. Everything below is
+//! resolved beneath the workspace's root by the kernel, judged by the place that it resolved to, and then acted on
+//! through descriptors. No host path ever leaves this module, and no operation takes one.
+//!
+//! | access | what it means here |
+//! |---|---|
+//! | `ro` | nothing that changes a byte, a name or an attribute, also not on an open handle |
+//! | `wo` | no content, no listing, no link target; of what is there, only that it is there and of which type |
+//! | `overwrite = false` | what was there before the session keeps content, name and attributes |
+//! | `delete = false` | what was there before the session keeps its name |
+//!
+//! What the session itself made (`Ours`) it may see, change and remove in all writable modes: clients upload under a
+//! temporary name and rename it, set the mode after writing, and compare the size before they are content.
+
+mod attributes;
+mod change;
+mod fault;
+mod file;
+mod judge;
+mod links;
+mod list;
+mod open;
+mod ours;
+mod path;
+mod place;
+mod space;
+mod upload;
+
+use std::rc::Rc;
+
+pub use attributes::{Changes, Metadata, View};
+pub use fault::{Fault, Rule};
+pub use file::OpenFile;
+pub use list::{Entry, Listing};
+pub use open::OpenHow;
+pub use path::VirtualPath;
+pub use place::Mount;
+
+use ours::Ours;
+use space::Space;
+
+/// What holds for every workspace of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Whether an upload becomes visible only when it is complete: see `upload`.
+    pub atomic: bool,
+    /// The permission bits that a client may set. The default, `0o777`, leaves out setuid, setgid and sticky; the
+    /// process's umask applies to what is created, as ever.
+    pub mode_mask: u32,
+    /// Bytes that uploads must leave free on the file system; 0 for no such rule. Beyond it a write fails as on a full
+    /// disk.
+    pub least_free: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { atomic: false, mode_mask: 0o777, least_free: 0 }
+    }
+}
+
+/// The virtual tree of one session.
+#[derive(Debug)]
+pub struct Vfs {
+    mounts: Vec<Rc<Mount>>,
+    options: Options,
+    ours: Rc<Ours>,
+}
+
+impl Vfs {
+    /// The tree of these workspaces, listed in the order of their names. The first of two with one name counts.
+    pub fn new(mut mounts: Vec<Mount>, options: Options) -> Self {
+        mounts.sort_by(|one, two| one.name().cmp(two.name()));
+        mounts.dedup_by(|later, first| later.name() == first.name());
+        let mounts = mounts.into_iter().map(Rc::new).collect();
+        Self { mounts, options, ours: Rc::new(Ours::default()) }
+    }
+
+    /// A new watch over the free space.
+    fn space(&self) -> Space {
+        Space::leaving(self.options.least_free)
+    }
+
+    /// What holds for every workspace.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+}
