@@ -10,6 +10,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use crate::cli::{DropIn, Gate, Source};
 use crate::confine::Isolation;
@@ -243,14 +245,12 @@ pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
     };
     crate::audit::make_private(directory).map_err(unusable)?;
     for number in 0..sessions {
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(directory.join(number.to_string()))
-            .map_err(unusable)?;
+        // Only to be locked: rsync inherits it, and must not be able to write anything here.
+        let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let path = directory.join(number.to_string());
+        let file = nix::fcntl::open(&path, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map(File::from)
+            .map_err(|errno| unusable(errno.into()))?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(std::fs::TryLockError::WouldBlock) => {}

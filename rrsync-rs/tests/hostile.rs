@@ -14,6 +14,7 @@ use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::libc::{EACCES, EBADF, ENOENT, ENOSYS, EPERM, EROFS, ETXTBSY, EXDEV};
@@ -197,6 +198,7 @@ fn prepare(account: &Account, flags: &str, namespace: bool) -> String {
     }
     let text = format!(
         "federation = \"f\"\npod = \"p\"\ntools = [\"rsync\"]\nnamespace = \"{how}\"\n\
+         [limits]\nsessions = 2\n\
          [workspace.w]\npath = \"{}\"\naccess = \"rw\"\n",
         d.display()
     );
@@ -228,6 +230,88 @@ fn a_push_in_a_namespace_sees_nothing() {
     push("--grant f.p", "w/", true);
 }
 
+/// What a session has, seen from outside: its status, its descriptors and its mounts.
+fn from_outside(flags: &str, options: &str) -> (String, Vec<String>, Vec<String>) {
+    let account = lay_out();
+    let flags = format!("{} {flags}", stand_in::install(&account));
+    let command = format!("rsync --server {options} --log-format=stop . .");
+    let mut child = stand_in::start_stopped(&account, &flags, &command).unwrap();
+    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    let status = fs::read_to_string(proc.join("status")).unwrap();
+    let short = |path: PathBuf| path.to_string_lossy().replace(account.root.to_str().unwrap(), "");
+    let descriptors = fs::read_dir(proc.join("fd")).unwrap().flatten();
+    let descriptors = descriptors
+        .filter(|entry| !matches!(entry.file_name().to_str(), Some("0" | "1" | "2")))
+        .map(|entry| short(fs::read_link(entry.path()).unwrap()))
+        .collect();
+    let mounts = fs::read_to_string(proc.join("mountinfo")).unwrap();
+    let mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mounts = mounts.map(|words| format!("{} {}", short(words[4].into()), &words[5][..2])).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    (status, descriptors, mounts)
+}
+
+#[test]
+fn a_session_has_no_capability_no_descriptor_and_no_mount_that_it_does_not_need() {
+    let root = nix::unistd::geteuid().is_root();
+    for (flags, options, lock, access) in [
+        ("-ro -namespace off", PULL.0, false, ""),
+        ("-wo -namespace off", PUSH.0, true, ""),
+        ("-ro -namespace required", PULL.0, false, "ro"),
+        ("-wo -namespace required", PUSH.0, true, "rw"),
+    ] {
+        let (status, descriptors, mounts) = from_outside(flags, options);
+        let field = |name: &str| -> String {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().to_owned()
+        };
+        assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1".into(), "2".into()), "{flags}");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert!(root || field(set).bytes().all(|b| b == b'0'), "{flags}: {set} {}", field(set));
+        }
+        let expected: &[&str] = if lock { &["/D"] } else { &[] };
+        assert_eq!(descriptors, expected, "{flags}");
+        if !access.is_empty() {
+            let mut expected = vec!["/ ro".to_owned(), format!("/D {access}")];
+            if root {
+                let names = ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf"];
+                let there = names.iter().filter(|name| Path::new(name).exists());
+                expected.extend(there.map(|name| format!("{name} ro")));
+            }
+            assert_eq!(mounts, expected, "{flags}");
+        }
+    }
+}
+
+#[test]
+fn a_host_without_namespaces_refuses_only_who_demands_one() {
+    for (how, served) in [("auto", true), ("off", true), ("required", false)] {
+        let account = lay_out();
+        // Root without the capability for it; an ordinary user is root in a namespace first, and then the same.
+        let ordinary = !nix::unistd::geteuid().is_root();
+        let mut gate = Command::new(if ordinary { "unshare" } else { "setpriv" });
+        if ordinary {
+            gate.args(["--user", "--map-root-user", "setpriv"]);
+        }
+        let rsync = stand_in::install(&account);
+        gate.arg("--bounding-set=-sys_admin").arg(support::GATE).args(rsync.split(' '));
+        gate.args(["-wo", "-namespace", how]).arg(account.d("")).env("HOME", account.root.join("home"));
+        let scene = format!("{},{}", account.root.display(), std::process::id());
+        let command = format!("rsync --server -re.iLsfxCIvu --log-format=files,{scene} . .");
+        let output = gate.env("SSH_ORIGINAL_COMMAND", command).stdin(Stdio::null()).output().unwrap();
+        let record = account.audit().pop().unwrap();
+        assert_eq!(output.status.success(), served, "{how}: {}{record}", said(&output));
+        if served {
+            assert_eq!(record["confinement"]["namespace"], false, "{how}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("read-secret denied"));
+        } else {
+            let reason = record["reason"].as_str().unwrap();
+            assert!(reason.starts_with("mount namespace: cannot unshare: "), "{reason}");
+        }
+    }
+}
+
 #[test]
 fn without_confinement_the_attacks_succeed() {
     let (account, victim) = (lay_out(), Victim::new());
@@ -237,7 +321,7 @@ fn without_confinement_the_attacks_succeed() {
         .iter()
         // What this account, or this machine without a terminal, does not have.
         .filter(|(name, _)| !matches!(name.as_str(), "read-kmsg" | "read-shadow" | "read-tty"))
-        .filter(|(name, _)| *name != "write-own-program")
+        .filter(|(name, _)| !matches!(name.as_str(), "write-own-program" | "write-inherited-file"))
         .filter_map(|(name, denied)| denied.as_ref().map(|errno| format!("{name}: {errno}")))
         .collect();
     assert_eq!(failed, [""; 0]);

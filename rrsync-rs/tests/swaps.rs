@@ -13,15 +13,13 @@ mod support;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use stand_in::content;
-use support::{Account, GATE, picture};
+use support::{Account, picture};
 
 /// What is left to see when everything went as it should.
 #[derive(Clone, Copy, PartialEq)]
@@ -117,13 +115,6 @@ fn exchange(at: &Path, to: &str) {
     symlink(to, at).unwrap();
 }
 
-/// Waits until the process has stopped itself; `false` when it has ended in its place.
-fn stopped(child: &Child) -> bool {
-    let pid = Pid::from_raw(child.id().try_into().unwrap());
-    matches!(waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap(), WaitStatus::Stopped(_, Signal::SIGSTOP))
-}
-
-#[allow(clippy::zombie_processes, reason = "one that has not stopped has ended, and was waited for")]
 /// Runs one case; returns what is wrong with what came of it.
 fn attempt(direction: &str, swap: &Swap, how: &str) -> Option<String> {
     let Swap(asked, at, to, held) = *swap;
@@ -139,23 +130,10 @@ fn attempt(direction: &str, swap: &Swap, how: &str) -> Option<String> {
     let command = command.split_whitespace().collect::<Vec<_>>().join(" ");
     let flags = stand_in::install(&account);
     let access = if direction == "pull" { "-ro" } else { "-no-lock" };
-    let mut child = Command::new(GATE)
-        .args(flags.split(' '))
-        .arg(access)
-        .args(how.split(' '))
-        .arg(account.d(""))
-        .env_clear()
-        .env("HOME", account.root.join("home"))
-        .env("SSH_ORIGINAL_COMMAND", &command)
-        .current_dir(&account.root)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    if !stopped(&child) {
+    let flags = format!("{flags} {access} {how}");
+    let Some(mut child) = stand_in::start_stopped(&account, &flags, &command) else {
         return Some(format!("{direction} {asked}: did not run: {:?}", account.audit()));
-    }
+    };
     let at_path = if at.is_empty() { account.root.join("D") } else { account.d(at) };
     match to.strip_prefix('/') {
         Some(below) => exchange(&at_path, account.root.join(below).to_str().unwrap()),

@@ -172,6 +172,10 @@ pub const WRITE: &[Attack] = &[
     }),
     attack("write-truncate", |scene| in_path(libc::SYS_truncate, &scene.outside("truncate"), 0)),
     attack("write-inherited", |_| from_descriptors("../outside/secret", libc::O_WRONLY)),
+    attack("write-inherited-file", |_| {
+        let written = (3..1024).find_map(|fd| sys!(libc::SYS_write, fd, c"x".as_ptr(), 1).ok());
+        written.ok_or(libc::EBADF)
+    }),
     attack("write-keys", |scene| {
         open(&format!("{}/home/.ssh/authorized_keys", scene.root.display()), libc::O_WRONLY)
     }),

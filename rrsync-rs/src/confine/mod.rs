@@ -11,7 +11,7 @@ pub mod seccomp;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{SFlag, fstat};
@@ -183,12 +183,25 @@ pub fn apply(
     demand: Confine,
     namespace: bool,
 ) -> Result<Level, ConfineError> {
+    apply_as_of(landlock::NEWEST as u8, files, filter, demand, namespace)
+}
+
+/// [`apply`] on a kernel whose Landlock has the ABI `newest`, or none for 0: what newer ones have is left out. For tests.
+#[doc(hidden)]
+pub fn apply_as_of(
+    newest: u8,
+    files: &Files<'_>,
+    filter: seccomp::Filter,
+    demand: Confine,
+    namespace: bool,
+) -> Result<Level, ConfineError> {
     limits();
     let mut level = Level { namespace, ..Level::NONE };
     if demand == Confine::Off {
         return Ok(level);
     }
-    match landlock::enforce(files) {
+    let newest = landlock::numbered(newest).ok_or(ConfineError::NoLandlock);
+    match newest.and_then(|newest| landlock::enforce(files, newest)) {
         Ok(abi) => level.landlock = abi,
         Err(error) if demand == Confine::Required => return Err(error),
         Err(_) => {}
@@ -199,6 +212,20 @@ pub fn apply(
         Err(_) => {}
     }
     Ok(level)
+}
+
+/// Closes what was open when this process started, but for the standard streams. sshd leaves nothing open, but a login
+/// shell's start-up files may; a directory among it would lead out of every confinement.
+///
+/// For the very start: whatever this process has opened itself is closed as well.
+pub fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<RawFd> =
+        open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The list's own descriptor is among them, and closed by now.
+        let _ = nix::unistd::close(number);
+    }
 }
 
 /// A descriptor of `program` with a number that no descriptor can have again.
@@ -224,7 +251,7 @@ pub fn out_of_reach(program: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// How many files a program can have open besides those that it was given.
-const FILES_AT_A_TIME: usize = 128;
+const FILES_AT_A_TIME: usize = 64;
 
 /// No privileges through exec, and no core dumps: they would be written where the working directory is.
 fn limits() {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use crate::audit::{Log, Record};
 use crate::cli::{self, Args, Gate, Source};
-use crate::confine::ConfineError;
+use crate::confine::{self, ConfineError};
 use crate::explain;
 use crate::grant::Tool;
 use crate::request::Request;
@@ -98,6 +98,7 @@ fn print(text: &str) -> Exit {
 
 /// Serves the session. Comes back only when nothing was run in this process.
 fn serve(gate: &Gate, environment: &Environment) -> ExitCode {
+    confine::close_inherited();
     let drop_in = matches!(gate.source, Source::DropIn(_));
     let mut log = Log::open(environment.layout.as_ref(), drop_in);
     let mut record = first_record(gate, environment);

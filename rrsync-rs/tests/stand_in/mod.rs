@@ -4,10 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::support::{Account, picture};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::support::{Account, GATE, picture};
 
 /// The built program: beside the directory of this test's own binary. Cargo builds examples for a run of all tests, and
 /// not for a run of this one.
@@ -33,6 +37,27 @@ pub fn install(account: &Account) -> String {
         assert!(Command::new("cp").arg(built()).arg(&program).status().unwrap().success());
     }
     format!("-rsync {}", program.display())
+}
+
+/// Starts the gate with `flags` and the exposed directory, and waits until the stand-in has stopped itself; `None` when
+/// the gate has ended in its place.
+#[allow(clippy::zombie_processes, reason = "one that has not stopped has ended, and was waited for")]
+pub fn start_stopped(account: &Account, flags: &str, command: &str) -> Option<Child> {
+    let child = Command::new(GATE)
+        .args(flags.split_whitespace())
+        .arg(account.d(""))
+        .env_clear()
+        .env("HOME", account.root.join("home"))
+        .env("SSH_ORIGINAL_COMMAND", command)
+        .current_dir(&account.root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    let status = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+    matches!(status, WaitStatus::Stopped(_, Signal::SIGSTOP)).then_some(child)
 }
 
 /// Names and content below a directory, without metadata.
