@@ -11,8 +11,8 @@
 //! environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -112,30 +112,33 @@ enum Reach {
 ///
 /// The answer holds for the moment: a symlink made later is seen at the next call, so the gate asks at every session.
 pub fn refuse(workspace: &Path, layout: &Layout, binaries: &[&Path]) -> Result<(), Exposure> {
-    let sight = Sight::default();
-    // Resolved once, so that the hundred places below it need no walk through its own parents.
-    let home = layout.home().canonicalize().unwrap_or_else(|_| layout.home().to_owned());
-    let check = |start: &Path, rest: &Path, role: Role, reach: Reach| {
-        sight.relation(workspace, &start.join(rest), reach).map_or(Ok(()), |relation| {
-            let known_as = if start == home { layout.home() } else { start };
-            let place = if rest.as_os_str().is_empty() { known_as.to_owned() } else { known_as.join(rest) };
-            Err(Exposure { workspace: workspace.to_owned(), relation, place, role })
+    let sight = Sight::of(workspace);
+    let root = Path::new("/");
+    let check = |from: &Path, known_as: PathBuf, path: &Path, role: Role, reach: Reach| {
+        sight.relation(from, path, reach).map_or(Ok(()), |relation| {
+            Err(Exposure { workspace: workspace.to_owned(), relation, place: known_as, role })
         })
     };
-    check(layout.home(), Path::new(""), Role::Home, Reach::Above)?;
+    check(root, layout.home().to_owned(), layout.home(), Role::Home, Reach::Above)?;
+    // Resolved once, so that the hundred places below it need no walk through its own parents.
+    let home = layout.home().canonicalize();
     for (role, reach, places) in BELOW_HOME {
         for place in places.split(' ') {
-            check(&home, Path::new(place), *role, *reach)?;
+            let known_as = layout.home().join(place);
+            match &home {
+                Ok(home) => check(home, known_as, Path::new(place), *role, *reach)?,
+                Err(_) => check(root, known_as.clone(), &known_as, *role, *reach)?,
+            }
         }
     }
     for dir in binaries {
-        check(dir, Path::new(""), Role::Binaries, Reach::AboveAndInside)?;
+        check(root, dir.to_path_buf(), dir, Role::Binaries, Reach::AboveAndInside)?;
     }
-    let runtime = format!("/run/user/{}/systemd", nix::unistd::geteuid());
-    check(Path::new(&runtime), Path::new(""), Role::Code, Reach::AboveAndInside)?;
+    let runtime = PathBuf::from(format!("/run/user/{}/systemd", nix::unistd::geteuid()));
+    check(root, runtime.clone(), &runtime, Role::Code, Reach::AboveAndInside)?;
     for (reach, places) in SYSTEM {
         for place in places.split(' ') {
-            check(Path::new(place), Path::new(""), Role::System, *reach)?;
+            check(root, PathBuf::from(place), Path::new(place), Role::System, *reach)?;
         }
     }
     Ok(())
@@ -144,9 +147,13 @@ pub fn refuse(workspace: &Path, layout: &Layout, binaries: &[&Path]) -> Result<(
 /// A directory, however it is spelt: its device and inode.
 type Identity = (u64, u64);
 
-/// The file system during one call. Each path is looked at once: the gate asks about a hundred places at every login.
-#[derive(Default)]
-struct Sight(RefCell<HashMap<PathBuf, Option<Seen>>>);
+/// The file system during one call, as seen from one workspace. Each path is looked at once, and is compared as bytes:
+/// the gate asks about a hundred places at every login, and a client waits for it.
+struct Sight<'a> {
+    seen: RefCell<BTreeMap<OsString, Option<Seen>>>,
+    /// The workspace and every directory above it.
+    workspace: Vec<(&'a OsStr, Option<Identity>)>,
+}
 
 /// What is at a path.
 #[derive(Clone, Copy)]
@@ -155,45 +162,61 @@ struct Seen {
     is_link: bool,
 }
 
-impl Sight {
+impl<'a> Sight<'a> {
+    fn of(workspace: &'a Path) -> Self {
+        let mut sight = Self { seen: RefCell::default(), workspace: Vec::new() };
+        let identity = |path: &'a Path| (path.as_os_str(), sight.at(path).map(|seen| seen.identity));
+        sight.workspace = workspace.ancestors().map(identity).collect();
+        sight
+    }
+
     fn at(&self, path: &Path) -> Option<Seen> {
-        if let Some(seen) = self.0.borrow().get(path) {
+        if let Some(seen) = self.seen.borrow().get(path.as_os_str()) {
             return *seen;
         }
         // Nothing is beneath what is not there.
-        let in_nothing =
-            path.parent().is_some_and(|parent| matches!(self.0.borrow().get(parent), Some(None)));
+        let in_nothing = path
+            .parent()
+            .is_some_and(|parent| matches!(self.seen.borrow().get(parent.as_os_str()), Some(None)));
         let metadata = if in_nothing { None } else { path.symlink_metadata().ok() };
         let seen =
             metadata.map(|found| Seen { identity: (found.dev(), found.ino()), is_link: found.is_symlink() });
-        self.0.borrow_mut().insert(path.to_owned(), seen);
+        self.seen.borrow_mut().insert(path.as_os_str().to_owned(), seen);
         seen
     }
 
-    fn is_same(&self, one: &Path, other: &Path) -> bool {
-        let identity = |path| self.at(path).map(|seen| seen.identity);
-        one == other || identity(one).is_some_and(|one| identity(other) == Some(one))
-    }
-
-    /// How `workspace` lies to `place`, when it lies in a way that `reach` forbids.
-    fn relation(&self, workspace: &Path, place: &Path, reach: Reach) -> Option<Relation> {
-        let stops = self.stops(place);
+    /// How the workspace lies to the place that `path` names from `from`, when it lies in a way that `reach` forbids.
+    ///
+    /// `from` is resolved, and either `/` or a place that was asked about before.
+    fn relation(&self, from: &Path, path: &Path, reach: Reach) -> Option<Relation> {
+        let stops = self.stops(from, path);
+        let is = |place: &Path, (path, identity): &(&OsStr, Option<Identity>)| {
+            *path == place.as_os_str()
+                || identity
+                    .is_some_and(|identity| self.at(place).is_some_and(|seen| seen.identity == identity))
+        };
+        let workspace = self.workspace.first()?;
         for stop in &stops {
-            if self.is_same(stop, workspace) {
+            if is(stop, workspace) {
                 return Some(Relation::Is);
             }
-            if stop.ancestors().skip(1).any(|above| self.is_same(above, workspace)) {
+            // What is above `from` was looked at with `from` itself.
+            let above = stop
+                .ancestors()
+                .skip(1)
+                .take_while(|above| above.as_os_str() != from.as_os_str() || from.as_os_str() == "/");
+            if above.into_iter().any(|above| is(above, workspace)) {
                 return Some(Relation::Contains);
             }
         }
         let end = stops.last()?;
-        let inside = workspace.ancestors().any(|above| self.is_same(above, end));
-        (reach == Reach::AboveAndInside && inside).then_some(Relation::LiesInside)
+        let inside = reach == Reach::AboveAndInside && self.workspace.iter().any(|above| is(end, above));
+        inside.then_some(Relation::LiesInside)
     }
 
-    /// Every place that decides what `path` is: each symlink on the way, and where it ends. What does not exist yet is
-    /// taken as it is written.
-    fn stops(&self, path: &Path) -> Vec<PathBuf> {
+    /// Every place that decides what `path` is: each symlink on the way from `from`, and where it ends. What does not exist
+    /// yet is taken as it is written.
+    fn stops(&self, from: &Path, path: &Path) -> Vec<PathBuf> {
         // path_resolution(7): the kernel gives up after 40 links.
         const MAX_LINKS: usize = 40;
         let parts = |path: &Path| -> Vec<OsString> {
@@ -201,7 +224,7 @@ impl Sight {
         };
         let mut stops = Vec::new();
         let mut pending = parts(path);
-        let mut at = PathBuf::from("/");
+        let mut at = from.to_owned();
         while let Some(part) = pending.pop() {
             match Path::new(&part).components().next() {
                 Some(Component::ParentDir) => {

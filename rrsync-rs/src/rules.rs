@@ -219,10 +219,12 @@ fn asked(text: &str, unit: u64) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let whole: u64 = text[..end].parse().ok()?;
     let rest = &text[end..];
+    // A fraction is rounded up, which is never below what was asked for.
+    let whole = whole.checked_add(u64::from(text.contains('.')))?;
     let rest =
         rest.strip_prefix('.').map_or(rest, |rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
     let shift = match rest.bytes().next().map(|b| b.to_ascii_lowercase()) {
-        None => return (whole + u64::from(text.contains('.'))).checked_mul(unit),
+        None => return whole.checked_mul(unit),
         Some(b'b') => 0,
         Some(b'k') => 10,
         Some(b'm') => 20,
@@ -231,8 +233,7 @@ fn asked(text: &str, unit: u64) -> Option<u64> {
         Some(b'p') => 50,
         Some(_) => return None,
     };
-    // A fraction is rounded up, which is never below what was asked for.
-    (whole + u64::from(text.contains('.'))).checked_mul(1 << shift)
+    whole.checked_mul(1 << shift)
 }
 
 #[cfg(test)]
@@ -276,6 +277,7 @@ mod tests {
         assert_eq!(cut("compress-threads", "3"), None);
         assert_eq!(cut("max-alloc", "99999999g"), Some((16u64 << 30).to_string()));
         assert_eq!(cut("max-alloc", "1g"), None);
+        assert_eq!(cut("max-alloc", "18446744073709551615."), Some((16u64 << 30).to_string()));
         for (value, within) in [
             ("999", true),
             ("1000", true),
