@@ -18,7 +18,6 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use rrsync_rs::beneath::Root;
 use rrsync_rs::cli::{DropIn, Explain, Gate, Source};
 use rrsync_rs::explain::explain;
 use rrsync_rs::grant::{Access, Confine, Workspace};

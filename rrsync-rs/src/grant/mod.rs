@@ -62,7 +62,7 @@ impl fmt::Display for Access {
 pub enum Tool {
     /// `rsync --server …`, executed under confinement.
     Rsync,
-    /// The SCP protocol (`scp -O`), and `scp` over SFTP.
+    /// `scp`, which speaks SFTP.
     Scp,
     /// The SFTP subsystem.
     Sftp,
