@@ -81,7 +81,15 @@ impl fmt::Display for Exposure {
             Role::Binaries => "where the gate's programs are",
             Role::Startup => "which is run or obeyed when a session starts",
             Role::Code => "from which this account's programs are run",
-            Role::System => "from which the system's programs are run",
+            Role::System => {
+                return match self.relation {
+                    Relation::Is => write!(f, "{workspace} is a system directory"),
+                    Relation::Contains => {
+                        write!(f, "{workspace} is a system directory: it contains {place}")
+                    }
+                    Relation::LiesInside => write!(f, "{workspace} lies inside {place}, a system directory"),
+                };
+            }
         };
         match self.relation {
             Relation::Is => write!(f, "{workspace} is a place {why}"),

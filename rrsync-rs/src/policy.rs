@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::beneath::Root;
+use crate::beneath::{Last, Root};
 use crate::grant::{Access, Workspace};
 use crate::name::WorkspaceName;
 use crate::verdict::{Change, Refusal};
@@ -35,8 +35,14 @@ pub struct Policy {
 
 impl Exposed {
     /// Opens a workspace's directory.
-    pub fn open(name: Option<WorkspaceName>, workspace: Workspace, absolute: bool) -> io::Result<Self> {
+    pub fn open(name: Option<WorkspaceName>, mut workspace: Workspace, absolute: bool) -> io::Result<Self> {
         let root = Root::open(&workspace.path)?;
+        // A rule for a path that the owner's symlink leads elsewhere is also a rule for where it leads.
+        for (written, access) in workspace.paths.clone() {
+            if let Ok(held) = root.hold(&written, Last::Follow) {
+                workspace.paths.entry(held.at).or_insert(access);
+            }
+        }
         Ok(Self { name, root, workspace, absolute })
     }
 
@@ -75,16 +81,14 @@ impl Exposed {
             });
             return Err(wanted.refusal(&self.shown(at)).unless(change));
         }
+        // What may be read and what may not never share a rule: a backup, say, would carry content across.
+        let alike = |access: Access| wanted.allowed_by(access) && access.may_read() == now.may_read();
         let uniform = |dir: &Path| {
-            wanted.allowed_by(self.workspace.access_to(dir))
-                && self
-                    .workspace
-                    .paths
-                    .iter()
-                    .all(|(sub, access)| !sub.starts_with(dir) || wanted.allowed_by(*access))
+            alike(self.workspace.access_to(dir))
+                && self.workspace.paths.iter().all(|(sub, access)| !sub.starts_with(dir) || alike(*access))
         };
         if !uniform(at) {
-            let message = format!("{} contains paths that this key may not {wanted}", self.shown(at));
+            let message = format!("{} contains paths with another access", self.shown(at));
             return Err(Refusal::new("path.mixed", message));
         }
         let mut scope = at;

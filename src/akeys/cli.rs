@@ -153,7 +153,7 @@ pub struct Install {
     /// A directory to expose, its name for the pod, and ro (default), wo or rw.
     #[arg(long = "workspace", value_name = "DIR[:NAME[=ACCESS]]")]
     pub workspaces: Vec<WorkspaceWord>,
-    /// Expose every workspace read-only; --writable still makes exceptions.
+    /// Refuse any ACCESS but ro; --writable still makes exceptions.
     #[arg(long)]
     pub read_only: bool,
     /// A sub-path of a workspace that the pod may write.

@@ -5,17 +5,22 @@ use std::path::{Path, PathBuf};
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
+use super::words;
 use crate::common::exit::{Exit, Failure};
 
 /// The directory with every symlink resolved: what is granted must not change because a link does.
 pub fn resolved(written: &Path, layout: &Layout) -> Result<PathBuf, Failure> {
     let written = written.to_str().and_then(|text| layout.expand(text)).unwrap_or_else(|| written.to_owned());
-    let failed = |what: &dyn std::fmt::Display| {
-        Failure::new(Exit::Failed, format!("workspace {}: {what}", Escaped::os(&written)))
-    };
-    let real = written.canonicalize().map_err(|error| failed(&error))?;
+    let place = format!("workspace {}", Escaped::os(&written));
+    let real = written.canonicalize().map_err(|error| {
+        let failure = Failure::named(&error, format!("{place}: {error}"));
+        match words::taken_for_name(&written) {
+            Some(hint) if failure.exit == Exit::NoMatch => failure.hint(hint),
+            _ => failure,
+        }
+    })?;
     if !real.is_dir() {
-        return Err(failed(&"is not a directory"));
+        return Err(Failure::new(Exit::Failed, format!("{place}: is not a directory")));
     }
     Ok(real)
 }

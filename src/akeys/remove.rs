@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, Label};
 
@@ -87,9 +88,33 @@ fn cut(args: &Remove, bytes: &[u8], layout: &Layout) -> Result<Cut, Failure> {
     cut.grants = named.into_iter().filter(|name| !still.contains(name) && there.contains(name)).collect();
     if cut.lines.is_empty() && cut.grants.is_empty() {
         let hint = if cut.notes.is_empty() { "akeys list".to_owned() } else { cut.notes.join("; ") };
-        return Err(Failure::new(Exit::NoMatch, "there is nothing of that to remove").hint(hint));
+        return Err(Failure::new(Exit::NoMatch, format!("nothing to remove: {}", missing(args))).hint(hint));
     }
     Ok(cut)
+}
+
+/// What was looked for in vain.
+fn missing(args: &Remove) -> String {
+    match (&args.federation, &args.pod, &args.fingerprint) {
+        (Some(federation), None, _) => format!("no key line and no policy is of federation {federation}"),
+        (Some(federation), Some(pod), _) => {
+            format!("no key line and no policy is of pod {pod} of federation {federation}")
+        }
+        (None, _, Some(fingerprint)) => {
+            format!("no line holds the key {}", Escaped(fingerprint.as_bytes()))
+        }
+        (None, _, None) => "no such line".to_owned(),
+    }
+}
+
+/// Whether a key line runs the gate for a grant of `federation`. A file that cannot be read might hold one.
+pub(super) fn is_installed(federation: &Label, layout: &Layout) -> bool {
+    let Ok(bytes) = safe_write::read(layout) else { return true };
+    let file = KeyFile::parse(bytes.unwrap_or_default());
+    file.lines()
+        .filter_map(entry_grant)
+        .filter_map(|name| grants::parts(&name))
+        .any(|(of, _)| of == *federation)
 }
 
 /// Removes whole lines; returns the grants that they named.

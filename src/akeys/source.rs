@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use rrsync_rs::escape::Escaped;
 
-use crate::common::exit::{Exit, Failure};
+use crate::common::exit::Failure;
 
 /// The bytes of a file that somebody named: of any kind, so that a pipe will do, and `-` for standard input. Nothing is
 /// demanded of its owner or mode: what counts is what it says.
@@ -43,7 +43,7 @@ pub fn regular(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn failure(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path)))
+    Failure::named(error, format!("{}: {error}", Escaped::os(path)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use rrsync_rs::escape::Escaped;
 use rrsync_rs::grant::{Access, Tool};
 use rrsync_rs::name::{BadName, WorkspaceName};
 use serde::Deserialize;
@@ -21,6 +22,9 @@ pub enum BadWord {
     /// Not the name of a workspace.
     #[error(transparent)]
     Name(#[from] BadName),
+    /// An access in the place of a name, where it would say nothing.
+    #[error("{0:?} is an access and no name: DIR:NAME=ACCESS, as in {1}:{2}={0}")]
+    AccessAsName(String, String, String),
     /// No directory before the colon.
     #[error("no directory: DIR[:NAME[=ACCESS]]")]
     NoDirectory,
@@ -80,6 +84,10 @@ impl FromStr for WorkspaceWord {
         let (name, access) =
             match rest.map(|rest| rest.split_once('=').map_or((rest, None), |(n, a)| (n, Some(a)))) {
                 None => (None, None),
+                Some((name, _)) if access(name).is_ok() => {
+                    let own = Path::new(dir).file_name().and_then(|own| own.to_str()).unwrap_or("NAME");
+                    return Err(BadWord::AccessAsName(name.into(), dir.into(), own.into()));
+                }
                 Some((name, word)) => (Some(name.parse()?), word.map(access).transpose()?),
             };
         Ok(Self { dir: dir.into(), name, access })
@@ -94,6 +102,14 @@ impl WorkspaceWord {
             None => Ok(dir.file_name().unwrap_or_default().to_string_lossy().parse()?),
         }
     }
+}
+
+/// What was probably meant by a directory that is named `papers=rw`.
+pub fn taken_for_name(dir: &Path) -> Option<String> {
+    let (name, word) = dir.file_name()?.to_str()?.rsplit_once('=')?;
+    access(word).ok()?;
+    let dir = Escaped::os(&dir.with_file_name(name)).to_string();
+    Some(format!("DIR:NAME=ACCESS, as in --workspace {dir}:{name}={word}"))
 }
 
 /// A path in a workspace: `NAME/SUB`.
@@ -195,7 +211,7 @@ mod tests {
             assert_eq!(read.name.as_ref().map(WorkspaceName::as_str), name, "{word}");
             assert_eq!(read.access, access, "{word}");
         }
-        for word in ["", ":x", "a:", "a:b=", "a:b=read", "a:../x=ro:", "a:-ro"] {
+        for word in ["", ":x", "a:", "a:b=", "a:b=read", "a:../x=ro:", "a:-ro", "a:rw", "a:ro", "a:wo=rw"] {
             assert!(word.parse::<WorkspaceWord>().is_err(), "{word}");
         }
     }

@@ -1,6 +1,7 @@
 //! How a program ends: the exit codes, which are the same for every program, and the error that carries one.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use rrsync_rs::layout::Layout;
@@ -47,6 +48,12 @@ impl Failure {
     /// A failure without advice.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self { exit, message: message.to_string(), hint: None }
+    }
+
+    /// What the system says about something that the user named: what is not there is [`Exit::NoMatch`].
+    pub fn named(error: &io::Error, message: impl fmt::Display) -> Self {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        Self::new(if missing { Exit::NoMatch } else { Exit::Failed }, message)
     }
 
     /// The same failure with advice.

@@ -158,7 +158,7 @@ fn the_codes_are_listed() {
 #[test]
 fn a_missing_or_strange_file_is_an_error() {
     let home = Home::new();
-    home.akeys(&["audit", "--file", "nothing"]).fails(1, "nothing: No such file");
+    home.akeys(&["audit", "--file", "nothing"]).fails(4, "nothing: No such file");
     home.make(".ssh/authorized_keys");
     let ran = home.akeys(&["audit"]);
     assert!(ran.out.contains("high not-a-file") && ran.code == 5, "{ran:?}");

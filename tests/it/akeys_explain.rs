@@ -242,6 +242,6 @@ fn lines_that_are_no_keys_and_words_that_are_none() {
     home.akeys(&["explain", "x"]).fails(2, "neither the number of a line nor a fingerprint");
     home.akeys(&["explain"]).fails(2, "required");
     home.akeys(&["explain", "--key", "ssh-ed25519 AAAA"]).fails(2, "this is no public key");
-    home.akeys(&["explain", "--key", FOREIGN, "--file", "nothing"]).fails(1, "nothing: No such file");
+    home.akeys(&["explain", "--key", FOREIGN, "--file", "nothing"]).fails(4, "nothing: No such file");
     home.akeys(&["explain", "--key", FOREIGN, "--target", "openssh-1"]).fails(2, "openssh-9.2");
 }

@@ -85,7 +85,7 @@ fn nothing_is_learned_from_other_grants_or_without_a_file() {
     let record = r#"{"time":"t","grant":"lab.pc","request":"x","learn":"probes"}"#;
     home.write(AUDIT, &format!("{record}\n"));
     assert_eq!(home.akeys(&["learn", "playground.chef1"]).ok().out, "");
-    home.akeys(&["learn", "lab.pc"]).fails(4, "lab.pc.toml");
+    home.akeys(&["learn", "lab.pc"]).fails(4, "no grant lab.pc; there are: playground.chef1");
     home.akeys(&["learn", "playground.chef1", "--apply", "1"]).fails(4, "there is no change 1");
     home.akeys(&["learn", "playground.chef1", "--apply", "0"]).fails(4, "there is no change 0");
     home.akeys(&["learn", "playground.chef1", "--apply", "x"]).fails(2, "invalid value");

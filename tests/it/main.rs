@@ -23,6 +23,7 @@ mod akeys_home;
 mod akeys_install;
 mod akeys_learn;
 mod akeys_list;
+mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;

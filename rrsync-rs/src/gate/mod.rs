@@ -31,7 +31,8 @@ usage: rrsync-rs [-ro|-wo] [-munge] [-absolute] [-no-del] [-no-lock] [-no-overwr
        rrsync-rs --explain [--json] (--grant NAME | [OPTIONS] DIR) -- 'COMMAND'
 
 Restricts an SSH key to rsync with one directory, or to what its grant says.
-Put it into ~/.ssh/authorized_keys:  restrict,command=\"rrsync-rs -ro DIR\" ssh-ed25519 AAAA...
+Put it into ~/.ssh/authorized_keys, with its whole path:
+  restrict,command=\"/home/you/.local/bin/rrsync-rs -ro DIR\" ssh-ed25519 AAAA...
 
   -ro            allow only reading from DIR; implies -no-del and -no-lock
   -wo            allow only writing to DIR

@@ -30,7 +30,7 @@ pub(super) fn run(
     record: &mut Record,
 ) -> Result<Infallible, NoTerms> {
     let Allowed { mut plan, mut program, names_users } = allowed;
-    enter(&mut plan);
+    let made = enter(&mut plan);
     record.argv = shown(&plan);
     record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
@@ -56,7 +56,14 @@ pub(super) fn run(
     let filter = filter.and_execute(program.fd.as_raw_fd());
     let level = confine::apply(&files, filter, terms.confine, namespace).map_err(unconfined)?;
     record.confinement = Some(level);
-    write(log, record, terms)?;
+    if let Err(unrecorded) = write(log, record, terms) {
+        // What was made for a session that does not happen goes again.
+        if let Some((directory, name)) = made {
+            let _ =
+                nix::unistd::unlinkat(&directory, name.as_os_str(), nix::unistd::UnlinkatFlags::RemoveDir);
+        }
+        return Err(unrecorded);
+    }
     log.write_as_rrsync(record);
     let by_path = terms.confine == Confine::Off && !namespace;
     Err(system("run rsync")(execute(&program, &argv, by_path)))
@@ -68,20 +75,23 @@ pub(super) struct Held {
     pub(super) slot: Option<File>,
 }
 
-/// Makes the destination directory that is missing, and moves the plan into it.
-fn enter(plan: &mut Plan) {
-    let Some(name) = plan.make.take() else { return };
+/// Makes the destination directory that is missing, and moves the plan into it. Returns what was made, and where.
+fn enter(plan: &mut Plan) -> Option<(OwnedFd, OsString)> {
+    let name = plan.make.take()?;
     let made = nix::sys::stat::mkdirat(&plan.cwd.fd, name.as_os_str(), Mode::from_bits_truncate(0o777));
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open = || nix::fcntl::openat(&plan.cwd.fd, name.as_os_str(), flags, Mode::empty());
     if let Ok(fd) = made.and_then(|()| open()) {
-        plan.cwd = Place { fd, real: plan.cwd.real.join(&name) };
+        let real = plan.cwd.real.join(&name);
+        let above = std::mem::replace(&mut plan.cwd, Place { fd, real });
+        Some((above.fd, name))
     } else {
         // What is wrong here is rsync's to report: it is told to make the directory itself.
         let mut directory = name;
         directory.push("/");
         plan.args.pop();
         plan.args.push(Arg::Text(directory));
+        None
     }
 }
 

@@ -94,7 +94,7 @@ pub fn judge(
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
     for target in &targets {
-        options_allowed(direction, parsed, target.exposed, rules)?;
+        options_allowed(direction, parsed, target.exposed, rules, features)?;
     }
     let everything = targets.iter().all(|target| target.exposed.is_everything());
     let strict = targets[0].exposed;
@@ -123,10 +123,12 @@ pub fn judge(
     };
     let adds_only = base.is_some() && !strict.workspace.overwrite;
     let returns_nothing = base.as_ref().is_some_and(|at| !strict.workspace.access_to(at).may_read());
-    if returns_nothing && parsed.has_letter(b'n') && parsed.has_class(Class::Deletes) {
+    let dry = parsed.has_letter(b'n') || parsed.has_long("only-write-batch");
+    if returns_nothing && dry && parsed.has_class(Class::Deletes) {
         let message = "a write-only server does not tell what it would delete";
         return Err(Refusal::new("rsync.dry-run-delete", message));
     }
+    let mut verbose = false;
     let mut args = vec![Arg::Text("--server".into())];
     if direction == Direction::Pull {
         args.push(Arg::Text("--sender".into()));
@@ -136,8 +138,12 @@ pub fn judge(
             Given::Cluster { letters, protocol } => {
                 // Modes of directories that exist are not for a client that may only add: new files get theirs from
                 // the umask. The letter does not change the protocol.
-                let letters: Vec<u8> =
+                let mut letters: Vec<u8> =
                     letters.iter().copied().filter(|b| !(adds_only && *b == b'p')).collect();
+                if returns_nothing {
+                    // More than one v, and looking for similar files, tell what else is there.
+                    letters.retain(|b| *b != b'y' && (*b != b'v' || !std::mem::replace(&mut verbose, true)));
+                }
                 if letters.is_empty() && protocol.is_none() {
                     continue;
                 }
@@ -146,6 +152,7 @@ pub fn judge(
             }
             Given::Sized(size, digits) => args.push(dashed(&[b'-', *size], digits)),
             Given::Long(row, _) if row.class == Class::Sender || adds_only && row.name == "perms" => {}
+            Given::Long(row, _) if returns_nothing && matches!(row.name, "fuzzy" | "info") => {}
             Given::Long(row, value) => match (row.takes, value) {
                 (Takes::Path(role), Some(value)) => {
                     let option =
@@ -216,6 +223,7 @@ fn options_allowed(
     parsed: &Parsed,
     exposed: &Exposed,
     rules: &Rules,
+    features: RsyncFeatures,
 ) -> Result<(), Refusal> {
     let workspace = &exposed.workspace;
     let push = direction == Direction::Push;
@@ -229,12 +237,14 @@ fn options_allowed(
         Class::DeletesInTheWay => push && !(may_delete && workspace.overwrite),
         Class::Replaces => !workspace.overwrite,
         Class::ReadsBack => push && !workspace.access.may_read(),
+        Class::Implied => push && !features.confine_root && !exposed.is_everything(),
         Class::FollowsLinks => !exposed.is_everything(),
         Class::ChangesDirectories => push && !workspace.overwrite,
         Class::Sender => push,
         Class::Never => true,
     };
-    let listed = |list: &[String], name: &str| list.iter().any(|known| known == name);
+    let listed =
+        |list: &[String], name: &str| list.iter().any(|known| known == name || is_kind_of(name, known));
     let may_not = |name: &str, class: Class| {
         let followed = class == Class::FollowsLinks && listed(&rules.allow, name);
         listed(&rules.deny, name) || refuses(class) && !followed
@@ -266,6 +276,14 @@ fn options_allowed(
     Ok(())
 }
 
+/// Whether an option is a way of another: `delete-after` of `delete`, `old-compress` of `compress`.
+fn is_kind_of(name: &str, family: &str) -> bool {
+    let word = |rest: Option<&str>| rest.is_some_and(|rest| rest.starts_with('-') || rest.ends_with('-'));
+    word(name.strip_prefix(family))
+        || word(name.strip_suffix(family))
+        || name.starts_with("remove-") && family.starts_with("remove-")
+}
+
 /// The change of the policy that would let an option through; there is none for what no policy can hold.
 fn change(name: &str, class: Class, exposed: &Exposed, denied: bool) -> Option<Change> {
     let workspace = exposed.name.clone()?;
@@ -282,7 +300,7 @@ fn change(name: &str, class: Class, exposed: &Exposed, denied: bool) -> Option<C
         Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay | Class::ReadsBack => {
             Some(Change::Access { workspace, path: PathBuf::new(), access: Access::ReadWrite })
         }
-        Class::Harmless | Class::Sender | Class::Never => None,
+        Class::Harmless | Class::Sender | Class::Implied | Class::Never => None,
     }
 }
 

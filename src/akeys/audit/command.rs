@@ -80,7 +80,7 @@ impl Commands {
                 faults.extend(workspace_fault("", &dir, layout));
                 Some(program)
             }
-            Forced::Program { program } => Some(program),
+            Forced::Program { program } | Forced::Refused { program, .. } => Some(program),
             Forced::InternalSftp => None,
             Forced::Shell => first_word(command),
         };

@@ -57,6 +57,9 @@ fn deeds(options: &Options, layout: &Layout, now: Timestamp) -> Vec<String> {
             Err(error) => vec![format!("may do nothing while its policy is refused ({error})")],
         },
         Forced::DropIn { drop_in, .. } => by_drop_in(&drop_in),
+        Forced::Refused { error, .. } => {
+            vec![format!("may do nothing: the gate refuses this command line ({error})")]
+        }
         Forced::InternalSftp => {
             vec![
                 "may read and write every file of the account through SFTP, unless sshd confines it"

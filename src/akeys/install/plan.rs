@@ -3,7 +3,7 @@
 //! The user's words decide. The bundle says who asks and for which tools; its `from` and its end hold unless the user
 //! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -18,7 +18,9 @@ use rrsync_rs::rules::Rules;
 use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
 use crate::akeys::cli::Install;
 use crate::akeys::directory;
+use crate::akeys::failures::refuse_past;
 use crate::akeys::gate::{self, Gate};
+use crate::akeys::sub_path::{self, BadSubPath};
 use crate::authkeys::{OptionList, key_line};
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
@@ -55,15 +57,14 @@ impl Plan {
         let name = bundle.grant_name(offer).map_err(|error| usage(&error))?;
         let workspaces = workspaces(args, bundle, gate, layout)?;
         let expires = args.expires.or(offer.expires);
-        if let Some(end) = expires.filter(|end| *end <= Timestamp::now()) {
-            return Err(Failure::new(Exit::Failed, format!("the key would have ended on {}", in_words(end)))
-                .hint("say another end: --expires WHEN"));
-        }
+        refuse_past(expires)?;
+        let tools = args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone());
         note_differences(args, offer, &workspaces, report);
+        note_what_is_not_served(&name, &tools, report);
         let grant = Grant {
             federation: bundle.federation.clone(),
             pod: offer.pod.clone(),
-            tools: args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone()),
+            tools,
             expires,
             confine: Confine::default(),
             namespace: Isolation::default(),
@@ -163,9 +164,28 @@ fn workspaces(
         if workspace.access.may_write() {
             return Err(usage(format!("workspace {} is writable already", sub.workspace)));
         }
+        // What is missing is made later, when everything else is known to be right.
+        sub_path::exists(&workspace.path, &sub.path)
+            .map_err(|error| sub_path_failure(&sub.workspace, &workspace.path, &sub.path, &error))?;
         workspace.paths.insert(sub.path.clone(), Access::ReadWrite);
     }
     Ok(workspaces)
+}
+
+/// Why a sub-path cannot be granted.
+pub(super) fn sub_path_failure(
+    name: &WorkspaceName,
+    workspace: &Path,
+    sub: &Path,
+    error: &BadSubPath,
+) -> Failure {
+    let path = workspace.join(sub);
+    let message = format!("--writable {name}/{}: {} {error}", Escaped::os(sub), Escaped::os(&path));
+    let failure = Failure::new(Exit::Failed, message);
+    match error {
+        BadSubPath::Elsewhere(_) => failure.hint("name the real place: a grant does not follow symlinks"),
+        _ => failure,
+    }
 }
 
 /// The bundle's suggestions, as options to type. They may be pasted into a shell, so a path that means more to a shell than
@@ -190,6 +210,21 @@ fn suggested(bundle: &Bundle) -> String {
         "--workspace DIR[:NAME[=ACCESS]]".to_owned()
     } else {
         format!("the bundle suggests: {}", options.join(" "))
+    }
+}
+
+/// Whether the gate serves anything of what `offer` would be installed for.
+pub(super) fn is_served(args: &Install, offer: &Offer) -> bool {
+    let tools = args.tools.as_ref().map_or(&offer.tools, |tools| &tools.0);
+    tools.iter().any(|tool| !NOT_SERVED.contains(tool))
+}
+
+/// What a policy may name and the gate does not serve yet.
+const NOT_SERVED: [Tool; 1] = [Tool::Watch];
+
+fn note_what_is_not_served(name: &GrantName, tools: &BTreeSet<Tool>, report: &mut Report) {
+    for tool in tools.iter().filter(|tool| NOT_SERVED.contains(tool)) {
+        report.note(format_args!("{name}: the gate does not serve {tool} yet"));
     }
 }
 
