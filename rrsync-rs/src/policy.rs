@@ -71,7 +71,9 @@ impl Exposed {
     pub fn scope(&self, at: &Path, wanted: Use) -> Result<PathBuf, Refusal> {
         let now = self.workspace.access_to(at);
         if !wanted.allowed_by(now) {
-            let change = self.name.clone().map(|workspace| Change::Access {
+            // A policy is text: for another path there is no change, and a record could not hold it.
+            let name = self.name.clone().filter(|_| at.to_str().is_some());
+            let change = name.map(|workspace| Change::Access {
                 workspace,
                 path: at.to_owned(),
                 // What is allowed already stays allowed.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
-use crate::akeys::words;
+use super::words;
 use crate::common::exit::{Exit, Failure};
 
 /// The directory with every symlink resolved: what is granted must not change because a link does.

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
-use rrsync_rs::grant::LoadError;
 use rrsync_rs::trusted::Distrust;
 
 use super::gate::GateError;
@@ -86,16 +85,9 @@ impl From<GateError> for Failure {
     }
 }
 
-impl From<LoadError> for Failure {
-    fn from(error: LoadError) -> Self {
-        Self::new(if error.is_missing() { Exit::NoMatch } else { Exit::Failed }, error)
-    }
-}
-
 impl From<PolicyError> for Failure {
     fn from(error: PolicyError) -> Self {
         match error {
-            PolicyError::Load(error) => error.into(),
             PolicyError::Write(error) => error.into(),
             PolicyError::NotApplicable { source: NotApplicable::NoWorkspace(_), .. } => {
                 Self::new(Exit::NoMatch, error)

@@ -66,6 +66,7 @@ fn workspaces_tools_and_access() {
     let data = format!("{}:data=wo", home.at("data"));
     let ran = set(&["--tools", "rsync,sftp", "--add-workspace", &data, "--access", "papers/build=rw"]).ok();
     assert!(ran.out.contains("might: rsync; read papers\n"), "{ran:?}");
+    assert!(ran.err.contains("~/papers/build is not there"), "{ran:?}");
     let may = "may:   rsync, sftp; write only data, read papers, read and write papers/build\n";
     assert!(ran.out.contains(may), "{ran:?}");
     let expected = policy.replacen("[\"rsync\"]", "[\"rsync\", \"sftp\"]", 1).replacen(
@@ -100,16 +101,20 @@ fn what_install_refuses_is_refused() {
     set(&["--add-workspace", &format!("{}:ssh", home.at(".ssh"))]).fails(1, "refused as a workspace: ");
     let bin = home.around().join("bin");
     set(&["--add-workspace", bin.to_str().unwrap()]).fails(1, "where the gate's programs are");
-    set(&["--add-workspace", &home.at("gone")]).fails(1, "No such file");
+    set(&["--add-workspace", &home.at("gone")]).fails(4, "No such file");
     set(&["--add-workspace", &format!("{}:papers", home.at("data"))])
         .fails(3, "workspace papers is there already");
     set(&["--remove-workspace", "papers"]).fails(1, "no workspace would be left");
     set(&["--access", "gone=rw"]).fails(4, "there is no workspace gone");
     set(&["--remove-path", "gone/x"]).fails(4, "there is no workspace gone");
+    std::os::unix::fs::symlink("/etc", home.at("papers/out")).unwrap();
+    set(&["--access", "papers/out=rw"]).fails(1, "leads out of the workspace");
+    std::fs::remove_file(home.at("papers/out")).unwrap();
     set(&["--access", "papers=x"]).fails(2, "unknown variant");
     set(&["--tools", "shell"]).fails(2, "unknown variant");
     set(&[]).fails(2, "nothing is to be changed");
-    home.akeys(&["grant", "set", "lab.pc", "--learn", "on"]).fails(4, "lab.pc.toml");
+    home.akeys(&["grant", "set", "lab.pc", "--learn", "on"])
+        .fails(4, "no grant lab.pc; there are: playground.chef1");
     assert_eq!(home.everything(), before);
     // A name may move to another directory.
     set(&["--remove-workspace", "papers", "--add-workspace", &format!("{}:papers", home.at("data"))]).ok();

@@ -1,5 +1,7 @@
 //! `akeys learn`: what refused requests asked for, and the changes that are chosen.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
 use crate::akeys_home::{Home, Ran};
@@ -20,7 +22,7 @@ fn learning() -> Home {
 }
 
 /// Asks the real gate, as sshd would.
-fn ask(home: &Home, request: &str) -> Ran {
+fn ask(home: &Home, request: impl AsRef<OsStr>) -> Ran {
     let mut gate = Command::new(our_program("rrsync-rs"));
     home.settle(&mut gate).args(["--grant", "playground.chef1"]);
     gate.env("SSH_ORIGINAL_COMMAND", request).env("SSH_CONNECTION", "192.0.2.7 4711 192.0.2.1 22");
@@ -83,7 +85,7 @@ fn nothing_is_learned_from_other_grants_or_without_a_file() {
     let record = r#"{"time":"t","grant":"lab.pc","request":"x","learn":"probes"}"#;
     home.write(AUDIT, &format!("{record}\n"));
     assert_eq!(home.akeys(&["learn", "playground.chef1"]).ok().out, "");
-    home.akeys(&["learn", "lab.pc"]).fails(4, "lab.pc.toml");
+    home.akeys(&["learn", "lab.pc"]).fails(4, "no grant lab.pc; there are: playground.chef1");
     home.akeys(&["learn", "playground.chef1", "--apply", "1"]).fails(4, "there is no change 1");
     home.akeys(&["learn", "playground.chef1", "--apply", "0"]).fails(4, "there is no change 0");
     home.akeys(&["learn", "playground.chef1", "--apply", "x"]).fails(2, "invalid value");
@@ -117,4 +119,14 @@ fn what_no_policy_may_say_is_not_learned() {
     let ran = home.akeys(&["learn", "playground.chef1", "--apply-all"]);
     ran.fails(1, "playground.chef1.toml:8:8: refused as a workspace: ");
     assert_eq!(home.read(POLICY), policy);
+}
+
+#[test]
+fn a_refusal_of_a_path_that_is_no_text_was_not_recorded() {
+    let home = learning();
+    let request = OsStr::from_bytes(b"rsync --server -logDtpre.iLsfxCIvu . papers/\xff/");
+    ask(&home, request).fails(1, "sending to papers/\\xff is not allowed");
+    assert!(home.read(AUDIT).contains("access.write"), "{}", home.read(AUDIT));
+    let ran = home.akeys(&["learn", "playground.chef1"]).ok();
+    assert!(ran.out.is_empty() && ran.err.contains("no refused request"), "{ran:?}");
 }

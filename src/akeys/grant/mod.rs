@@ -6,7 +6,7 @@ pub mod words;
 
 use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
-use rrsync_rs::grant::{Confine, load};
+use rrsync_rs::grant::{Confine, LoadError, load};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
@@ -26,9 +26,7 @@ pub fn run(command: &Grant, layout: &Layout) -> Result<Report, Failure> {
 }
 
 fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
-    let grant = load(name, layout).map_err(|error| {
-        if error.is_missing() { no_grant(name, layout) } else { Failure::new(Exit::Failed, error) }
-    })?;
+    let grant = load(name, layout).map_err(|error| unreadable(&error, name, layout))?;
     let mut report = Report::default();
     report.line(format_args!("{name}: federation {}, pod {}", grant.federation, grant.pod));
     report.line(format_args!("  policy    {}", shown(layout, &layout.grant_file(name))));
@@ -68,7 +66,11 @@ fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
     Ok(report)
 }
 
-fn no_grant(name: &GrantName, layout: &Layout) -> Failure {
+/// Why a grant cannot be used; for one that is not there, those that are.
+pub(super) fn unreadable(error: &LoadError, name: &GrantName, layout: &Layout) -> Failure {
+    if !error.is_missing() {
+        return Failure::new(Exit::Failed, error);
+    }
     let names: Vec<String> = grants::names(layout).iter().map(ToString::to_string).collect();
     let there = if names.is_empty() {
         "there is none".to_owned()

@@ -6,15 +6,17 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rrsync_rs::escape::Escaped;
 use rrsync_rs::grant::Access;
 use rrsync_rs::layout::Layout;
 
 use super::key_line::{KeyLines, LineEdit};
-use super::words::Switch;
+use super::unreadable;
+use super::words::{AccessWord, Switch};
 use crate::akeys::cli::GrantSet;
 use crate::akeys::forced::{self, Forced};
 use crate::akeys::policy::{Edit, Policy};
-use crate::akeys::{difference, directory, gate, safe_write};
+use crate::akeys::{difference, directory, gate, safe_write, sub_path};
 use crate::authkeys::{KeyFile, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
@@ -26,6 +28,8 @@ struct Change {
     before: Policy,
     after: Policy,
     lines: KeyLines,
+    /// Sub-paths that are named and not there.
+    missing: Vec<PathBuf>,
 }
 
 /// Runs it.
@@ -96,7 +100,8 @@ fn line_edit(args: &GrantSet) -> LineEdit<'_> {
 
 impl Change {
     fn make(args: &GrantSet, edits: &[Edit], keys: &[u8], layout: &Layout) -> Result<Self, Failure> {
-        let before = Policy::open(&args.grant, layout)?;
+        let before =
+            Policy::open(&args.grant, layout).map_err(|error| unreadable(&error, &args.grant, layout))?;
         let mut programs = gates(keys, layout);
         programs.push(gate::own_directory());
         let binaries: Vec<&Path> = programs.iter().map(PathBuf::as_path).collect();
@@ -109,7 +114,8 @@ impl Change {
                 format!("{keys}: no line runs the gate for {}", args.grant),
             ));
         }
-        Ok(Self { before, after, lines })
+        let missing = missing(&args.access, &after)?;
+        Ok(Self { before, after, lines, missing })
     }
 
     /// What the key may do before and after, and the lines that differ.
@@ -144,8 +150,28 @@ impl Change {
         for number in &self.lines.others {
             report.note(format_args!("line {number} names {name}, is no live line and stays as it is"));
         }
+        for path in &self.missing {
+            let path = shown(layout, path);
+            report.note(format_args!("{path} is not there: nothing can be pushed into it until it is made"));
+        }
         report
     }
+}
+
+/// The sub-paths that are named and not there. One that the gate would never use, because it lies behind a symlink, is
+/// refused.
+fn missing(words: &[AccessWord], after: &Policy) -> Result<Vec<PathBuf>, Failure> {
+    let mut missing = Vec::new();
+    for word in words.iter().filter(|word| !word.path.as_os_str().is_empty()) {
+        let Some(workspace) = after.grant.workspaces.get(&word.workspace) else { continue };
+        let path = workspace.path.join(&word.path);
+        match sub_path::exists(&workspace.path, &word.path) {
+            Ok(false) if word.access.may_write() => missing.push(path),
+            Ok(_) => {}
+            Err(error) => return Err(Failure::new(Exit::Failed, format!("{} {error}", Escaped::os(&path)))),
+        }
+    }
+    Ok(missing)
 }
 
 /// The directories of the gates that the key lines run.

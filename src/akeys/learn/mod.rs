@@ -13,6 +13,7 @@ use rrsync_rs::layout::Layout;
 use super::cli::Learn;
 use super::difference;
 use super::gate;
+use super::grant::unreadable;
 use super::policy::{Edit, Policy};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
@@ -33,7 +34,7 @@ enum Standing {
 
 /// Runs it.
 pub fn run(args: &Learn, layout: &Layout) -> Result<Report, Failure> {
-    let policy = Policy::open(&args.grant, layout)?;
+    let policy = open(args, layout)?;
     let lessons = learned::read(layout, &args.grant).map_err(|error| {
         Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(&layout.audit_file())))
     })?;
@@ -58,13 +59,17 @@ pub fn run(args: &Learn, layout: &Layout) -> Result<Report, Failure> {
     }
     let lock = Lock::acquire(layout)?;
     // Once more under the lock: another program may have changed it.
-    let policy = Policy::open(&args.grant, layout)?;
+    let policy = open(args, layout)?;
     let new = changed(&policy, &edits, layout)?;
     if new.text != policy.text {
         new.write(layout, &lock)?;
     }
     tell(&policy, &new, layout, &mut report);
     Ok(report)
+}
+
+fn open(args: &Learn, layout: &Layout) -> Result<Policy, Failure> {
+    Policy::open(&args.grant, layout).map_err(|error| unreadable(&error, &args.grant, layout))
 }
 
 /// The changes of the numbers that were named, or all that can be made.

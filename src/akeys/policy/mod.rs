@@ -26,9 +26,6 @@ pub use edit::{Edit, NotApplicable};
 /// Why a policy is not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// It cannot be read, or is no policy.
-    #[error(transparent)]
-    Load(#[from] LoadError),
     /// The change does not fit the grant.
     #[error("{grant}: {source}")]
     NotApplicable {

@@ -157,21 +157,20 @@ fn what_the_gate_would_refuse_is_refused_with_its_place() {
     let refused = |edit: Edit| policy(TEXT).changed(&[edit], &layout(), &[]).unwrap_err().to_string();
     let file = "/home/u/.config/akeys/grants/playground.chef1.toml:";
     for (edit, says) in [
-        (Edit::Learned(Change::Delete("inbox".parse().unwrap())), "30:10: delete = true contradicts"),
-        (Edit::Learned(access("papers", "../x", Access::ReadWrite)), "20:1: sub-path \"../x\" must be"),
-        (Edit::Learned(Change::Allow("owner".into())), "15:10: \"owner\" cannot be allowed"),
+        (Edit::Learned(Change::Delete("inbox".parse().unwrap())), "29:10: delete = true contradicts"),
+        (Edit::Learned(access("papers", "../x", Access::ReadWrite)), "21:1: sub-path \"../x\" must be"),
+        (Edit::Learned(Change::Allow("owner".into())), "14:10: \"owner\" cannot be allowed"),
         (
             Edit::AddWorkspace {
                 name: "etc".parse().unwrap(),
                 path: "/etc".into(),
                 access: Access::ReadOnly,
             },
-            "32:8: refused as a workspace: /etc contains",
+            "31:8: refused as a workspace: /etc ",
         ),
     ] {
         let error = refused(edit);
-        assert!(error.starts_with(file), "{error}");
-        assert!(error.contains(says.split_once(": ").unwrap().1), "{says} is not in {error}");
+        assert!(error.starts_with(&format!("{file}{says}")), "{says} is not in {error}");
     }
     assert!(refused(Edit::Learned(access("gone", "", Access::ReadWrite))).contains("no workspace gone"));
 }
