@@ -14,7 +14,11 @@ case $PREFIX in
 esac
 case $PREFIX in
     /*) ;;
-    *) PREFIX=$PWD/$PREFIX ;;
+    *)
+        # It stands in key lines, and by now the directory that it was meant from is no longer the current one.
+        echo "install.sh: PREFIX is not an absolute path: $PREFIX" >&2
+        exit 2
+        ;;
 esac
 root=${DESTDIR:-}$PREFIX
 programs='akeys rrsync-rs'

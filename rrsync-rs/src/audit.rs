@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::confine::Level;
 use crate::escape::Escaped;
 use crate::layout::Layout;
+use crate::verdict::Change;
 
 /// More bytes of a request than this are left out of its record.
 const MAX_REQUEST: usize = 4096;
@@ -53,6 +54,9 @@ pub struct Record {
     /// What the kernel enforces on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Level>,
+    /// The smallest change of the grant that would have allowed what was refused; `akeys learn` reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learn: Option<Change>,
     /// What is questionable about the setting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

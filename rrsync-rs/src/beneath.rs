@@ -141,6 +141,14 @@ impl Root {
         Ok(Held { fd, at, stat })
     }
 
+    /// Holds a place that was resolved before, without following any symlink again.
+    pub fn hold_plain(&self, at: &Path) -> Result<Held, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let fd = open_beneath(&self.dir, at, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, Mode::empty())?;
+        let stat = fstat(&fd)?;
+        Ok(Held { fd, at: at.to_owned(), stat })
+    }
+
     /// Why a path that leaves the root on its way cannot be opened. Outside is `EXDEV` whatever is there; only when
     /// the directory that would hold the last component is inside again does that component's own error count.
     fn why_nothing_is_at(&self, relative: &Path) -> Errno {

@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use crate::confine::Isolation;
 use crate::escape::Escaped;
 use crate::grant::{Access, Confine};
 use crate::name::GrantName;
@@ -30,6 +31,8 @@ pub struct Gate {
     pub source: Source,
     /// The rsync to run, if the administrator names one.
     pub rsync: Option<PathBuf>,
+    /// `--within`: this is the session that another gate waits for. Only the gate itself says so.
+    pub within: bool,
     /// Present for `--explain`: print the verdict and run nothing.
     pub explain: Option<Explain>,
 }
@@ -64,6 +67,8 @@ pub struct DropIn {
     pub confine: Confine,
     /// `-allow`, `-deny`, `-force`, `-timeout`, `-probes`. What a mode says is kept, as with rrsync.
     pub rules: Rules,
+    /// `-namespace`.
+    pub namespace: Isolation,
 }
 
 /// How to explain.
@@ -116,7 +121,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageErro
             "-force" | "--force" => found.rules.force.extend(words(&value("-force")?, str::parse)?),
             "-timeout" | "--timeout" => found.rules.limits.timeout = Some(seconds(&value("-timeout")?)?),
             "-probes" | "--probes" => found.rules.probes = true,
+            "-namespace" | "--namespace" => found.namespace = Some(namespace(&value("-namespace")?)?),
             "--grant" => found.grant = Some(grant(&value("--grant")?)?),
+            "--within" => found.within = true,
             "--explain" => found.explain = true,
             "--json" => found.json = true,
             "-help" | "-h" | "--help" => return Ok(Args::Help),
@@ -138,7 +145,9 @@ struct Found {
     rsync: Option<PathBuf>,
     confine: Option<Confine>,
     rules: Rules,
+    namespace: Option<Isolation>,
     grant: Option<GrantName>,
+    within: bool,
     explain: bool,
     json: bool,
     dirs: Vec<OsString>,
@@ -183,7 +192,8 @@ impl Found {
                     || self.no_overwrite
                     || self.access.is_some()
                     || self.confine.is_some()
-                    || self.rules != Rules::default() =>
+                    || self.rules != Rules::default()
+                    || self.namespace.is_some() =>
             {
                 return Err(UsageError(
                     "argument --grant: the grant's file says what rrsync's options would".to_owned(),
@@ -201,9 +211,10 @@ impl Found {
                 overwrite: !self.no_overwrite,
                 confine: self.confine.unwrap_or_default(),
                 rules: Rules { setuid: true, ..self.rules },
+                namespace: self.namespace.unwrap_or_default(),
             }),
         };
-        Ok(Args::Gate(Box::new(Gate { source, rsync: self.rsync, explain })))
+        Ok(Args::Gate(Box::new(Gate { source, rsync: self.rsync, within: self.within, explain })))
     }
 
     fn explain(&mut self) -> Result<Explain, UsageError> {
@@ -260,6 +271,15 @@ fn words<T>(list: &OsStr, read: impl Fn(&str) -> Result<T, BadRule>) -> Result<V
 fn seconds(word: &OsStr) -> Result<u32, UsageError> {
     let number = word.to_str().and_then(|text| text.parse().ok()).filter(|number| *number > 0);
     number.ok_or_else(|| UsageError("argument -timeout: a number of seconds".to_owned()))
+}
+
+fn namespace(word: &OsStr) -> Result<Isolation, UsageError> {
+    match word.as_bytes() {
+        b"auto" => Ok(Isolation::Auto),
+        b"required" => Ok(Isolation::Required),
+        b"off" => Ok(Isolation::Off),
+        _ => Err(UsageError("argument -namespace: auto, required or off".to_owned())),
+    }
 }
 
 fn grant(word: &OsStr) -> Result<GrantName, UsageError> {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cli::Gate;
-use crate::confine::{self, Level};
+use crate::confine::{self, Files, Level};
 use crate::escape::Escaped;
 use crate::gate;
 use crate::grant::Confine;
@@ -105,6 +105,7 @@ fn fill(
             let cwd = &allowed.plan.cwd.real;
             let cwd = allowed.plan.make.as_ref().map_or_else(|| cwd.clone(), |name| cwd.join(name));
             exposition.cwd = Some(Escaped::os(&cwd).to_string());
+            exposition.confinement.namespace &= isolates(&allowed, &terms);
             for reach in &allowed.plan.reach {
                 let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };
                 list.push(Escaped::os(&reach.real).to_string());
@@ -114,6 +115,12 @@ fn fill(
     }
     exposition.allowed = true;
     Ok(())
+}
+
+/// Whether the session would ask for a mount namespace of its own.
+fn isolates(allowed: &gate::Allowed, terms: &session::Terms) -> bool {
+    let (reach, names_users) = (allowed.plan.reach.as_slice(), allowed.names_users);
+    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, terms.isolation)
 }
 
 impl Exposition {

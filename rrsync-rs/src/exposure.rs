@@ -81,7 +81,15 @@ impl fmt::Display for Exposure {
             Role::Binaries => "where the gate's programs are",
             Role::Startup => "which is run or obeyed when a session starts",
             Role::Code => "from which this account's programs are run",
-            Role::System => "from which the system's programs are run",
+            Role::System => {
+                return match self.relation {
+                    Relation::Is => write!(f, "{workspace} is a system directory"),
+                    Relation::Contains => {
+                        write!(f, "{workspace} is a system directory: it contains {place}")
+                    }
+                    Relation::LiesInside => write!(f, "{workspace} lies inside {place}, a system directory"),
+                };
+            }
         };
         match self.relation {
             Relation::Is => write!(f, "{workspace} is a place {why}"),
@@ -275,7 +283,15 @@ const CODE_DIRS: &str = "\
     .config/xonsh .config/git .config/nvim .config/vim .config/emacs .config/tmux .config/i3 .config/sway \
     .config/hypr .config/procps .kde/Autostart .kde4/Autostart .fluxbox .init .vim .emacs.d .gnupg .docker \
     .kube .cargo .rustup .nvm .pyenv .rbenv .sdkman .oh-my-zsh .bash_completion.d .bashrc.d .profile.d .zsh \
-    .direnv .config/direnv .ipython .jupyter";
+    .direnv .config/direnv .ipython .jupyter .config/Yubico .yubico .ecryptfs .config/elvish \
+    .config/powershell .config/bash .local/share/zsh .local/share/xonsh .fzf .bash_it .antigen .zinit \
+    .config/openbox .config/awesome .config/bspwm .config/herbstluftwm .config/qtile .config/river \
+    .config/niri .config/xmonad .config/sxhkd .config/xfce4 .config/lxsession .xmonad \
+    .local/share/gnome-shell .local/share/plasma .local/share/kservices5 .local/share/nvim .config/gdb \
+    .config/mpv .config/pip .config/npm .config/containers .config/mc .config/ranger .config/helix \
+    .config/mutt .config/Code .vscode .vscode-server .mozilla .aws .m2 .gradle .subversion .ansible .julia \
+    perl5 .var/app go/bin .npm-global .deno .bun .volta .asdf .yarn .krew .cabal .ghcup \
+    .local/share/mise .local/share/pnpm .nix-profile .local/state/nix";
 
 /// sshd(8) "LOGIN PROCESS", bash(1) and zsh(1) "STARTUP", cron(8): an ordinary account cannot write these, root can; and
 /// the kernel's own trees hold the memory of every process of the account.
@@ -284,7 +300,10 @@ const SYSTEM: &[(Reach, &str)] = &[(Reach::AboveAndInside, SYSTEM_DIRS), (Reach:
 const SYSTEM_DIRS: &str = "\
     /proc /sys /boot /dev/pts /etc/ssh /etc/pam.d /etc/security /etc/profile.d /etc/zsh /etc/fish \
     /etc/systemd /etc/sudoers.d /etc/cron.d /etc/ld.so.conf.d /var/spool/cron /bin /sbin /lib /lib64 \
-    /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/libexec /usr/local/bin /usr/local/sbin /usr/local/lib";
+    /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/libexec /usr/local/bin /usr/local/sbin /usr/local/lib \
+    /usr/share /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly /etc/init.d \
+    /etc/update-motd.d /etc/apt /etc/logrotate.d /etc/dbus-1 /etc/xdg /etc/alternatives /var/lib/dpkg \
+    /run/systemd";
 
 const SYSTEM_FILES: &str = "\
     /etc/passwd /etc/shadow /etc/group /etc/sudoers /etc/profile /etc/environment /etc/bash.bashrc \

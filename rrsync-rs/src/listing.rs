@@ -42,5 +42,6 @@ pub fn expose(directory: &Path, policy: &Policy) -> io::Result<Policy> {
     for name in names {
         private.create(directory.join(name))?;
     }
-    Ok(Policy { exposed: vec![Exposed::open(None, Workspace::new(directory, Access::ReadOnly), false)?] })
+    let exposed = vec![Exposed::open(None, Workspace::new(directory, Access::ReadOnly), false)?];
+    Ok(Policy { exposed, missing: Vec::new() })
 }

@@ -6,10 +6,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::beneath::Root;
+use crate::beneath::{Last, Root};
 use crate::grant::{Access, Workspace};
 use crate::name::WorkspaceName;
-use crate::verdict::Refusal;
+use crate::verdict::{Change, Refusal};
 
 /// One open directory and its rules.
 #[derive(Debug)]
@@ -29,12 +29,20 @@ pub struct Exposed {
 pub struct Policy {
     /// At least one; names are distinct, and either all are named or the only one is not.
     pub exposed: Vec<Exposed>,
+    /// Workspaces of the grant whose directory is not there now.
+    pub missing: Vec<WorkspaceName>,
 }
 
 impl Exposed {
     /// Opens a workspace's directory.
-    pub fn open(name: Option<WorkspaceName>, workspace: Workspace, absolute: bool) -> io::Result<Self> {
+    pub fn open(name: Option<WorkspaceName>, mut workspace: Workspace, absolute: bool) -> io::Result<Self> {
         let root = Root::open(&workspace.path)?;
+        // A rule for a path that the owner's symlink leads elsewhere is also a rule for where it leads.
+        for (written, access) in workspace.paths.clone() {
+            if let Ok(held) = root.hold(&written, Last::Follow) {
+                workspace.paths.entry(held.at).or_insert(access);
+            }
+        }
         Ok(Self { name, root, workspace, absolute })
     }
 
@@ -61,19 +69,26 @@ impl Exposed {
     /// # Errors
     /// A refusal when `at` itself, or something below it, may not be used so.
     pub fn scope(&self, at: &Path, wanted: Use) -> Result<PathBuf, Refusal> {
-        if !wanted.allowed_by(self.workspace.access_to(at)) {
-            return Err(wanted.refusal(&self.shown(at)));
+        let now = self.workspace.access_to(at);
+        if !wanted.allowed_by(now) {
+            // A policy is text: for another path there is no change, and a record could not hold it.
+            let name = self.name.clone().filter(|_| at.to_str().is_some());
+            let change = name.map(|workspace| Change::Access {
+                workspace,
+                path: at.to_owned(),
+                // What is allowed already stays allowed.
+                access: Access::ReadWrite,
+            });
+            return Err(wanted.refusal(&self.shown(at)).unless(change));
         }
+        // What may be read and what may not never share a rule: a backup, say, would carry content across.
+        let alike = |access: Access| wanted.allowed_by(access) && access.may_read() == now.may_read();
         let uniform = |dir: &Path| {
-            wanted.allowed_by(self.workspace.access_to(dir))
-                && self
-                    .workspace
-                    .paths
-                    .iter()
-                    .all(|(sub, access)| !sub.starts_with(dir) || wanted.allowed_by(*access))
+            alike(self.workspace.access_to(dir))
+                && self.workspace.paths.iter().all(|(sub, access)| !sub.starts_with(dir) || alike(*access))
         };
         if !uniform(at) {
-            let message = format!("{} contains paths that this key may not {wanted}", self.shown(at));
+            let message = format!("{} contains paths with another access", self.shown(at));
             return Err(Refusal::new("path.mixed", message));
         }
         let mut scope = at;

@@ -113,8 +113,8 @@ impl Prepared {
         let writes = self.reach.iter().any(|reach| reach.write);
         let changing = if writes { syscalls::CHANGING } else { &[] };
         let calls = syscalls::READING.iter().chain(changing).map(|allowed| (allowed.call, allowed.only_if));
-        let files = Files { reach: &self.reach, programs: &[], libraries: &[] };
-        confine::apply(&files, Filter::listed(calls).and_record(), demand)
+        let files = Files { reach: &self.reach, programs: &[], libraries: &[], names_users: false };
+        confine::apply(&files, Filter::listed(calls).and_record(), demand, false)
     }
 
     /// Serves the client until it hangs up.

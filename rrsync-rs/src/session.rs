@@ -10,8 +10,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use crate::cli::{DropIn, Gate, Source};
+use crate::confine::Isolation;
 use crate::exposure;
 use crate::grant::{self, Confine, Tool, Workspace};
 use crate::layout::Layout;
@@ -54,8 +57,12 @@ pub struct Terms {
     pub rules: Rules,
     /// Which slots the sessions of this key take, when their number is limited.
     pub slots: Option<PathBuf>,
+    /// Whether the record of a refusal says what would have allowed it.
+    pub learn: bool,
     /// How much confinement there has to be.
     pub confine: Confine,
+    /// Whether there has to be a mount namespace.
+    pub isolation: Isolation,
     /// The rsync to run.
     pub rsync: Option<PathBuf>,
     /// A directory that only one session may use at a time.
@@ -96,6 +103,15 @@ pub fn terms(gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
     }
 }
 
+/// Whether the grant asks for a record of the session's end. A grant that cannot be read asks for nothing; the session
+/// itself will say why.
+pub fn records_end(gate: &Gate, layout: Option<&Layout>) -> bool {
+    match (&gate.source, layout) {
+        (Source::Grant(name), Some(layout)) => grant::load(name, layout).is_ok_and(|grant| grant.record_end),
+        _ => false,
+    }
+}
+
 fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, NoTerms> {
     let grant = grant::load(name, layout).map_err(|error| {
         let rule = if error.is_missing() { "grant.missing" } else { "grant.invalid" };
@@ -105,35 +121,45 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         return Err(NoTerms::new("grant.expired", "this key's grant has expired", grant.summary()));
     }
     let mut exposed = Vec::new();
+    let mut missing = Vec::new();
     for (workspace_name, workspace) in grant.workspaces {
         let path = workspace.path.clone();
-        let open = Exposed::open(Some(workspace_name.clone()), workspace, false).map_err(|error| {
-            let told = format!("workspace {workspace_name} cannot be opened");
-            NoTerms::new("workspace.missing", &told, format!("{}: {error}", path.display()))
-        })?;
-        refuse_exposure(open.root.real(), layout).map_err(|detail| {
-            NoTerms::new(
-                "workspace.exposure",
-                &format!("workspace {workspace_name} may not be exposed"),
-                detail,
-            )
-        })?;
-        exposed.push(open);
+        match Exposed::open(Some(workspace_name.clone()), workspace, false) {
+            Ok(open) => {
+                refuse_exposure(open.root.real(), layout).map_err(|detail| {
+                    let told = format!("workspace {workspace_name} may not be exposed");
+                    NoTerms::new("workspace.exposure", &told, detail)
+                })?;
+                exposed.push(open);
+            }
+            // A directory that has gone, or is not mounted, takes nothing from the others.
+            Err(error) => missing.push((workspace_name, format!("{}: {error}", path.display()))),
+        }
     }
     if exposed.is_empty() {
-        return Err(NoTerms::new("grant.empty", "this key's grant names no workspace", name.to_string()));
+        return Err(match missing.pop() {
+            Some((name, detail)) => {
+                NoTerms::new("workspace.missing", &format!("workspace {name} cannot be opened"), detail)
+            }
+            None => NoTerms::new("grant.empty", "this key's grant names no workspace", name.to_string()),
+        });
     }
+    let warnings =
+        missing.iter().map(|(name, detail)| format!("workspace {name} is left out: {detail}")).collect();
+    let missing = missing.into_iter().map(|(name, _)| name).collect();
     Ok(Terms {
-        policy: Policy { exposed },
+        policy: Policy { exposed, missing },
         tools: grant.tools.into_iter().collect(),
         slots: grant.rules.limits.sessions.map(|_| layout.state_dir().join("sessions").join(name.as_str())),
         rules: grant.rules,
+        learn: grant.learn,
         confine: grant.confine,
+        isolation: isolation(grant.confine, grant.namespace),
         rsync: gate.rsync.clone().or(grant.rsync),
         lock: None,
         listing: Some(layout.state_dir().join("listings").join(name.as_str())),
         audit_required: true,
-        warnings: Vec::new(),
+        warnings,
     })
 }
 
@@ -160,11 +186,13 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
         rules.limits.timeout.get_or_insert(LOCKED_SECONDS);
     }
     Ok(Terms {
-        policy: Policy { exposed: vec![open] },
+        policy: Policy { exposed: vec![open], missing: Vec::new() },
         tools: vec![Tool::Rsync],
         rules,
+        learn: false,
         slots: None,
         confine: options.confine,
+        isolation: isolation(options.confine, options.namespace),
         rsync: gate.rsync.clone(),
         lock,
         listing: None,
@@ -175,6 +203,14 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
 
 /// How long a transfer that holds the lock may be without any data: a day.
 const LOCKED_SECONDS: u32 = 86_400;
+
+/// What is not to be confined is not isolated either, unless that is asked for in so many words.
+fn isolation(confine: Confine, namespace: Isolation) -> Isolation {
+    match (confine, namespace) {
+        (Confine::Off, Isolation::Auto) => Isolation::Off,
+        (_, namespace) => namespace,
+    }
+}
 
 /// rrsync takes a relative DIR from where sshd starts it, the home.
 fn absolute(dir: &Path) -> PathBuf {
@@ -209,14 +245,12 @@ pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
     };
     crate::audit::make_private(directory).map_err(unusable)?;
     for number in 0..sessions {
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(directory.join(number.to_string()))
-            .map_err(unusable)?;
+        // Only to be locked: rsync inherits it, and must not be able to write anything here.
+        let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let path = directory.join(number.to_string());
+        let file = nix::fcntl::open(&path, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map(File::from)
+            .map_err(|errno| unusable(errno.into()))?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(std::fs::TryLockError::WouldBlock) => {}
@@ -224,4 +258,16 @@ pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
         }
     }
     Err(Refusal::new("limit.sessions", "this key has as many sessions as it may have; try again later"))
+}
+
+/// The same lock on the same directory by a descriptor opened in a namespace that was entered since; the old one leads
+/// out of it. Another session may come between: then that one has the lock.
+pub fn lock_anew(old: Option<File>, directory: Option<&Path>) -> Result<Option<File>, Refusal> {
+    match (old, directory) {
+        (Some(old), Some(directory)) => {
+            drop(old);
+            lock(directory)
+        }
+        (_, _) => Ok(None),
+    }
 }

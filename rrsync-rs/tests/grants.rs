@@ -205,13 +205,27 @@ fn a_grant_that_others_could_write_is_no_grant() {
         ("\"ro\"", "\"read\"", "grant.invalid"),
         ("tools = [\"rsync\"]", "tools = [\"rsync\"]\nexpires = 2020-01-01T00:00:00Z", "grant.expired"),
         ("tools = [\"rsync\"]", "tools = [\"sftp\"]", "tool.rsync"),
-        ("/notes\"", "/gone\"", "workspace.missing"),
+        ("/papers\"", "/gone\"", "workspace.missing"),
     ] {
         account.grant("playground.chef1", &good.replacen(from, to, 1));
         refused(&account, &pull, rule);
     }
     account.grant("playground.chef1", &good);
     ends(&rsync(&account, &pull), 0);
+}
+
+#[test]
+fn a_workspace_that_has_gone_takes_nothing_from_the_others() {
+    let account = account();
+    fs::rename(account.d("notes"), account.d("elsewhere")).unwrap();
+    ends(&rsync(&account, &["-a", "h:papers/one", "got/"]), 0);
+    assert!(
+        account.audit().pop().unwrap()["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("workspace notes is left out")
+    );
+    refused(&account, &["-a", "h:notes/n", "got/"], "workspace.missing");
 }
 
 #[test]
@@ -470,4 +484,55 @@ fn a_key_for_one_tool_is_no_key_for_another() {
         ends(&rsync(&account, &["-a", "h:papers/one", "got/"]), rsync_code);
         ends(&sftp(&account, "ls papers\n"), sftp_code);
     }
+}
+
+#[test]
+fn a_refusal_is_learned_from_and_stays_a_refusal() {
+    let learned = |account: &Account| account.audit().pop().unwrap()["learn"].clone();
+    let quiet = account();
+    refused(&quiet, &["-a", "src/", "h:papers/fig/"], "access.write");
+    assert!(learned(&quiet).is_null());
+    let account = with_rules("learn = true\n[options]\ndeny = [\"compress\"]");
+    for (args, rule, change) in [
+        (
+            &["-a", "src/", "h:papers/fig/"][..],
+            "access.write",
+            r#"{"access":{"workspace":"papers","path":"fig","access":"rw"}}"#,
+        ),
+        (
+            &["-a", "h:inbox/there", "got/"],
+            "access.read",
+            r#"{"access":{"workspace":"inbox","path":"there","access":"rw"}}"#,
+        ),
+        (&["-rL", "h:papers/", "got/"], "rsync.option", r#"{"allow":"copy-links"}"#),
+        (&["-rz", "h:papers/", "got/"], "rsync.option", r#"{"not-deny":"compress"}"#),
+        (&["-a", "--delete", "src/", "h:notes/open/"], "rsync.option", r#"{"delete":"notes"}"#),
+        (&["-ab", "src/", "h:inbox/"], "rsync.option", r#"{"overwrite":"inbox"}"#),
+        (&["-a", "h:papers/../papers-secret/", "got/"], "path.dotdot", "null"),
+        (&["-a", "-M--debug=all", "h:papers/", "got/"], "rsync.option", "null"),
+    ] {
+        refused(&account, args, rule);
+        assert_eq!(learned(&account), serde_json::from_str::<serde_json::Value>(change).unwrap(), "{args:?}");
+        refused(&account, args, rule);
+    }
+}
+
+#[test]
+fn the_end_of_a_session_is_recorded_for_who_asks() {
+    let account = with_rules("record-end = true");
+    account.write("client/src/big", "x".repeat(3_000_000));
+    ends(&rsync(&account, &["-a", "src/", "h:papers/build/"]), 0);
+    let audit = account.audit();
+    let [begin, end] = audit.as_slice() else { panic!("{audit:?}") };
+    assert_eq!((&begin["pid"], &end["end"], &end["status"]), (&end["pid"], &"done".into(), &0.into()));
+    // The kernel shows the sums of an ended process to root alone.
+    let root = nix::unistd::geteuid().is_root();
+    let sums = end["read"].as_u64() > Some(3_000_000) && end["written"].as_u64() > Some(3_000_000);
+    assert!(sums || !root && end["read"].is_null(), "{end}");
+    assert!(end["seconds"].as_f64() > Some(0.0));
+    // Refusals and failures end with their own code.
+    assert_eq!(account.gate(&["--grant", "playground.chef1"], "bash", b"").status.code(), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["end"], "failed");
+    ends(&rsync(&account, &["-a", "h:papers/nothing", "got/"]), 23);
+    assert_eq!(account.audit().pop().unwrap()["status"], 23);
 }

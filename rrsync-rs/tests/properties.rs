@@ -18,7 +18,6 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use rrsync_rs::beneath::Root;
 use rrsync_rs::cli::{DropIn, Explain, Gate, Source};
 use rrsync_rs::explain::explain;
 use rrsync_rs::grant::{Access, Confine, Workspace};
@@ -274,12 +273,13 @@ impl Setting {
         whole.paths.extend(self.sub.map(|access| (PathBuf::from("sub"), access)));
         whole.paths.extend(self.link.map(|access| (PathBuf::from("link"), access)));
         if !self.named {
-            return Policy { exposed: vec![Exposed::open(None, whole, self.absolute).unwrap()] };
+            let exposed = vec![Exposed::open(None, whole, self.absolute).unwrap()];
+            return Policy { exposed, missing: Vec::new() };
         }
         let part = workspace(&root.join("sub"), Access::ReadOnly);
         let open =
             |name: &str, workspace| Exposed::open(Some(name.parse().unwrap()), workspace, false).unwrap();
-        Policy { exposed: vec![open("w", whole), open("v", part)] }
+        Policy { exposed: vec![open("w", whole), open("v", part)], missing: Vec::new() }
     }
 
     fn rules(&self) -> Rules {
@@ -401,6 +401,11 @@ fn escaped(name: &[u8]) -> Vec<u8> {
     text
 }
 
+/// A directory that may be read and written, with no further rules.
+fn everything(directory: &Path) -> Exposed {
+    Exposed::open(None, Workspace::new(directory, Access::ReadWrite), false).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -441,11 +446,13 @@ proptest! {
             overwrite: true,
             confine: Confine::Required,
             rules: Rules::default(),
+            namespace: rrsync_rs::confine::Isolation::default(),
         };
         let command = OsStr::from_bytes(&command);
         let gate = Gate {
             source: Source::DropIn(options),
             rsync: None,
+            within: false,
             explain: Some(Explain { command: Some(command.to_owned()), json: true }),
         };
         // One home for all, so that the installed rsync is asked once what it understands.
@@ -497,7 +504,7 @@ proptest! {
     #[test]
     fn a_pattern_matches_what_is_there_and_stays_inside(entries in entries(), pattern in path()) {
         let tree = Tree::plant(&entries);
-        let root = Root::open(&tree.root).unwrap();
+        let root = everything(&tree.root);
         // What a pattern is expanded beneath has no slash in front.
         let pattern = pattern.iter().position(|b| *b != b'/').map_or(&[][..], |start| &pattern[start..]);
         let Some(word) = split(pattern).into_iter().next() else { return Ok(()) };
@@ -514,7 +521,7 @@ proptest! {
     #[test]
     fn a_name_matches_itself_and_its_beginning(names in vec(name(), 1..6), cut in any::<prop::sample::Index>()) {
         let tree = Tree::plant(&names.iter().map(|name| Entry::File(name.clone())).collect::<Vec<_>>());
-        let root = Root::open(&tree.root).unwrap();
+        let root = everything(&tree.root);
         for name in &names {
             let start = cut.index(name.len()) + 1;
             let pattern = [&escaped(&name[..start]), &b"*"[..]].concat();

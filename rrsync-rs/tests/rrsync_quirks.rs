@@ -100,19 +100,3 @@ fn every_quirk_is_answered_as_reviewed() {
         assert_eq!(counted.remove(&kind), Some(cases), "the document counts other cases: {kind:?}");
     }
 }
-
-/// After a deliberate change: writes the answers into the table, for review. `cargo test … -- --ignored`, as root.
-#[test]
-#[ignore = "changes the table"]
-fn write_the_answers() {
-    let fixtures = Fixtures::build("rrsync-quirks-new");
-    let mut table = Vec::new();
-    for line in TABLE.lines() {
-        let case = Case::read(line);
-        let recorded: Vec<&str> = line.split('\t').take(9).collect();
-        let judged = judge(&case, &Ground::new(&fixtures, &case));
-        table.push(format!("{}\t{}\n", recorded.join("\t"), judged.answer));
-    }
-    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/rrsync-quirks.tsv"), table.concat())
-        .unwrap();
-}

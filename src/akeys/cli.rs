@@ -2,15 +2,18 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
 use rrsync_rs::grant::Access;
-use rrsync_rs::name::{GrantName, Label};
+use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 
+use super::audit::Severity;
 use super::bundle::{FromList, HostKey, NatsUrl};
-use super::words::{SubPath, ToolSet, WorkspaceWord};
+use super::grant::words::{AccessWord, End, Switch};
+use super::words::{SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
 use crate::common::moment;
 
 /// Let other machines move your files over SSH, and do nothing else.
@@ -32,11 +35,31 @@ pub enum Command {
     Install(Install),
     /// Show every line of authorized_keys and what it allows.
     List(List),
+    /// Say what sshd would do with a key, or what a line lets its key do.
+    Explain(Explain),
+    /// Look for what is wrong in authorized_keys and around it.
+    Audit(Audit),
+    /// Say whether this account is ready, and what mends it where it is not.
+    Doctor(Doctor),
+    /// Show who holds which keys: one person, many keys, many accounts.
+    Users(Users),
     /// Take keys back: their lines and their policies.
     Remove(Remove),
-    /// Look at the policies of installed keys.
+    /// Look at the policies of installed keys, and change them.
     #[command(subcommand)]
     Grant(Grant),
+    /// Show which changes would have allowed what a key was refused, and make those that you choose.
+    Learn(Learn),
+    /// Make key lines comments, so that sshd does not see them; nothing is lost.
+    Disable(KeyLines),
+    /// Make disabled lines what they were, byte for byte.
+    Enable(KeyLines),
+    /// Show the earlier contents of authorized_keys that are kept.
+    Log(Log),
+    /// Show what changed since an earlier content.
+    Diff(Diff),
+    /// Bring an earlier content back.
+    Undo(Undo),
 }
 
 /// `akeys federation …`
@@ -130,7 +153,7 @@ pub struct Install {
     /// A directory to expose, its name for the pod, and ro (default), wo or rw.
     #[arg(long = "workspace", value_name = "DIR[:NAME[=ACCESS]]")]
     pub workspaces: Vec<WorkspaceWord>,
-    /// Expose every workspace read-only; --writable still makes exceptions.
+    /// Refuse any ACCESS but ro; --writable still makes exceptions.
     #[arg(long)]
     pub read_only: bool,
     /// A sub-path of a workspace that the pod may write.
@@ -164,6 +187,87 @@ pub struct List {
     pub json: bool,
 }
 
+/// `akeys explain`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("about").required(true).args(["which", "key"])))]
+pub struct Explain {
+    /// Say in words what this line, or every line with this key, lets the key do.
+    #[arg(value_name = "LINE|SHA256:…")]
+    pub which: Option<Which>,
+    /// Say whether sshd would let this key in, by which line, and why not by the others.
+    #[arg(long, value_name = "TYPE BASE64")]
+    pub key: Option<String>,
+    /// Another file than ~/.ssh/authorized_keys; "-" reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Where the client connects from; 127.0.0.1 unless given.
+    #[arg(long, value_name = "ADDR")]
+    pub from: Option<IpAddr>,
+    /// The client's name, for an sshd with UseDNS.
+    #[arg(long, value_name = "NAME", requires = "key")]
+    pub host: Option<String>,
+    /// The account that is logged in to; this one unless given.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// When; now unless given. A date (its first second in UTC) or a moment.
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    pub at: Option<Timestamp>,
+    /// Whose reader; this machine's sshd unless given.
+    #[arg(long)]
+    pub target: Option<TargetWord>,
+    /// The key is an authority, and the login shows a certificate that it signed.
+    #[arg(long, requires = "key")]
+    pub certificate: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys audit`
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Another file than ~/.ssh/authorized_keys; "-" reads standard input and looks at nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Leave out what is less severe.
+    #[arg(long, value_name = "LEVEL", default_value = "low")]
+    pub severity: Severity,
+    /// Whose reader; this machine's sshd unless given.
+    #[arg(long)]
+    pub target: Option<TargetWord>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print SARIF 2.1.0.
+    #[arg(long, conflicts_with = "json")]
+    pub sarif: bool,
+    /// Show what can be mended without letting anybody in, and change nothing.
+    #[arg(long, conflicts_with_all = ["file", "json", "sarif"])]
+    pub fix: bool,
+    /// Mend what --fix shows.
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
+    /// Print every code with its severity and its meaning.
+    #[arg(long, conflicts_with_all = ["file", "fix", "sarif", "target"])]
+    pub codes: bool,
+}
+
+/// `akeys doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys users`
+#[derive(Debug, Args)]
+pub struct Users {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `akeys remove`
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["federation", "fingerprint", "line"])))]
@@ -193,6 +297,112 @@ pub enum Grant {
         /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
         name: GrantName,
     },
+    /// Change what an installed key may do: its policy, its end, where it may be used from.
+    Set(GrantSet),
+}
+
+/// `akeys grant set`
+#[derive(Debug, Args)]
+pub struct GrantSet {
+    /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
+    pub grant: GrantName,
+    /// The tools from now on.
+    #[arg(long, value_name = "TOOL,…")]
+    pub tools: Option<ToolSet>,
+    /// When the key ends: a date (its first second in UTC), a moment, or never.
+    #[arg(long, value_name = "WHEN|never")]
+    pub expires: Option<End>,
+    /// Where the key may be used from: addresses, CIDR blocks, host names.
+    #[arg(long, value_name = "PATTERN,…")]
+    pub from: Option<FromList>,
+    /// Expose a directory more.
+    #[arg(long, value_name = "DIR[:NAME[=ACCESS]]")]
+    pub add_workspace: Vec<WorkspaceWord>,
+    /// Expose a directory no longer.
+    #[arg(long, value_name = "NAME")]
+    pub remove_workspace: Vec<WorkspaceName>,
+    /// Another access to a workspace or to a path in it.
+    #[arg(long, value_name = "NAME[/SUB]=ACCESS")]
+    pub access: Vec<AccessWord>,
+    /// No access of its own for a path: that of its workspace holds.
+    #[arg(long, value_name = "NAME/SUB")]
+    pub remove_path: Vec<SubPath>,
+    /// Whether the records of refusals say what would have allowed them.
+    #[arg(long, value_name = "on|off")]
+    pub learn: Option<Switch>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys learn`
+#[derive(Debug, Args)]
+pub struct Learn {
+    /// The grant: FEDERATION.POD, or FEDERATION.POD.SET.
+    pub grant: GrantName,
+    /// Print JSON.
+    #[arg(long, conflicts_with_all = ["apply", "apply_all", "dry_run"])]
+    pub json: bool,
+    /// Make the changes of these numbers.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub apply: Vec<usize>,
+    /// Make every change that can be made.
+    #[arg(long, conflicts_with = "apply")]
+    pub apply_all: bool,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys disable` and `akeys enable`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["federation", "fingerprint", "line"])))]
+pub struct KeyLines {
+    /// Every line of this federation.
+    #[arg(long, value_name = "NAME")]
+    pub federation: Option<Label>,
+    /// Only this pod's lines.
+    #[arg(long, requires = "federation")]
+    pub pod: Option<Label>,
+    /// Every line with this key: SHA256:…
+    #[arg(long, value_name = "SHA256:…")]
+    pub fingerprint: Option<String>,
+    /// This line.
+    #[arg(long, value_name = "N")]
+    pub line: Option<usize>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `akeys log`
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `akeys diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The content before the last N changes, as akeys log numbers it.
+    #[arg(value_name = "N", default_value_t = 1)]
+    pub number: usize,
+}
+
+/// `akeys undo`
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// The content before the last N changes, as akeys log numbers it.
+    #[arg(value_name = "N", default_value_t = 1)]
+    pub number: usize,
+    /// Bring lines back that sshd passes over, too.
+    #[arg(long)]
+    pub dead: bool,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[cfg(test)]

@@ -1,14 +1,28 @@
 //! How the errors of the parts end the program, and what helps against them.
 
+use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::trusted::Distrust;
 
 use super::gate::GateError;
 use super::key_pair::KeyPairError;
+use super::policy::{NotApplicable, PolicyError};
 use super::safe_write::WriteError;
 use super::shelf::ShelfError;
 use crate::common::exit::{Exit, Failure};
+use crate::common::moment::in_words;
 use crate::common::private::PrivateError;
+
+/// Refuses an end that is over already, for a key that is still to be made or installed.
+pub(super) fn refuse_past(end: Option<Timestamp>) -> Result<(), Failure> {
+    match end.filter(|end| *end <= Timestamp::now()) {
+        Some(end) => {
+            Err(Failure::new(Exit::Failed, format!("the key would have ended on {}", in_words(end)))
+                .hint("say another end: --expires WHEN"))
+        }
+        None => Ok(()),
+    }
+}
 
 impl From<PrivateError> for Failure {
     fn from(error: PrivateError) -> Self {
@@ -36,7 +50,10 @@ impl From<KeyPairError> for Failure {
 
 impl From<ShelfError> for Failure {
     fn from(error: ShelfError) -> Self {
-        Self::new(Exit::Failed, error)
+        match &error {
+            ShelfError::Io { source, .. } => Self::named(source, &error),
+            _ => Self::new(Exit::Failed, error),
+        }
     }
 }
 
@@ -56,7 +73,8 @@ impl From<GateError> for Failure {
                 format!("chmod go-w {}", Escaped::os(path))
             }
             GateError::NotExecutable { path } => format!("chmod +x {}", Escaped::os(path)),
-            GateError::Untrusted { .. } | GateError::Name { .. } => {
+            GateError::Name { .. } => "the gate's file name starts with rrsync-rs".to_owned(),
+            GateError::Untrusted { .. } => {
                 "name a gate that only you and root can exchange: --gate PATH".to_owned()
             }
             GateError::Path { .. } => {
@@ -64,5 +82,21 @@ impl From<GateError> for Failure {
             }
         };
         Self::new(Exit::Failed, error).hint(hint)
+    }
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Write(error) => error.into(),
+            PolicyError::NotApplicable { source: NotApplicable::NoWorkspace(_), .. } => {
+                Self::new(Exit::NoMatch, error)
+            }
+            PolicyError::NotApplicable { source: NotApplicable::Named(..), .. } => {
+                Self::new(Exit::Conflict, error)
+            }
+            PolicyError::Otherwise { .. } => Self::new(Exit::Failed, error).hint("edit the file by hand"),
+            other => Self::new(Exit::Failed, other),
+        }
     }
 }

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Component, Path};
 
+use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 use serde_json::json;
 
 use super::bundle::{self, Bundle, MergeError, Offer, Suggestion};
 use super::cli::{Federation, NewFederation, RemoveFederation};
+use super::failures::refuse_past;
 use super::key_pair;
+use super::remove;
 use super::shelf::{self, Shelf};
-use super::words::ToolSet;
+use super::words::{self, ToolSet};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private::{self, IfThere};
@@ -38,6 +41,7 @@ fn create(new: &NewFederation, layout: &Layout) -> Result<Report, Failure> {
         })?,
     };
     let workspaces = suggestions(new)?;
+    refuse_past(new.expires)?;
     let _lock = Lock::acquire(layout)?;
     let path = Shelf::Own.path(layout, &new.name);
     if path.exists() {
@@ -123,7 +127,13 @@ fn suggestions(new: &NewFederation) -> Result<BTreeMap<WorkspaceName, Suggestion
                 "a suggested directory is absolute or starts with '~/', quoted from the shell".to_owned(),
             );
         }
-        let name = word.name_or(dir).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let name = word.name_or(dir).map_err(|error| {
+            let failure = Failure::new(Exit::Usage, error);
+            match words::taken_for_name(dir) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
         let suggestion = Suggestion {
             path: Some(dir.clone()),
             access: word.access.unwrap_or(new.access),
@@ -188,8 +198,22 @@ fn import(path: &Path, layout: &Layout) -> Result<Report, Failure> {
         report.line(format_args!("  pod {} wants {}", offer.pod, offer.wants()));
         report.line(format_args!("    key {}", offer.key.fingerprint()));
     }
+    suggestions_in_words(&kept, layout, &mut report);
     report.note(format_args!("compare the fingerprints with the sender before you install"));
     Ok(report)
+}
+
+/// What the bundle would like to see; nothing is exposed because of it.
+fn suggestions_in_words(bundle: &Bundle, layout: &Layout, report: &mut Report) {
+    for (name, suggestion) in &bundle.workspaces {
+        let path =
+            suggestion.path.as_ref().map_or_else(String::new, |path| format!(" at {}", shown(layout, path)));
+        let subs: Vec<String> =
+            suggestion.writable.iter().map(|sub| format!("{name}/{}", Escaped::os(sub))).collect();
+        let writable =
+            if subs.is_empty() { String::new() } else { format!(", writable {}", subs.join(", ")) };
+        report.line(format_args!("  suggests workspace {name}{path} ({}){writable}", suggestion.access));
+    }
 }
 
 fn merge_failure(error: &MergeError, federation: &Label) -> Failure {
@@ -237,7 +261,21 @@ fn list(json: bool, layout: &Layout) -> Report {
                 })
             };
             let offers: Vec<_> = bundle.offers.iter().map(offer).collect();
-            json!({ "federation": bundle.federation, "kind": shelf.word(), "grants": offers })
+            let suggestion = |(name, suggestion): (&WorkspaceName, &Suggestion)| {
+                json!({
+                    "name": name,
+                    "path": suggestion.path,
+                    "access": suggestion.access,
+                    "writable": suggestion.writable,
+                })
+            };
+            let workspaces: Vec<_> = bundle.workspaces.iter().map(suggestion).collect();
+            json!({
+                "federation": bundle.federation,
+                "kind": shelf.word(),
+                "grants": offers,
+                "workspaces": workspaces,
+            })
         };
         let all: Vec<_> = rows.iter().map(value).collect();
         report.line(format_args!("{:#}", serde_json::Value::Array(all)));
@@ -249,13 +287,7 @@ fn list(json: bool, layout: &Layout) -> Report {
             let _ = writeln!(report.out, "  pod {} wants {}", offer.pod, offer.wants());
             let _ = writeln!(report.out, "    key {}", offer.key.fingerprint());
         }
-        for (name, suggestion) in &bundle.workspaces {
-            let path = suggestion
-                .path
-                .as_ref()
-                .map_or_else(String::new, |path| format!(" at {}", shown(layout, path)));
-            let _ = writeln!(report.out, "  suggests workspace {name}{path} ({})", suggestion.access);
-        }
+        suggestions_in_words(bundle, layout, &mut report);
     }
     report
 }
@@ -290,8 +322,11 @@ fn forget(args: &RemoveFederation, layout: &Layout) -> Result<Report, Failure> {
     let path = shelf.path(layout, name);
     private::remove(&path)?;
     report.line(format_args!("removed {}", shown(layout, &path)));
-    report
-        .note(format_args!("keys that were installed from it still work: akeys remove --federation {name}"));
+    if remove::is_installed(name, layout) {
+        report.note(format_args!(
+            "keys that were installed from it still work: akeys remove --federation {name}"
+        ));
+    }
     Ok(report)
 }
 

@@ -27,6 +27,13 @@ pub enum Forced {
         /// What its options say; the directory as it is written.
         drop_in: DropIn,
     },
+    /// The gate with arguments that it refuses, so that every session ends at once.
+    Refused {
+        /// The gate.
+        program: String,
+        /// What the gate says about them.
+        error: String,
+    },
     /// OpenSSH's own SFTP server, in sshd itself: every file of the account, unless sshd confines it.
     InternalSftp,
     /// A program with its arguments, none of which a shell would change.
@@ -65,8 +72,10 @@ pub fn read(command: &[u8]) -> Forced {
         return Forced::Program { program };
     }
     // The gate's own reader, so that what is said here is what it does.
-    let Ok(Args::Gate(gate)) = cli::parse(arguments.iter().map(OsString::from)) else {
-        return Forced::Program { program };
+    let gate = match cli::parse(arguments.iter().map(OsString::from)) {
+        Ok(Args::Gate(gate)) => gate,
+        Err(error) if !rrsync => return Forced::Refused { program, error: error.to_string() },
+        Ok(Args::Help | Args::Version) | Err(_) => return Forced::Program { program },
     };
     match *gate {
         Gate { source: Source::Grant(name), explain: None, .. } if !rrsync => Forced::Grant { program, name },
@@ -93,6 +102,8 @@ mod tests {
     fn our_own_commands_and_the_ones_they_replace() {
         let grant =
             |name: &str| Forced::Grant { program: "/usr/bin/rrsync-rs".into(), name: name.parse().unwrap() };
+        let refused =
+            |error: &str| Forced::Refused { program: "/usr/bin/rrsync-rs".into(), error: error.into() };
         let drop_in = |access, delete, overwrite, munge| Forced::DropIn {
             program: "/usr/bin/rrsync".into(),
             drop_in: DropIn {
@@ -105,6 +116,7 @@ mod tests {
                 overwrite,
                 confine: Confine::default(),
                 rules: rrsync_rs::rules::Rules { setuid: true, ..Default::default() },
+                namespace: rrsync_rs::confine::Isolation::default(),
             },
         };
         for (command, meant) in [
@@ -115,7 +127,9 @@ mod tests {
             ("/usr/bin/rrsync -wo -no-del -munge /srv/d", drop_in(Access::WriteOnly, false, true, true)),
             ("/usr/bin/rrsync -no-overwrite /srv/d", drop_in(Access::ReadWrite, true, false, false)),
             ("internal-sftp -R", Forced::InternalSftp),
-            ("/usr/bin/rrsync-rs --grant ../x", Forced::Program { program: "/usr/bin/rrsync-rs".into() }),
+            ("/usr/bin/rrsync-rs -ro", refused("the following arguments are required: DIR")),
+            ("/usr/bin/rrsync-rs -r0 papers", refused("unrecognized arguments: -r0")),
+            ("/usr/bin/rrsync-rs --version", Forced::Program { program: "/usr/bin/rrsync-rs".into() }),
             ("/usr/bin/rrsync --grant a.b", Forced::Program { program: "/usr/bin/rrsync".into() }),
             ("/usr/bin/rrsync -x /srv/d", Forced::Program { program: "/usr/bin/rrsync".into() }),
             ("/bin/date", Forced::Program { program: "/bin/date".into() }),

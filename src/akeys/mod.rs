@@ -2,22 +2,40 @@
 //!
 //! `run` reads a command line and hands it to one subcommand. A subcommand returns what it has to say; nothing else prints.
 
+pub mod account;
+pub mod audit;
 pub mod bundle;
 pub mod cli;
+pub mod difference;
+pub mod directory;
+pub mod disable;
+pub mod doctor;
+pub mod explain;
 mod failures;
 pub mod federation;
 pub mod forced;
 pub mod gate;
 pub mod grant;
 pub mod grants;
+pub mod history;
 pub mod install;
 pub mod key_pair;
+pub mod learn;
+pub mod lines;
 pub mod list;
+pub mod names;
+pub mod policy;
 pub mod remove;
 pub mod safe_write;
 pub mod shelf;
+pub mod source;
+pub mod sshd;
+pub mod strict;
+pub mod sub_path;
+pub mod users;
 pub mod words;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -26,16 +44,14 @@ use rrsync_rs::layout::Layout;
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::{Report, finish};
 use cli::{Cli, Command};
+use disable::Turn;
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are data on stdout, everything else is talk; a closed pipe is no error in either.
-            let _ = error.print();
-            let wanted = !error.use_stderr();
-            return if wanted { Exit::Done } else { Exit::Usage }.into();
+            return no_command(&error);
         }
     };
     let outcome = Layout::from_env()
@@ -44,12 +60,36 @@ pub fn run() -> ExitCode {
     finish("akeys", outcome)
 }
 
+/// Says why there is nothing to do, or what was asked of the command line itself.
+fn no_command(error: &clap::Error) -> ExitCode {
+    // Help and version are data on stdout, everything else is talk; a closed pipe is no error in either.
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Done.into();
+    }
+    let text = error.to_string();
+    // Without a subcommand it is the help, and nothing is said to be wrong.
+    let said = text.strip_prefix("error: ").map_or_else(|| text.clone(), |what| format!("akeys: {what}"));
+    let _ = io::stderr().write_all(said.as_bytes());
+    Exit::Usage.into()
+}
+
 fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
     match command {
         Command::Federation(command) => federation::run(command, layout),
         Command::Install(args) => install::run(&args, layout),
         Command::List(args) => list::run(&args, layout),
+        Command::Explain(args) => explain::run(&args, layout),
+        Command::Audit(args) => audit::run(&args, layout),
+        Command::Doctor(args) => doctor::run(&args, layout),
+        Command::Users(args) => users::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
+        Command::Learn(args) => learn::run(&args, layout),
+        Command::Log(args) => history::log(&args, layout),
+        Command::Diff(args) => history::diff(&args, layout),
+        Command::Undo(args) => history::undo(&args, layout),
+        Command::Disable(args) => disable::run(Turn::Off, &args, layout),
+        Command::Enable(args) => disable::run(Turn::On, &args, layout),
     }
 }

@@ -10,11 +10,11 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, Label};
 
 use super::cli::Remove;
-use super::forced::{self, Forced};
 use super::grants;
+use super::lines::{description, entry_grant, key_of, keys_in, mentioned_grant};
 use super::safe_write;
 use super::shelf;
-use crate::authkeys::{DISABLED, Key, KeyFile, Line, Outcome, Reading, Target};
+use crate::authkeys::{Key, KeyFile, Line, Outcome, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private;
@@ -88,9 +88,33 @@ fn cut(args: &Remove, bytes: &[u8], layout: &Layout) -> Result<Cut, Failure> {
     cut.grants = named.into_iter().filter(|name| !still.contains(name) && there.contains(name)).collect();
     if cut.lines.is_empty() && cut.grants.is_empty() {
         let hint = if cut.notes.is_empty() { "akeys list".to_owned() } else { cut.notes.join("; ") };
-        return Err(Failure::new(Exit::NoMatch, "there is nothing of that to remove").hint(hint));
+        return Err(Failure::new(Exit::NoMatch, format!("nothing to remove: {}", missing(args))).hint(hint));
     }
     Ok(cut)
+}
+
+/// What was looked for in vain.
+fn missing(args: &Remove) -> String {
+    match (&args.federation, &args.pod, &args.fingerprint) {
+        (Some(federation), None, _) => format!("no key line and no policy is of federation {federation}"),
+        (Some(federation), Some(pod), _) => {
+            format!("no key line and no policy is of pod {pod} of federation {federation}")
+        }
+        (None, _, Some(fingerprint)) => {
+            format!("no line holds the key {}", Escaped(fingerprint.as_bytes()))
+        }
+        (None, _, None) => "no such line".to_owned(),
+    }
+}
+
+/// Whether a key line runs the gate for a grant of `federation`. A file that cannot be read might hold one.
+pub(super) fn is_installed(federation: &Label, layout: &Layout) -> bool {
+    let Ok(bytes) = safe_write::read(layout) else { return true };
+    let file = KeyFile::parse(bytes.unwrap_or_default());
+    file.lines()
+        .filter_map(entry_grant)
+        .filter_map(|name| grants::parts(&name))
+        .any(|(of, _)| of == *federation)
 }
 
 /// Removes whole lines; returns the grants that they named.
@@ -178,58 +202,4 @@ fn by_fingerprint(file: &KeyFile, fingerprint: &str, cut: &mut Cut) -> Result<BT
     }
     cut.bytes = (removal.bytes != file.bytes()).then_some(removal.bytes);
     Ok(named)
-}
-
-/// What is in a line, for the report.
-fn description(line: Line<'_>) -> String {
-    let reading = line.read(Target::default());
-    match (reading, mentioned_grant(line)) {
-        (Reading::Entry(entry), Some(name)) => format!("{name} {}", entry.key.fingerprint()),
-        (Reading::Entry(entry), None) => format!("{} {}", entry.key.fingerprint(), Escaped(entry.comment)),
-        (Reading::Dead(_), Some(name)) => format!("{name}, a dead line"),
-        (Reading::Dead(_), None) => "a dead line".to_owned(),
-        (_, Some(name)) => format!("{name}, a disabled line"),
-        (Reading::Comment, None) => "a comment".to_owned(),
-        (Reading::Blank, None) => "a blank line".to_owned(),
-    }
-}
-
-/// The grant that a live line runs the gate for.
-fn entry_grant(line: Line<'_>) -> Option<GrantName> {
-    let reading = line.read(Target::default());
-    match forced::read(reading.entry()?.options.command.as_deref()?) {
-        Forced::Grant { name, .. } => Some(name),
-        _ => None,
-    }
-}
-
-/// The grant that a line runs the gate for, or would if it were not dead or disabled: then its text is all there is.
-fn mentioned_grant(line: Line<'_>) -> Option<GrantName> {
-    let text = match line.read(Target::default()) {
-        Reading::Entry(_) => return entry_grant(line),
-        Reading::Dead(_) => line.content(),
-        Reading::Comment => line.content().strip_prefix(DISABLED)?,
-        Reading::Blank => return None,
-    };
-    let marker = b"rrsync-rs --grant ";
-    let start = text.windows(marker.len()).position(|window| window == marker)? + marker.len();
-    let name = text[start..].split(|b| matches!(b, b'"' | b' ' | b'\t')).next()?;
-    std::str::from_utf8(name).ok()?.parse().ok()
-}
-
-fn key_of(line: Line<'_>) -> Option<Key> {
-    line.read(Target::default()).entry().map(|entry| entry.key.clone())
-}
-
-/// How the words for key types start.
-const KEY_WORDS: [&[u8]; 6] = [b"ssh-", b"ecds", b"sk-s", b"sk-e", b"rsa-", b"weba"];
-
-/// The keys that a line holds, as far as its words go: what stands behind a broken option list is found as well.
-fn keys_in(line: Line<'_>) -> Vec<Key> {
-    if let Some(key) = key_of(line) {
-        return vec![key];
-    }
-    let text = line.content();
-    let starts = text.windows(4).enumerate().filter(|(_, word)| KEY_WORDS.contains(word));
-    starts.filter_map(|(at, _)| Key::from_public_line(&text[at..], Target::default())).collect()
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use rrsync_rs::escape::Escaped;
 use rrsync_rs::grant::{Access, Tool};
 use rrsync_rs::name::{BadName, WorkspaceName};
 use serde::Deserialize;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::Error as WordError;
+
+use crate::authkeys::Target;
 
 /// Why a word of the command line says nothing.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -19,12 +22,20 @@ pub enum BadWord {
     /// Not the name of a workspace.
     #[error(transparent)]
     Name(#[from] BadName),
+    /// An access in the place of a name, where it would say nothing.
+    #[error("{0:?} is an access and no name: DIR:NAME=ACCESS, as in {1}:{2}={0}")]
+    AccessAsName(String, String, String),
     /// No directory before the colon.
     #[error("no directory: DIR[:NAME[=ACCESS]]")]
     NoDirectory,
     /// Not a sub-path of a workspace.
     #[error("not NAME/SUB: a workspace and a path in it, without \".\" and \"..\"")]
     NoSubPath,
+    /// Neither a line nor a key.
+    #[error(
+        "neither the number of a line nor a fingerprint such as SHA256:25s8WBSp0KhPUopvzg0T/22n63+E867cDq2mYuqOuH4"
+    )]
+    Which,
 }
 
 /// A set of tools: `rsync,watch`.
@@ -73,6 +84,10 @@ impl FromStr for WorkspaceWord {
         let (name, access) =
             match rest.map(|rest| rest.split_once('=').map_or((rest, None), |(n, a)| (n, Some(a)))) {
                 None => (None, None),
+                Some((name, _)) if access(name).is_ok() => {
+                    let own = Path::new(dir).file_name().and_then(|own| own.to_str()).unwrap_or("NAME");
+                    return Err(BadWord::AccessAsName(name.into(), dir.into(), own.into()));
+                }
                 Some((name, word)) => (Some(name.parse()?), word.map(access).transpose()?),
             };
         Ok(Self { dir: dir.into(), name, access })
@@ -87,6 +102,14 @@ impl WorkspaceWord {
             None => Ok(dir.file_name().unwrap_or_default().to_string_lossy().parse()?),
         }
     }
+}
+
+/// What was probably meant by a directory that is named `papers=rw`.
+pub fn taken_for_name(dir: &Path) -> Option<String> {
+    let (name, word) = dir.file_name()?.to_str()?.rsplit_once('=')?;
+    access(word).ok()?;
+    let dir = Escaped::os(&dir.with_file_name(name)).to_string();
+    Some(format!("DIR:NAME=ACCESS, as in --workspace {dir}:{name}={word}"))
 }
 
 /// A path in a workspace: `NAME/SUB`.
@@ -113,6 +136,61 @@ impl FromStr for SubPath {
     }
 }
 
+/// Which sshd's reader is meant: `--target`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TargetWord {
+    /// OpenSSH 9.2; holds for 9.1 to 9.8.
+    #[value(name = "openssh-9.2")]
+    OpenSsh9_2,
+    /// OpenSSH 10.5; holds for 9.9 and later.
+    #[value(name = "openssh-10.5")]
+    OpenSsh10_5,
+    /// Dropbear.
+    #[value(name = "dropbear")]
+    Dropbear,
+}
+
+impl From<TargetWord> for Target {
+    fn from(word: TargetWord) -> Self {
+        match word {
+            TargetWord::OpenSsh9_2 => Self::OpenSsh9_2,
+            TargetWord::OpenSsh10_5 => Self::OpenSsh10_5,
+            TargetWord::Dropbear => Self::Dropbear,
+        }
+    }
+}
+
+/// The word for a target.
+pub fn target_name(target: Target) -> &'static str {
+    match target {
+        Target::OpenSsh9_2 => "openssh-9.2",
+        Target::OpenSsh10_5 => "openssh-10.5",
+        Target::Dropbear => "dropbear",
+    }
+}
+
+/// One line of a key file: its number, or the key in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The line with this number, from 1.
+    Line(usize),
+    /// Every line with the key of this fingerprint, without padding.
+    Fingerprint(String),
+}
+
+impl FromStr for Which {
+    type Err = BadWord;
+
+    fn from_str(word: &str) -> Result<Self, BadWord> {
+        let digest = word.strip_prefix("SHA256:").map(|digest| digest.trim_end_matches('='));
+        match (digest, word.parse()) {
+            (Some(digest), _) if digest.len() == 43 => Ok(Self::Fingerprint(format!("SHA256:{digest}"))),
+            (None, Ok(number)) if number > 0 => Ok(Self::Line(number)),
+            _ => Err(BadWord::Which),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +211,7 @@ mod tests {
             assert_eq!(read.name.as_ref().map(WorkspaceName::as_str), name, "{word}");
             assert_eq!(read.access, access, "{word}");
         }
-        for word in ["", ":x", "a:", "a:b=", "a:b=read", "a:../x=ro:", "a:-ro"] {
+        for word in ["", ":x", "a:", "a:b=", "a:b=read", "a:../x=ro:", "a:-ro", "a:rw", "a:ro", "a:wo=rw"] {
             assert!(word.parse::<WorkspaceWord>().is_err(), "{word}");
         }
     }
@@ -149,5 +227,15 @@ mod tests {
         let error = "rsync,shell".parse::<ToolSet>().unwrap_err();
         assert!(error.to_string().contains("unknown variant `shell`"), "{error}");
         assert!("".parse::<ToolSet>().is_err());
+    }
+
+    #[test]
+    fn a_line_or_a_fingerprint() {
+        let digest = "SHA256:25s8WBSp0KhPUopvzg0T/22n63+E867cDq2mYuqOuH4";
+        assert_eq!("3".parse::<Which>().unwrap(), Which::Line(3));
+        assert_eq!(format!("{digest}=").parse::<Which>().unwrap(), Which::Fingerprint(digest.into()));
+        for word in ["", "0", "-1", "SHA256:", "SHA256:abc", "MD5:00", "x"] {
+            assert!(word.parse::<Which>().is_err(), "{word}");
+        }
     }
 }

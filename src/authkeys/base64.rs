@@ -29,7 +29,7 @@ pub(super) fn tolerant_value(byte: u8) -> Option<u8> {
 }
 
 /// Decodes as `b64_pton` does; `Err` holds the offset of the byte where it gives up.
-pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
+pub(crate) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let mut at = 0;
     // Nearly every blob is whole groups of four; the slow path below takes over at the first byte that is not.
@@ -81,7 +81,7 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
 }
 
 /// Encodes with padding.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));

@@ -101,8 +101,8 @@ impl<'a> Needle<'a> {
     }
 }
 
-/// Every key of any kind that stands in `raw`, tolerantly read.
-pub(super) fn keys_in(raw: &[u8]) -> Vec<(Range<usize>, Key)> {
+/// Every key of any kind that stands in `raw`, tolerantly read, with its place there.
+pub fn keys_in(raw: &[u8]) -> Vec<(Range<usize>, Key)> {
     let mut keys = Vec::new();
     let mut at = 0;
     while let Some(start) = raw[at..].iter().position(|&byte| byte == b'A').map(|n| at + n) {

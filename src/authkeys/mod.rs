@@ -7,7 +7,7 @@
 //!
 //! Nothing here may loosen a line: an edit changes its own span only, and refuses what could not be read back as meant.
 
-mod base64;
+pub(crate) mod base64;
 #[cfg(test)]
 mod cases;
 mod curve;
@@ -30,7 +30,7 @@ pub use dead::{Dead, Reason};
 pub use edit::{DISABLED, EditError, Outcome, Removal, Removed};
 pub use explain::{Answer, Context, Refusal, Why};
 pub use file::{KeyFile, Line};
-pub use find::{Found, Place};
+pub use find::{Found, Place, keys_in};
 pub use from::FromMatch;
 pub use key::{Algorithm, BadKey, Key};
 pub use options::{OptionItem, Options};

@@ -1,6 +1,7 @@
 //! How a program ends: the exit codes, which are the same for every program, and the error that carries one.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use rrsync_rs::layout::Layout;
@@ -8,10 +9,11 @@ use rrsync_rs::layout::Layout;
 use super::report::abbreviated;
 
 /// The exit codes, as akeys(1) documents them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum Exit {
     /// Done, or nothing had to be done.
+    #[default]
     Done = 0,
     /// Refused, or the system failed; nothing was changed.
     Failed = 1,
@@ -21,6 +23,8 @@ pub enum Exit {
     Conflict = 3,
     /// What was named does not exist.
     NoMatch = 4,
+    /// What was looked at is not as it should be: the findings are on stdout.
+    Findings = 5,
 }
 
 impl From<Exit> for ExitCode {
@@ -44,6 +48,12 @@ impl Failure {
     /// A failure without advice.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         Self { exit, message: message.to_string(), hint: None }
+    }
+
+    /// What the system says about something that the user named: what is not there is [`Exit::NoMatch`].
+    pub fn named(error: &io::Error, message: impl fmt::Display) -> Self {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        Self::new(if missing { Exit::NoMatch } else { Exit::Failed }, message)
     }
 
     /// The same failure with advice.

@@ -1,6 +1,8 @@
 //! What the programs share: how they end, what they print, and how they keep private files.
 
+pub mod clock;
 pub mod exit;
+pub mod json;
 pub mod lock;
 pub mod moment;
 pub mod private;

@@ -19,12 +19,14 @@ pub struct Report {
     pub out: String,
     /// For stderr, one note each.
     pub notes: Vec<String>,
+    /// How the program ends when all of it could be printed.
+    pub exit: Exit,
 }
 
 impl Report {
     /// A report that is only data.
     pub fn data(out: String) -> Self {
-        Self { out, notes: Vec::new() }
+        Self { out, ..Self::default() }
     }
 
     /// Adds a line to stdout.
@@ -50,8 +52,8 @@ pub fn finish(program: &str, outcome: Result<Report, Failure>) -> ExitCode {
             }
             let mut stdout = io::stdout().lock();
             match stdout.write_all(report.out.as_bytes()).and_then(|()| stdout.flush()) {
-                Ok(()) => Exit::Done.into(),
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done.into(),
+                Ok(()) => report.exit.into(),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => report.exit.into(),
                 Err(error) => {
                     talk(format!("{program}: standard output: {error}\n"));
                     Exit::Failed.into()

@@ -39,10 +39,21 @@ fn a_key_is_never_overwritten() {
     std::fs::remove_file(home.path().join(".config/akeys/federations/playground.toml")).unwrap();
     home.akeys(&["federation", "new", "playground", "--pod", "chef1"])
         .fails(3, "hint: a key is never overwritten");
+    home.akeys(&["federation", "import", "nosuch.toml"]).fails(4, "nosuch.toml: No such file");
     let key = |all: &[(std::path::PathBuf, Vec<u8>)]| {
         all.iter().find(|(path, _)| path.ends_with("playground.chef1")).unwrap().1.clone()
     };
     assert_eq!(key(&before), key(&home.everything()));
+}
+
+#[test]
+fn a_key_that_would_be_over_is_not_made() {
+    let home = Home::new();
+    home.akeys(&["federation", "new", "playground", "--expires", "2020-01-01"])
+        .fails(1, "the key would have ended on 2020-01-01");
+    home.akeys(&["federation", "new", "playground", "--workspace", "~/papers=rw"])
+        .fails(2, "hint: DIR:NAME=ACCESS, as in --workspace ~/papers:papers=rw\n");
+    assert_eq!(home.names("."), [""; 0]);
 }
 
 #[test]
@@ -139,11 +150,32 @@ fn a_federation_is_forgotten_with_its_keys_and_a_bundle_without() {
     let home = Home::new();
     home.federation("playground", "chef1");
     home.akeys(&["federation", "remove", "playground"]).fails(2, "both your own and imported");
-    home.akeys(&["federation", "remove", "playground", "--imported"]).ok();
+    let ran = home.akeys(&["federation", "remove", "playground", "--imported"]).ok();
+    assert_eq!(ran.err, "", "nothing is installed");
     assert_eq!(home.names(".config/akeys/bundles"), [""; 0]);
+    home.make("papers");
+    home.install_papers().ok();
     assert_eq!(home.names(".ssh/akeys").len(), 2);
-    home.akeys(&["federation", "remove", "playground"]).ok();
+    let ran = home.akeys(&["federation", "remove", "playground"]).ok();
+    assert!(ran.err.contains("still work: akeys remove --federation playground\n"), "{ran:?}");
     assert_eq!(home.names(".ssh/akeys"), [""; 0]);
     home.akeys(&["federation", "remove", "playground"]).fails(4, "no such federation");
     home.akeys(&["federation", "export", "playground"]).fails(4, "no federation playground");
+}
+
+#[test]
+fn suggested_workspaces_are_shown_with_what_they_would_make_writable() {
+    let home = Home::new();
+    let new = ["federation", "new", "playground", "--pod", "chef1", "--workspace", "~/papers"];
+    home.akeys(&[&new[..], &["--writable", "papers/build", "--writable", "papers/out"]].concat()).ok();
+    let bundle = home.akeys(&["federation", "export", "playground"]).ok().out;
+    home.write("playground.toml", &bundle);
+    let says = "  suggests workspace papers at ~/papers (ro), writable papers/build, papers/out\n";
+    for command in [&["federation", "import", "playground.toml"][..], &["federation", "list"]] {
+        let out = home.akeys(command).ok().out;
+        assert!(out.contains(says), "{out}");
+    }
+    let listed = home.akeys(&["federation", "list", "--json"]).ok().out;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["workspaces"][0]["writable"], serde_json::json!(["build", "out"]));
 }

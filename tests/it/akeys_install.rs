@@ -202,7 +202,10 @@ fn what_hands_over_the_account_is_no_workspace() {
         (home.at(".local/bin"), "is a place from which"),
         (home.at("dotfiles"), ".bashrc"),
         (format!("{around}/bin"), "is a place where the gate's programs are"),
-        ("/etc".to_owned(), "contains"),
+        ("/etc".to_owned(), "/etc is a system directory: it contains /etc/ssh\n"),
+        ("/var".to_owned(), "/var is a system directory: it contains /var/spool/cron\n"),
+        ("/usr/bin".to_owned(), "/usr/bin is a system directory\n"),
+        ("/usr/lib/ssl".to_owned(), "lib, a system directory\n"),
     ] {
         let workspace = format!("{dir}:w");
         let ran = home.install(&["--federation", "playground", "--workspace", &workspace]);
@@ -219,6 +222,7 @@ fn words_that_mean_nothing_are_usage_errors() {
     let before = home.everything();
     let papers = home.at("papers");
     let rw = format!("{papers}:papers=rw");
+    let access_as_name = format!("{papers}:rw");
     let named_twice = format!("{papers}:papers");
     for (args, code, says) in [
         (vec![], 2, "no workspace"),
@@ -232,7 +236,13 @@ fn words_that_mean_nothing_are_usage_errors() {
         (vec!["--workspace", &papers, "--expires", "soon"], 2, "neither a date"),
         (vec!["--workspace", &papers, "--expires", "2001-01-01"], 1, "would have ended on 2001-01-01"),
         (vec!["--workspace", &papers, "--tools", "shell"], 2, "unknown variant `shell`"),
-        (vec!["--workspace", "nowhere"], 1, "No such file"),
+        (vec!["--workspace", "nowhere"], 4, "No such file"),
+        (
+            vec!["--workspace", "papers=rw"],
+            4,
+            "\nhint: DIR:NAME=ACCESS, as in --workspace papers:papers=rw\n",
+        ),
+        (vec!["--workspace", &access_as_name], 2, "\"rw\" is an access and no name: DIR:NAME=ACCESS, as in "),
         (vec!["--workspace", "file"], 1, "is not a directory"),
         (vec!["--workspace", &papers, "--bundle", "x"], 2, "cannot be used with"),
         (vec!["--workspace", &papers, "--gate-is", "x"], 2, "unexpected argument"),
@@ -240,6 +250,12 @@ fn words_that_mean_nothing_are_usage_errors() {
         home.install(&[&["--federation", "playground"], args.as_slice()].concat()).fails(code, says);
     }
     home.install(&["--federation", "nobody", "--workspace", &papers]).fails(4, "no federation nobody");
+    home.install(&["--bundle", "nosuch", "--workspace", &papers]).fails(4, "nosuch: No such file");
+    let no_gate = ["install", "--federation", "playground", "--workspace", &papers, "--gate", "./no"];
+    home.akeys(&no_gate).fails(4, "./no: No such file");
+    let other = ["install", "--federation", "playground", "--workspace", &papers, "--gate", "/bin/cat"];
+    home.akeys(&other)
+        .fails(1, "cat is not named rrsync-rs\nhint: the gate's file name starts with rrsync-rs\n");
     assert_eq!(home.everything(), before);
 }
 
@@ -326,4 +342,95 @@ fn a_directory_that_others_can_write_is_mentioned() {
         ran.err.contains("others can write ~/.ssh, so sshd may ignore the keys: chmod go-w ~/.ssh"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn a_writable_directory_that_is_missing_is_made_with_the_grant() {
+    let home = Home::with_federation();
+    let papers = home.at("papers");
+    let args = ["--federation", "playground", "--workspace", &papers, "--writable", "papers/build/out"];
+    let before = home.everything();
+    let ran = home.install(&[&args[..], &["--dry-run"]].concat()).ok();
+    assert!(ran.out.contains("\nwould make ~/papers/build/out\n"), "{ran:?}");
+    assert_eq!(home.everything(), before);
+    let ran = home.install(&args).ok();
+    assert!(ran.out.contains("\nmade ~/papers/build\nmade ~/papers/build/out\nadded one line"), "{ran:?}");
+    assert!(home.path().join("papers/build/out").is_dir());
+    let mode = |name: &str| home.path().join(name).metadata().unwrap().mode() & 0o7777;
+    assert_eq!(mode("papers/build/out"), mode("papers"), "what mkdir gives under the same umask");
+    let listed = home.akeys(&["list"]).ok().out;
+    assert!(!listed.contains('!'), "{listed}");
+    // Gone again, it is missed, and the same words bring it back.
+    fs::remove_dir_all(home.path().join("papers/build")).unwrap();
+    let says = "! papers/build/out: ~/papers/build/out does not exist";
+    for command in [&["list"][..], &["grant", "show", "playground.chef1"]] {
+        let out = home.akeys(command).ok().out;
+        assert!(out.split_whitespace().collect::<Vec<_>>().join(" ").contains(says), "{out}");
+    }
+    let ran = home.install(&args).ok();
+    assert!(ran.out.ends_with("made ~/papers/build/out\ninstalled already; nothing changed\n"), "{ran:?}");
+}
+
+#[test]
+fn a_writable_sub_path_is_a_directory_of_the_workspace_itself() {
+    let home = Home::with_federation();
+    home.make("elsewhere");
+    home.make("papers/real");
+    home.write("papers/file", "");
+    symlink("../elsewhere", home.path().join("papers/out")).unwrap();
+    symlink("real", home.path().join("papers/inside")).unwrap();
+    let before = home.everything();
+    let papers = home.at("papers");
+    for (sub, says) in [
+        ("papers/file", "akeys: --writable papers/file: ~/papers/file is not a directory\n"),
+        ("papers/out", "~/papers/out leads out of the workspace"),
+        ("papers/out/new", "~/papers/out/new leads out of the workspace"),
+        ("papers/inside", "is really real in the workspace, through a symlink\nhint: name the real place"),
+    ] {
+        for dry in [&[][..], &["--dry-run"]] {
+            let args = ["--federation", "playground", "--workspace", &papers, "--writable", sub];
+            home.install(&[&args, dry].concat()).fails(1, says);
+        }
+    }
+    assert_eq!(home.everything(), before);
+    // Whatever is already there and wrong is found as well.
+    let args = ["--federation", "playground", "--workspace", &papers, "--writable", "papers/build"];
+    home.install(&args).ok();
+    fs::remove_dir(home.path().join("papers/build")).unwrap();
+    home.write("papers/build", "");
+    let listed: serde_json::Value = serde_json::from_str(&home.akeys(&["list", "--json"]).ok().out).unwrap();
+    assert_eq!(listed["lines"][0]["findings"][0]["code"], "sub-path", "{listed}");
+}
+
+#[test]
+fn a_failed_install_takes_back_the_directory_that_it_made() {
+    let home = Home::with_federation();
+    home.write(".ssh/authorized_keys", &format!("{FOREIGN} alice\n"));
+    // A file in the place of the backups makes the key file impossible to change.
+    home.write(".local/state/akeys/backups", "");
+    let args = ["--federation", "playground", "--workspace", &home.at("papers"), "--writable", "papers/new"];
+    home.install(&args).fails(1, "backups");
+    assert_eq!(home.names("papers"), [""; 0]);
+    assert_eq!(home.names(".config/akeys/grants"), [""; 0]);
+    assert_eq!(home.keys(), format!("{FOREIGN} alice\n"));
+}
+
+#[test]
+fn watch_is_not_served_yet_and_that_is_said() {
+    let home = Home::with_federation();
+    let papers = home.at("papers");
+    let args = ["--federation", "playground", "--workspace", &papers, "--tools"];
+    let before = home.everything();
+    home.install(&[&args[..], &["watch"]].concat()).fails(1, "the gate does not serve watch yet, so the key");
+    assert_eq!(home.everything(), before);
+    let ran = home.install(&[&args[..], &["rsync,watch"]].concat()).ok();
+    assert!(ran.err.contains("akeys: playground.chef1: the gate does not serve watch yet\n"), "{ran:?}");
+    // A key of its own for watching is left out beside others.
+    home.akeys(&["federation", "new", "lab", "--pod", "pc", "--tools", "rsync", "--tools", "watch"]).ok();
+    let ran = home.install(&["--federation", "lab", "--workspace", &papers]).ok();
+    assert!(
+        ran.err.contains("akeys: lab.pc.watch is left out: the gate does not serve watch yet\n"),
+        "{ran:?}"
+    );
+    assert_eq!(home.names(".config/akeys/grants"), ["lab.pc.rsync.toml", "playground.chef1.toml"]);
 }

@@ -49,6 +49,17 @@ fn each_kind_of_line_in_words() {
             format!("restrict,command=\"/bin/rrsync-rs --grant a.b\" {FOREIGN}"),
             vec!["! there is no policy a.b"],
         ),
+        (
+            format!("restrict,command=\"/bin/rrsync-rs -r0 papers\" {FOREIGN}"),
+            vec![
+                "nothing: the gate refuses \"/bin/rrsync-rs -r0 papers\"",
+                "! the gate refuses this command line: unrecognized arguments: -r0",
+            ],
+        ),
+        (
+            format!("restrict,command=\"/bin/rrsync-rs --grant ../x\" {FOREIGN}"),
+            vec!["! the gate refuses this command line: argument --grant: grant name \"../x\""],
+        ),
         (format!("cert-authority {FOREIGN}"), vec!["! every certificate that this key signs"]),
         (format!("from=\"10.0.0.0/8\" {FOREIGN}"), vec!["from 10.0.0.0/8"]),
         (format!("expiry-time=\"20200101Z\" {FOREIGN}"), vec!["until 2020-01-01", "! ended on 2020-01-01"]),
@@ -100,7 +111,8 @@ fn our_own_lines_are_explained_by_their_policy() {
         shown.contains("  workspace papers is ~/papers, ro\n            papers/build is rw\n"),
         "{shown}"
     );
-    home.akeys(&["grant", "show", "playground.nobody"]).fails(4, "No such file");
+    home.akeys(&["grant", "show", "playground.nobody"])
+        .fails(4, "akeys: no grant playground.nobody; there are: playground.chef1\n");
 
     let policy = home.path().join(".config/akeys/grants/playground.chef1.toml");
     let text = fs::read_to_string(&policy).unwrap();
@@ -113,6 +125,10 @@ fn our_own_lines_are_explained_by_their_policy() {
         fs::write(&policy, change).unwrap();
         let out = home.akeys(&["list"]).ok().out;
         assert!(flat(&out).contains(says), "{says}\n{out}");
+        if says.starts_with('!') {
+            let shown = home.akeys(&["grant", "show", "playground.chef1"]).ok().out;
+            assert!(flat(&shown).contains(says), "{says}\n{shown}");
+        }
     }
     fs::write(&policy, &text).unwrap();
     fs::set_permissions(&policy, Permissions::from_mode(0o666)).unwrap();
@@ -158,7 +174,7 @@ fn every_line_is_in_the_json() {
 fn another_file_and_no_file() {
     let home = Home::new();
     assert_eq!(home.akeys(&["list"]).ok().out, "~/.ssh/authorized_keys: 0 keys\n");
-    home.akeys(&["list", "--file", &home.at("nowhere")]).fails(1, "~/nowhere: No such file");
+    home.akeys(&["list", "--file", &home.at("nowhere")]).fails(4, "~/nowhere: No such file");
     home.write("elsewhere", &format!("{FOREIGN} x\n"));
     assert!(
         home.akeys(&["list", "--file", &home.at("elsewhere")]).ok().out.starts_with("~/elsewhere: 1 key, ")

@@ -3,9 +3,11 @@
 use rrsync_rs::layout::Layout;
 
 use crate::akeys_home::{FOREIGN, Home};
+use crate::support::our_program;
 
 const PROGRAM: &str = include_str!("../../man/akeys.1");
 const FORMAT: &str = include_str!("../../man/akeys-grant.5");
+const GATE: &str = include_str!("../../man/rrsync-rs.1");
 
 #[test]
 fn every_option_is_in_the_manual() {
@@ -18,8 +20,19 @@ fn every_option_is_in_the_manual() {
         &["federation", "remove"],
         &["install"],
         &["list"],
+        &["explain"],
+        &["audit"],
+        &["doctor"],
+        &["users"],
         &["remove"],
         &["grant", "show"],
+        &["grant", "set"],
+        &["learn"],
+        &["log"],
+        &["diff"],
+        &["undo"],
+        &["disable"],
+        &["enable"],
     ] {
         let help = home.akeys(&[command, &["--help"]].concat()).ok().out;
         assert!(PROGRAM.contains(&format!(".Cm {}", command.join(" "))), "{command:?}");
@@ -29,6 +42,34 @@ fn every_option_is_in_the_manual() {
             assert!(documented || option == "help", "--{option} of {command:?}");
         }
     }
+}
+
+#[test]
+fn usage_errors_are_told_like_all_others() {
+    let home = Home::new();
+    for (args, says) in [
+        (&["list", "--files"][..], "akeys: unexpected argument '--files' found\n"),
+        (&["federation", "new", "-x"], "akeys: unexpected argument '-x' found\n"),
+        (&["federation", "new", "a b"], "akeys: invalid value 'a b' for '<NAME>': name \"a b\" must be"),
+        (&["lst"], "akeys: unrecognized subcommand 'lst'\n"),
+        (&[], "Let other machines move your files over SSH"),
+    ] {
+        let ran = home.akeys(args).fails(2, says);
+        assert!(ran.err.starts_with(says) && ran.out.is_empty(), "{ran:?}");
+    }
+}
+
+#[test]
+fn every_forced_command_in_a_manual_is_an_absolute_path() {
+    let mut help = std::process::Command::new(our_program("rrsync-rs"));
+    let help = String::from_utf8(help.arg("--help").output().unwrap().stdout).unwrap();
+    for text in [PROGRAM, FORMAT, GATE, &help] {
+        for command in text.split("command=\"").skip(1).filter(|rest| rest.contains("rrsync-rs")) {
+            let word = command.split([' ', '"']).next().unwrap();
+            assert!(!word.ends_with("rrsync-rs") || word.starts_with('/'), "{command}");
+        }
+    }
+    assert!(help.contains("command=\"/home/you/.local/bin/rrsync-rs "), "{help}");
 }
 
 /// The literal blocks of a page, as a reader sees them.

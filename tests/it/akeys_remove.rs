@@ -23,8 +23,12 @@ fn exactly_the_lines_of_a_federation_and_their_policies() {
     assert!(ran.out.contains("removed ~/.config/akeys/grants/playground.chef1.toml"), "{ran:?}");
     assert_eq!(home.keys(), format!("{}\n{}\n{}\n", lines[0], lines[1], lines[3]));
     assert_eq!(home.names(".config/akeys/grants"), ["lab.pc.toml"]);
-    home.akeys(&["remove", "--federation", "playground"]).fails(4, "there is nothing of that to remove");
-    home.akeys(&["remove", "--federation", "lab", "--pod", "other"]).fails(4, "nothing of that");
+    home.akeys(&["remove", "--federation", "playground"]).fails(
+        4,
+        "nothing to remove: no key line and no policy is of federation playground\nhint: akeys list\n",
+    );
+    home.akeys(&["remove", "--federation", "lab", "--pod", "other"])
+        .fails(4, "is of pod other of federation lab\n");
     home.akeys(&["remove", "--federation", "lab", "--pod", "pc"]).ok();
     assert_eq!(home.keys(), format!("# top\n{FOREIGN} alice\n"));
 }
@@ -39,7 +43,8 @@ fn a_key_goes_wherever_it_stands() {
     let fingerprint = value["lines"][1]["fingerprint"].as_str().unwrap();
     home.akeys(&["remove", "--fingerprint", fingerprint]).ok();
     assert_eq!(home.keys(), "# top\njunk \"x\n# end");
-    home.akeys(&["remove", "--fingerprint", fingerprint]).fails(4, "nothing of that");
+    home.akeys(&["remove", "--fingerprint", fingerprint])
+        .fails(4, &format!("no line holds the key {fingerprint}\n"));
     home.akeys(&["remove", "--fingerprint", "MD5:x"]).fails(2, "starts with SHA256:");
     // Only a dead line is left: its key is found all the same.
     home.write(".ssh/authorized_keys", &format!("comand=\"x\" {FOREIGN}\n"));

@@ -11,14 +11,23 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod akeys_audit;
+mod akeys_disable;
+mod akeys_doctor;
+mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;
+mod akeys_grant;
+mod akeys_history;
 mod akeys_home;
 mod akeys_install;
+mod akeys_learn;
 mod akeys_list;
+mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;
+mod akeys_users;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;

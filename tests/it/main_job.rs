@@ -144,6 +144,31 @@ fn a_key_for_rsync_is_for_rsync_only() {
 }
 
 #[test]
+fn a_key_for_sftp_serves_sftp_and_scp_in_the_same_bounds() {
+    for server in [SftpServer::Internal, SftpServer::External] {
+        let (sandbox, key) = before_installation(server);
+        let papers = ["--workspace", "papers", "--writable", "papers/build", "--tools", "sftp,scp"];
+        sandbox.akeys(&[&["install", "--federation", "playground"], papers.as_slice()].concat()).succeeds();
+        let client = sandbox.client(&key).hold();
+        client.sftp("get papers/draft by-sftp\n").succeeds();
+        client.scp(&["host:papers/draft", "by-scp"]).succeeds();
+        for copy in ["by-sftp", "by-scp"] {
+            assert_eq!(fs::read(sandbox.client_home().join(copy)).unwrap(), b"draft\n");
+        }
+        client.scp(&["by-scp", "host:papers/build/new"]).succeeds();
+        assert_eq!(fs::read(sandbox.home().join("papers/build/new")).unwrap(), b"draft\n");
+        for batch in ["put by-sftp papers/new\n", "get papers-secret/diary\n", "get ../papers-secret/diary\n"]
+        {
+            client.sftp(batch).fails_with(1);
+        }
+        assert!(!sandbox.home().join("papers/new").exists());
+        assert!(!sandbox.client_home().join("diary").exists());
+        let refused = client.rsync(&["-a", "host:papers/", "copy/"]).says("rrsync-rs: ");
+        assert!(!refused.status.success(), "{refused}");
+    }
+}
+
+#[test]
 fn one_word_turns_an_rrsync_line_into_ours() {
     let sandbox = Sandbox::new();
     let (reader, writer) = (sandbox.new_key("reader"), sandbox.new_key("writer"));

@@ -4,19 +4,18 @@
 //! knows is handled, so a right without a rule is denied, also one that this crate's version added after the code was
 //! written: best effort upwards, from a floor that must hold.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
     PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
-use super::{ConfineError, Files};
-use crate::beneath::kind;
+use super::{ConfineError, Files, is_directory};
 use crate::rsync::judge::Reach;
 
 /// The newest ABI whose rights are asked for.
-const NEWEST: ABI = ABI::V7;
+pub(super) const NEWEST: ABI = ABI::V7;
 
 /// The ABI that the kernel offers, 0 for none. Makes a ruleset and drops it; nothing is enforced.
 pub(super) fn abi() -> u8 {
@@ -34,39 +33,51 @@ pub(super) fn abi() -> u8 {
         .map_or(0, |abi| *abi as u8)
 }
 
-/// Enforces the rules on this thread and returns the ABI in force.
-pub(super) fn enforce(files: &Files<'_>) -> Result<u8, ConfineError> {
-    restrict(files).map_err(|error| match error {
+/// Enforces the rules on this thread, with no right that is newer than `newest`, and returns the ABI in force.
+pub(super) fn enforce(files: &Files<'_>, newest: ABI) -> Result<u8, ConfineError> {
+    restrict(files, newest).map_err(|error| match error {
         RulesetError::CreateRuleset(_) | RulesetError::HandleAccesses(_) => ConfineError::NoLandlock,
         error => ConfineError::Landlock(error.to_string()),
     })
 }
 
-fn restrict(files: &Files<'_>) -> Result<u8, RulesetError> {
+fn restrict(files: &Files<'_>, newest: ABI) -> Result<u8, RulesetError> {
+    let known = AccessFs::from_all(newest);
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(ABI::V1))?
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
-        .create()?;
+        .handle_access(known)?;
+    if newest >= ABI::V4 {
+        rules = rules.handle_access(AccessNet::from_all(newest))?;
+    }
+    if newest >= ABI::V6 {
+        rules = rules.scope(Scope::from_all(newest))?;
+    }
+    let mut rules = rules.create()?;
     for reach in files.reach {
-        rules = rules.add_rule(PathBeneath::new(reach.dir.as_fd(), rights(reach)))?;
+        rules = rules.add_rule(PathBeneath::new(reach.dir.as_fd(), rights(reach) & known))?;
     }
     for program in files.programs {
         let rights = AccessFs::Execute | AccessFs::ReadFile;
-        rules = rules.add_rule(PathBeneath::new(program.as_fd(), rights))?;
+        rules = rules.add_rule(PathBeneath::new(program.fd.as_fd(), rights))?;
     }
     for library in files.libraries {
-        rules = rules.add_rule(PathBeneath::new(library.as_fd(), AccessFs::ReadFile))?;
+        rules = rules.add_rule(PathBeneath::new(library.fd.as_fd(), AccessFs::ReadFile))?;
     }
     let status = rules.restrict_self()?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => Ok(0),
-        (_, LandlockStatus::Available { effective_abi, .. }) => Ok(effective_abi as u8),
+        (_, LandlockStatus::Available { effective_abi, .. }) => Ok(effective_abi.min(newest) as u8),
         (_, _) => Ok(0),
     }
+}
+
+/// The ABI of that number: [`NEWEST`] for one that is newer, `None` for none.
+pub(super) fn numbered(number: u8) -> Option<ABI> {
+    [ABI::V1, ABI::V2, ABI::V3, ABI::V4, ABI::V5, ABI::V6, ABI::V7]
+        .into_iter()
+        .rfind(|abi| *abi as u8 <= number)
 }
 
 /// What a directory, or a single file, may be used for.
@@ -86,8 +97,4 @@ fn rights(reach: &Reach) -> BitFlags<AccessFs> {
         rights |= AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock;
     }
     if is_directory(&reach.dir) { rights } else { rights & AccessFs::from_file(NEWEST) }
-}
-
-fn is_directory(fd: &OwnedFd) -> bool {
-    nix::sys::stat::fstat(fd).is_ok_and(|stat| kind(&stat) == nix::sys::stat::SFlag::S_IFDIR)
 }

@@ -1,30 +1,79 @@
 //! The kernel's part: whatever argument checks miss, the child still cannot do.
 //!
-//! Landlock bounds which files can be read, written and run; seccomp bounds which system calls exist at all. Both are
-//! set on this process, which has one thread, right before it becomes rsync. Neither can be undone. The order is fixed:
-//! rules are built first, then enforced, and a rule that cannot be enforced refuses the session, unless the grant says
-//! otherwise in so many words.
+//! Landlock bounds which files can be read, written and run; seccomp bounds which system calls exist at all; a mount
+//! namespace leaves nothing else to be seen. All are set on this process, which has one thread, right before it becomes
+//! rsync. None can be undone. The order is fixed: the namespace first, then rules are built, then enforced, and a rule
+//! that cannot be enforced refuses the session, unless the grant says otherwise in so many words.
 
 mod landlock;
+mod namespace;
 pub mod seccomp;
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use nix::sys::stat::{SFlag, fstat};
+use serde::{Deserialize, Serialize};
 
+use crate::beneath::kind;
 use crate::grant::Confine;
+use crate::rsync::Place;
 use crate::rsync::judge::Reach;
+use namespace::Failure;
 
 /// What a session may use of the file system.
 #[derive(Debug)]
 pub struct Files<'a> {
     /// The exposed directories.
     pub reach: &'a [Reach],
-    /// Files that may be executed: the program and its loader.
-    pub programs: &'a [OwnedFd],
+    /// Files that may be executed: the program first, then its loader.
+    pub programs: &'a [Needed],
     /// Files that may be read: shared libraries and their cache.
-    pub libraries: &'a [OwnedFd],
+    pub libraries: &'a [Needed],
+    /// Whether the session may write access control lists, which name other users.
+    pub names_users: bool,
+}
+
+/// A file that a program needs to run.
+#[derive(Debug)]
+pub struct Needed {
+    /// The path under which it is looked for, which may be a symlink.
+    pub path: PathBuf,
+    /// The file, open (`O_PATH`).
+    pub fd: OwnedFd,
+}
+
+impl<'a> Files<'a> {
+    /// What has to be found by name. The program does not: it is executed by its descriptor.
+    fn support(&self) -> impl Iterator<Item = &'a Needed> + use<'a> {
+        self.programs.iter().skip(1).chain(self.libraries)
+    }
+
+    /// Whether `path` lies in an exposed directory.
+    fn reaches(&self, path: &Path) -> bool {
+        self.reach.iter().any(|reach| path.starts_with(&reach.real))
+    }
+
+    /// Whether a namespace would hide anything: where the root itself is exposed, nothing lies outside.
+    fn hides(&self) -> bool {
+        !self.reach.iter().any(|reach| reach.real == Path::new("/"))
+    }
+}
+
+/// When a session gets a mount namespace of its own, in which nothing outside can be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Where the host allows it and nothing that a transfer does comes out differently: for a push, by root or by an
+    /// account that has only its primary group.
+    #[default]
+    Auto,
+    /// Always, or the session is refused.
+    Required,
+    /// Never.
+    Off,
 }
 
 /// What the kernel really enforces, for the audit record.
@@ -34,20 +83,27 @@ pub struct Level {
     pub landlock: u8,
     /// Whether the seccomp filter is in force.
     pub seccomp: bool,
+    /// Whether nothing but the exposed directories can be seen.
+    pub namespace: bool,
 }
 
 impl Level {
     /// Nothing is enforced.
-    pub const NONE: Self = Self { landlock: 0, seccomp: false };
+    pub const NONE: Self = Self { landlock: 0, seccomp: false, namespace: false };
 }
 
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.landlock, self.seccomp) {
-            (0, false) => f.write_str("none"),
-            (0, true) => f.write_str("seccomp"),
-            (abi, false) => write!(f, "landlock (ABI {abi})"),
-            (abi, true) => write!(f, "landlock (ABI {abi}) and seccomp"),
+        let landlock = (self.landlock > 0).then(|| format!("landlock (ABI {})", self.landlock));
+        let parts = [
+            landlock,
+            self.seccomp.then(|| "seccomp".to_owned()),
+            self.namespace.then(|| "a mount namespace".to_owned()),
+        ];
+        match parts.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+            [] => f.write_str("none"),
+            [rest @ .., last] if !rest.is_empty() => write!(f, "{} and {last}", rest.join(", ")),
+            [only, ..] => f.write_str(only),
         }
     }
 }
@@ -64,24 +120,88 @@ pub enum ConfineError {
     /// The seccomp filter could not be built or installed.
     #[error("seccomp: {0}")]
     Seccomp(String),
+    /// There is no mount namespace, or this process is lost in one.
+    #[error("mount namespace: cannot {0}: {1}")]
+    Namespace(&'static str, io::Error),
 }
 
-/// What this kernel would enforce, found by asking it; changes nothing.
+/// What this kernel would enforce, found by asking it; changes nothing. The namespace is a guess: only trying tells.
 pub fn probe() -> Level {
-    Level { landlock: landlock::abi(), seccomp: seccomp::supported() }
+    let namespace = namespace::looks_available();
+    Level { landlock: landlock::abi(), seccomp: seccomp::supported(), namespace }
 }
 
-/// Confines this process, for good. `filter` is the seccomp filter to end with.
+/// Gives this process a file system with nothing in it but `files`, and enters `cwd` there; tells whether it did.
+///
+/// Afterwards paths are the only way: every directory that was opened before leads out, and must not be passed on.
+///
+/// # Errors
+/// With [`Isolation::Required`] when the host does not allow it; otherwise only when the process cannot go on.
+pub fn isolate(files: &Files<'_>, cwd: &Place, wanted: Isolation) -> Result<bool, ConfineError> {
+    if !isolates(files, wanted) {
+        return Ok(false);
+    }
+    match namespace::enter(files, cwd) {
+        Ok(()) => Ok(true),
+        Err(Failure::Unavailable(..)) if wanted == Isolation::Auto => Ok(false),
+        Err(Failure::Unavailable(step, error) | Failure::Broken(step, error)) => {
+            Err(ConfineError::Namespace(step, error))
+        }
+    }
+}
+
+/// Whether a session would be isolated on a host that allows it.
+pub fn isolates(files: &Files<'_>, wanted: Isolation) -> bool {
+    match wanted {
+        _ if !files.hides() => false,
+        Isolation::Required => true,
+        Isolation::Off => false,
+        Isolation::Auto if !files.reach.iter().any(|reach| reach.write) => false,
+        Isolation::Auto if nix::unistd::geteuid().is_root() => true,
+        Isolation::Auto => !files.names_users && only_primary_group() && !namespace::powerless(),
+    }
+}
+
+/// Whether this account is in no group but its own, so that there is no other that it could give a file to.
+fn only_primary_group() -> bool {
+    let own = nix::unistd::getegid();
+    nix::unistd::getgroups().is_ok_and(|groups| groups.iter().all(|group| *group == own))
+}
+
+/// Whether what is open is a directory.
+fn is_directory(fd: &OwnedFd) -> bool {
+    fstat(fd).is_ok_and(|stat| kind(&stat) == SFlag::S_IFDIR)
+}
+
+/// Confines this process, for good. `filter` is the seccomp filter to end with; `namespace` tells what [`isolate`] did.
 ///
 /// With [`Confine::Required`] anything less than Landlock and seccomp is an error; with [`Confine::BestEffort`] what
 /// is missing is missing from the returned level; with [`Confine::Off`] only `no_new_privs` and the limits are set.
-pub fn apply(files: &Files<'_>, filter: seccomp::Filter, demand: Confine) -> Result<Level, ConfineError> {
+pub fn apply(
+    files: &Files<'_>,
+    filter: seccomp::Filter,
+    demand: Confine,
+    namespace: bool,
+) -> Result<Level, ConfineError> {
+    apply_as_of(landlock::NEWEST as u8, files, filter, demand, namespace)
+}
+
+/// [`apply`] on a kernel whose Landlock has the ABI `newest`, or none for 0: what newer ones have is left out. For tests.
+#[doc(hidden)]
+pub fn apply_as_of(
+    newest: u8,
+    files: &Files<'_>,
+    filter: seccomp::Filter,
+    demand: Confine,
+    namespace: bool,
+) -> Result<Level, ConfineError> {
     limits();
-    let mut level = Level::NONE;
+    let mut level = Level { namespace, ..Level::NONE };
     if demand == Confine::Off {
         return Ok(level);
     }
-    match landlock::enforce(files) {
+    let newest = landlock::numbered(newest).ok_or(ConfineError::NoLandlock);
+    match newest.and_then(|newest| landlock::enforce(files, newest)) {
         Ok(abi) => level.landlock = abi,
         Err(error) if demand == Confine::Required => return Err(error),
         Err(_) => {}
@@ -93,6 +213,45 @@ pub fn apply(files: &Files<'_>, filter: seccomp::Filter, demand: Confine) -> Res
     }
     Ok(level)
 }
+
+/// Closes what was open when this process started, but for the standard streams. sshd leaves nothing open, but a login
+/// shell's start-up files may; a directory among it would lead out of every confinement.
+///
+/// For the very start: whatever this process has opened itself is closed as well.
+pub fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<RawFd> =
+        open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The list's own descriptor is among them, and closed by now.
+        let _ = nix::unistd::close(number);
+    }
+}
+
+/// A descriptor of `program` with a number that no descriptor can have again.
+///
+/// The filter allows one number to be executed, and numbers are reused: a program could put another descriptor there,
+/// and execute that. So this number lies right behind the limit of open files, which is lowered to it; the filter has
+/// no call that raises it again, not even for root. What can be opened below it is more than rsync needs: it holds a
+/// few files at a time.
+pub fn out_of_reach(program: &OwnedFd) -> io::Result<OwnedFd> {
+    use nix::sys::resource::{Resource, setrlimit};
+    // Duplicated until the number is high enough: no safe call asks for a number.
+    let mut copies = vec![program.try_clone()?];
+    while copies.len() < FILES_AT_A_TIME
+        && let Ok(copy) = program.try_clone()
+    {
+        copies.push(copy);
+    }
+    let highest = copies.into_iter().max_by_key(std::os::fd::AsRawFd::as_raw_fd);
+    let highest = highest.ok_or(io::ErrorKind::NotFound)?;
+    let limit = u64::try_from(highest.as_raw_fd()).unwrap_or_default();
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;
+    Ok(highest)
+}
+
+/// How many files a program can have open besides those that it was given.
+const FILES_AT_A_TIME: usize = 64;
 
 /// No privileges through exec, and no core dumps: they would be written where the working directory is.
 fn limits() {

@@ -41,7 +41,7 @@ impl Filter {
             .when(libc::SYS_clone, &[(0, Len::Qword, Op::MaskedEq(NAMESPACES), 0)])
             .when(libc::SYS_socketpair, &[(0, Len::Dword, Op::Eq, libc::AF_UNIX.cast_unsigned().into())])
             .when(libc::SYS_ioctl, &[(1, Len::Dword, Op::Eq, libc::TCGETS)])
-            .when(libc::SYS_prlimit64, &[(0, Len::Dword, Op::Eq, 0)]);
+            .when(libc::SYS_prlimit64, &[(0, Len::Dword, Op::Eq, 0), (2, Len::Qword, Op::Eq, 0)]);
         filter
     }
 
@@ -90,7 +90,8 @@ impl Filter {
 
     /// Also allows this process to become the program behind `fd`, once: `execveat(fd, "", …, AT_EMPTY_PATH)`.
     ///
-    /// The descriptor is close-on-exec, so the number means nothing afterwards; and Landlock lets no other file be run.
+    /// The descriptor is close-on-exec and comes from [`super::out_of_reach`], so nothing can have its number again; and
+    /// Landlock lets no other file be run.
     #[must_use]
     pub fn and_execute(mut self, fd: i32) -> Self {
         let empty_path = u64::from(libc::AT_EMPTY_PATH.cast_unsigned());

@@ -17,12 +17,13 @@ use crate::rsync::options::Parsed;
 use crate::rsync::program::{self, Program};
 use crate::rsync::{self, secluded};
 use crate::session::{Environment, NoTerms, Terms};
-use crate::verdict::Refusal;
+use crate::verdict::{Change, Refusal};
 
 /// The answer to `test -d PATH` and the like.
 pub fn exists(wanted: Exists, path: &[u8], terms: &Terms) -> Result<bool, Refusal> {
     if !terms.rules.probes {
-        return Err(Refusal::new("request.command", "this key runs no such command"));
+        let refusal = Refusal::new("request.command", "this key runs no such command");
+        return Err(refusal.unless(Some(Change::Probes)));
     }
     let found = rsync::find(path, &terms.policy)?;
     Ok(found.is_some_and(|kind| match wanted {
@@ -73,6 +74,8 @@ pub struct Allowed {
     pub plan: Plan,
     /// What.
     pub program: Program,
+    /// Whether it keeps access control lists (`-A`), which name users.
+    pub names_users: bool,
 }
 
 /// The judge's verdict on an rsync request under `terms`.
@@ -83,7 +86,8 @@ pub fn decide(
     environment: &Environment,
 ) -> Result<Allowed, NoTerms> {
     if !terms.tools.contains(&Tool::Rsync) {
-        return Err(Refusal::new("tool.rsync", "this key may not be used with rsync").into());
+        let refusal = Refusal::new("tool.rsync", "this key may not be used with rsync");
+        return Err(refusal.unless(Some(Change::Tool(Tool::Rsync))).into());
     }
     let paths = parsed.paths.as_deref().unwrap_or_default();
     let program =
@@ -100,5 +104,5 @@ pub fn decide(
         }
         _ => judge(direction, parsed, paths, &terms.policy, &terms.rules, program.features)?,
     };
-    Ok(Allowed { plan, program })
+    Ok(Allowed { plan, program, names_users: parsed.has_letter(b'A') })
 }

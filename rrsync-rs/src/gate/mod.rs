@@ -4,22 +4,22 @@
 //! recorded; nothing is tried in another way.
 
 mod decide;
+mod end;
 mod run;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use crate::audit::{Log, Record};
 use crate::cli::{self, Args, Gate, Source};
-use crate::confine::ConfineError;
+use crate::confine::{self, ConfineError};
 use crate::explain;
 use crate::grant::Tool;
 use crate::request::Request;
 use crate::serve_sftp::{self, Subsystem};
 use crate::session::{self, Environment, NoTerms, Terms};
-use crate::verdict::Refusal;
+use crate::verdict::{Change, Refusal};
 
 pub use decide::{Allowed, complete, decide, exists};
 pub use run::shown;
@@ -31,7 +31,8 @@ usage: rrsync-rs [-ro|-wo] [-munge] [-absolute] [-no-del] [-no-lock] [-no-overwr
        rrsync-rs --explain [--json] (--grant NAME | [OPTIONS] DIR) -- 'COMMAND'
 
 Restricts an SSH key to rsync with one directory, or to what its grant says.
-Put it into ~/.ssh/authorized_keys:  restrict,command=\"rrsync-rs -ro DIR\" ssh-ed25519 AAAA...
+Put it into ~/.ssh/authorized_keys, with its whole path:
+  restrict,command=\"/home/you/.local/bin/rrsync-rs -ro DIR\" ssh-ed25519 AAAA...
 
   -ro            allow only reading from DIR; implies -no-del and -no-lock
   -wo            allow only writing to DIR
@@ -47,6 +48,7 @@ Put it into ~/.ssh/authorized_keys:  restrict,command=\"rrsync-rs -ro DIR\" ssh-
   -timeout N     end a transfer after N seconds without data
   -probes        answer `test -d PATH` (-e, -f)
   -confine HOW   required, best-effort or off: what to do where the kernel cannot confine rsync
+  -namespace HOW auto, required or off: whether rsync gets a file system with nothing in it but DIR
   --grant NAME   use the policy in ~/.config/akeys/grants/NAME.toml
   --explain      print the verdict on COMMAND, and run nothing
   -h, -help      print this
@@ -81,7 +83,7 @@ pub fn main() -> ExitCode {
                     _ => Exit::Refused,
                 }
             }
-            None => serve(&gate, &environment),
+            None => return serve(&gate, &environment),
         },
     };
     ExitCode::from(exit as u8)
@@ -94,22 +96,30 @@ fn print(text: &str) -> Exit {
     }
 }
 
-/// Serves the session. Comes back only when nothing was run.
-fn serve(gate: &Gate, environment: &Environment) -> Exit {
+/// Serves the session. Comes back only when nothing was run in this process.
+fn serve(gate: &Gate, environment: &Environment) -> ExitCode {
+    confine::close_inherited();
     let drop_in = matches!(gate.source, Source::DropIn(_));
     let mut log = Log::open(environment.layout.as_ref(), drop_in);
     let mut record = first_record(gate, environment);
+    if !gate.within && session::records_end(gate, environment.layout.as_ref()) {
+        // Where no process can be started, the session does without the record of its end.
+        if let Ok(code) = end::watch(&mut log, &record) {
+            return code;
+        }
+    }
     let refused = match session(gate, environment, &mut log, &mut record) {
-        Ok(Served { yes: true }) => return Exit::Done,
-        Ok(Served { yes: false }) => return Exit::Refused,
+        Ok(Served { yes: true }) => return ExitCode::from(Exit::Done as u8),
+        Ok(Served { yes: false }) => return ExitCode::from(Exit::Refused as u8),
         Err(refused) => refused,
     };
     refused.refusal.rule.clone_into(&mut record.rule);
     record.verdict = "refuse";
     record.reason = Some(refused.detail);
+    record.learn.clone_from(&refused.refusal.change);
     let _ = log.write(&record);
     let _ = writeln!(std::io::stderr(), "rrsync-rs: {}", refused.refusal);
-    Exit::Refused
+    ExitCode::from(Exit::Refused as u8)
 }
 
 /// A session that ends here has answered a question.
@@ -133,6 +143,20 @@ fn session(
 ) -> Result<Served, NoTerms> {
     let terms = session::terms(gate, environment.layout.as_ref())?;
     record.warnings.clone_from(&terms.warnings);
+    let learns = terms.learn;
+    under(terms, environment, log, record).map_err(|mut refused| {
+        refused.refusal.change.take_if(|_| !learns);
+        refused
+    })
+}
+
+/// The session under its terms.
+fn under(
+    terms: Terms,
+    environment: &Environment,
+    log: &mut Log,
+    record: &mut Record,
+) -> Result<Served, NoTerms> {
     let allowed = match Request::read(environment.command.as_deref())? {
         Request::Probe => {
             "probe".clone_into(&mut record.rule);
@@ -153,7 +177,7 @@ fn session(
     };
     let lock = terms.lock.as_deref().map(session::lock).transpose()?.flatten();
     let slot = slot(&terms)?;
-    let held = lock.into_iter().chain(slot).map(OwnedFd::from).collect();
+    let held = run::Held { lock, slot };
     allowed.plan.direction.rule().clone_into(&mut record.rule);
     run::run(allowed, held, &terms, log, record).map(|never| match never {})
 }
@@ -182,7 +206,8 @@ pub fn sftp_allowed(terms: &Terms) -> Result<(), Refusal> {
     if terms.tools.iter().any(|tool| matches!(tool, Tool::Sftp | Tool::Scp)) {
         Ok(())
     } else {
-        Err(Refusal::new("tool.sftp", "this key may not be used with sftp or scp"))
+        let refusal = Refusal::new("tool.sftp", "this key may not be used with sftp or scp");
+        Err(refusal.unless(Some(Change::Tool(Tool::Sftp))))
     }
 }
 
@@ -212,6 +237,7 @@ fn first_record(gate: &Gate, environment: &Environment) -> Record {
         argv: Vec::new(),
         cwd: None,
         confinement: None,
+        learn: None,
         warnings: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -18,57 +19,79 @@ use crate::grant::Confine;
 use crate::rsync::judge::{Arg, Plan};
 use crate::rsync::program::{self, Program};
 use crate::rsync::{ENVIRONMENT, Place};
-use crate::session::{NoTerms, Terms};
+use crate::session::{self, NoTerms, Terms};
 
 /// Enters the working directory, confines this process, records that, and becomes rsync.
 pub(super) fn run(
     allowed: Allowed,
-    held: Vec<OwnedFd>,
+    held: Held,
     terms: &Terms,
     log: &mut Log,
     record: &mut Record,
 ) -> Result<Infallible, NoTerms> {
-    let Allowed { mut plan, program } = allowed;
-    enter(&mut plan);
+    let Allowed { mut plan, mut program, names_users } = allowed;
+    let made = enter(&mut plan);
     record.argv = shown(&plan);
     record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
-    let (argv, mut inherited) = arguments(plan.args);
-    let charsets = argv.iter().any(|word| word.as_bytes().starts_with(b"--iconv="));
-    inherited.extend(held);
+    let charsets = record.argv.iter().any(|word| word.starts_with("--iconv="));
+    let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
+    let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries, names_users };
+    let namespace = confine::isolate(&files, &plan.cwd, terms.isolation).map_err(unconfined)?;
+    let lock = if namespace { session::lock_anew(held.lock, terms.lock.as_deref())? } else { held.lock };
+    let (argv, mut inherited) = arguments(plan.args, namespace);
+    inherited.extend(lock.into_iter().chain(held.slot).map(OwnedFd::from));
     for fd in &inherited {
         nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
     }
-    let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
+    if terms.confine != Confine::Off {
+        program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
+    }
     let filter = if plan.reach.iter().any(|reach| reach.write) {
         Filter::writer(plan.reach.iter().any(|reach| reach.special_files), terms.rules.setuid)
     } else {
         Filter::reader()
     };
-    let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries };
     let filter = filter.and_execute(program.fd.as_raw_fd());
-    let level = confine::apply(&files, filter, terms.confine).map_err(unconfined)?;
+    let level = confine::apply(&files, filter, terms.confine, namespace).map_err(unconfined)?;
     record.confinement = Some(level);
-    write(log, record, terms)?;
+    if let Err(unrecorded) = write(log, record, terms) {
+        // What was made for a session that does not happen goes again.
+        if let Some((directory, name)) = made {
+            let _ =
+                nix::unistd::unlinkat(&directory, name.as_os_str(), nix::unistd::UnlinkatFlags::RemoveDir);
+        }
+        return Err(unrecorded);
+    }
     log.write_as_rrsync(record);
-    Err(system("run rsync")(execute(&program, &argv, terms.confine)))
+    let by_path = terms.confine == Confine::Off && !namespace;
+    Err(system("run rsync")(execute(&program, &argv, by_path)))
 }
 
-/// Makes the destination directory that is missing, and moves the plan into it.
-fn enter(plan: &mut Plan) {
-    let Some(name) = plan.make.take() else { return };
+/// What a session holds for as long as rsync runs: the lock of its directory, and its place among the key's sessions.
+pub(super) struct Held {
+    pub(super) lock: Option<File>,
+    pub(super) slot: Option<File>,
+}
+
+/// Makes the destination directory that is missing, and moves the plan into it. Returns what was made, and where.
+fn enter(plan: &mut Plan) -> Option<(OwnedFd, OsString)> {
+    let name = plan.make.take()?;
     let made = nix::sys::stat::mkdirat(&plan.cwd.fd, name.as_os_str(), Mode::from_bits_truncate(0o777));
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open = || nix::fcntl::openat(&plan.cwd.fd, name.as_os_str(), flags, Mode::empty());
     if let Ok(fd) = made.and_then(|()| open()) {
-        plan.cwd = Place { fd, real: plan.cwd.real.join(&name) };
+        let real = plan.cwd.real.join(&name);
+        let above = std::mem::replace(&mut plan.cwd, Place { fd, real });
+        Some((above.fd, name))
     } else {
         // What is wrong here is rsync's to report: it is told to make the directory itself.
         let mut directory = name;
         directory.push("/");
         plan.args.pop();
         plan.args.push(Arg::Text(directory));
+        None
     }
 }
 
@@ -84,13 +107,20 @@ pub fn shown(plan: &Plan) -> Vec<String> {
     std::iter::once("rsync".to_owned()).chain(plan.args.iter().map(arg)).collect()
 }
 
-/// The command line as rsync gets it, and the descriptors that it refers to.
-fn arguments(args: Vec<Arg>) -> (Vec<OsString>, Vec<OwnedFd>) {
+/// The command line as rsync gets it, and the descriptors that it refers to. In a namespace of its own there are none:
+/// there a path can lead nowhere else, and a descriptor from outside could.
+fn arguments(args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
     let mut argv = vec![OsString::from("rsync")];
     let mut inherited = Vec::new();
     for arg in args {
         match arg {
             Arg::Text(word) => argv.push(word),
+            Arg::Pinned { prefix, real, rest, .. } if namespace => {
+                let mut word = OsString::from(prefix);
+                word.push(real);
+                word.push(rest);
+                argv.push(word);
+            }
             Arg::Pinned { prefix, fd, rest, .. } => {
                 let mut word = OsString::from(format!("{prefix}/proc/self/fd/{}", fd.as_raw_fd()));
                 word.push(rest);
@@ -103,8 +133,8 @@ fn arguments(args: Vec<Arg>) -> (Vec<OsString>, Vec<OwnedFd>) {
 }
 
 /// Becomes rsync; comes back only with an error.
-fn execute(program: &Program, argv: &[OsString], confine: Confine) -> std::io::Error {
-    if confine == Confine::Off {
+fn execute(program: &Program, argv: &[OsString], by_path: bool) -> std::io::Error {
+    if by_path {
         let mut command = std::process::Command::new(&program.path);
         return command.args(&argv[1..]).env_clear().envs(ENVIRONMENT.iter().copied()).exec();
     }

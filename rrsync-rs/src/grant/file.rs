@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Access, Confine, Grant, Tool, Workspace};
+use crate::confine::Isolation;
 use crate::layout::Layout;
 use crate::name::{Label, WorkspaceName};
 use crate::rules::{self, BadRule, Limits, Rules};
@@ -65,7 +66,13 @@ struct FileForm {
     expires: Option<Spanned<toml::value::Datetime>>,
     #[serde(default)]
     confine: Confine,
+    #[serde(default)]
+    namespace: Isolation,
     rsync: Option<Spanned<String>>,
+    #[serde(default, rename = "record-end")]
+    record_end: bool,
+    #[serde(default)]
+    learn: bool,
     #[serde(default)]
     probes: bool,
     #[serde(default)]
@@ -230,7 +237,10 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
         tools: form.tools.into_inner(),
         expires,
         confine: form.confine,
+        namespace: form.namespace,
         rsync: form.rsync.as_ref().map(absolute).transpose()?,
+        record_end: form.record_end,
+        learn: form.learn,
         rules,
         workspaces,
     })
@@ -267,8 +277,19 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
         Confine::BestEffort => line("confine", quoted("best-effort")),
         Confine::Off => line("confine", quoted("off")),
     }
+    match grant.namespace {
+        Isolation::Auto => {}
+        Isolation::Required => line("namespace", quoted("required")),
+        Isolation::Off => line("namespace", quoted("off")),
+    }
     if let Some(rsync) = &grant.rsync {
         line("rsync", path(rsync)?);
+    }
+    if grant.record_end {
+        text.push_str("record-end = true\n");
+    }
+    if grant.learn {
+        text.push_str("learn = true\n");
     }
     rules_text(&grant.rules, &mut text);
     for (name, workspace) in &grant.workspaces {
@@ -365,14 +386,17 @@ access = "ro"
         assert_eq!(papers.access_to(Path::new("build/deep/file")), Access::ReadWrite);
         assert_eq!(papers.access_to(Path::new("builder")), Access::ReadOnly);
         assert_eq!(papers.access_to(Path::new("")), Access::ReadOnly);
-        assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+        for namespace in [Isolation::Auto, Isolation::Required, Isolation::Off] {
+            let grant = Grant { namespace, ..grant.clone() };
+            assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+        }
     }
 
     #[test]
     fn rules_are_read_and_written() {
         let text = TEXT.replacen(
             "\n[workspace.papers]",
-            "setuid = true\nprobes = true\n[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\"]\nforce = [\"fsync\", \"min-size=1k\"]\n\
+            "record-end = true\nlearn = true\nsetuid = true\nprobes = true\n[options]\nallow = [\"copy-links\"]\ndeny = [\"owner\"]\nforce = [\"fsync\", \"min-size=1k\"]\n\
              [limits]\nsessions = 2\ntimeout = 60\nbwlimit = 1000\ncompress-threads = 1\nmax-alloc = \"1G\"\nfile-size = \"2T\"\n\
              [workspace.papers]",
             1,
@@ -401,6 +425,7 @@ access = "ro"
             (("\"rsync\", ", "\"rsh\", "), 4, 10, "unknown variant `rsh`"),
             (("[\"rsync\", \"watch\"]", "[]"), 4, 9, "tools is empty"),
             (("2027-12-31T00:00:00Z", "2027-12-31"), 5, 11, "moment"),
+            (("expires =", "namespace = \"on\"\nexpires ="), 5, 13, "unknown variant `on`"),
             (("~/papers", "papers"), 8, 8, "absolute"),
             (("~/papers", "~/a/../.ssh"), 8, 8, "absolute"),
             (("\"ro\"", "\"r\""), 9, 10, "unknown variant `r`"),

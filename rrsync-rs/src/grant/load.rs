@@ -47,11 +47,17 @@ impl LoadError {
     }
 }
 
-/// Reads the grant `name` of the account that `layout` describes.
+/// Reads the grant `name` of the account that `layout` describes, as [`read`] does.
+pub fn load(name: &GrantName, layout: &Layout) -> Result<Grant, LoadError> {
+    let text = read(name, layout)?;
+    parse(&text, layout).map_err(|source| LoadError::Invalid { path: layout.grant_file(name), source })
+}
+
+/// The text of the policy `name`, before it is known to be one.
 ///
 /// The file, its directory and `~/.config/akeys` must be owned by the account, or by root, and writable by nobody
 /// else; none may be a symlink.
-pub fn load(name: &GrantName, layout: &Layout) -> Result<Grant, LoadError> {
+pub fn read(name: &GrantName, layout: &Layout) -> Result<String, LoadError> {
     let path = layout.grant_file(name);
     for directory in [layout.config_dir(), layout.grants_dir()] {
         trusted::open(&directory, Kind::Directory)
@@ -66,5 +72,5 @@ pub fn load(name: &GrantName, layout: &Layout) -> Result<Grant, LoadError> {
         let source = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB");
         return Err(LoadError::Io { path, source });
     }
-    parse(&text, layout).map_err(|source| LoadError::Invalid { path, source })
+    Ok(text)
 }

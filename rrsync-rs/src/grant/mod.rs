@@ -14,8 +14,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use file::{GrantError, Problem, parse, render};
-pub use load::{LoadError, load};
+pub use load::{LoadError, load, read};
 
+use crate::confine::Isolation;
 use crate::name::{GrantName, Label, WorkspaceName};
 use crate::rules::Rules;
 
@@ -61,7 +62,7 @@ impl fmt::Display for Access {
 pub enum Tool {
     /// `rsync --server …`, executed under confinement.
     Rsync,
-    /// The SCP protocol (`scp -O`), and `scp` over SFTP.
+    /// `scp`, which speaks SFTP.
     Scp,
     /// The SFTP subsystem.
     Sftp,
@@ -148,8 +149,14 @@ pub struct Grant {
     pub expires: Option<Timestamp>,
     /// How much confinement a session must have.
     pub confine: Confine,
+    /// Whether a session must have a mount namespace of its own.
+    pub namespace: Isolation,
     /// The rsync to run; `None` stands for `/usr/bin/rsync`.
     pub rsync: Option<PathBuf>,
+    /// Whether a session's end is recorded too, at the cost of a process that waits for it.
+    pub record_end: bool,
+    /// Whether the record of a refusal says which change would have allowed it. That alone allows nothing.
+    pub learn: bool,
     /// What rsync's options may do, and how much.
     pub rules: Rules,
     /// The exposed directories by name.

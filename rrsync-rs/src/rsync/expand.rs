@@ -11,13 +11,14 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::words::Word;
-use crate::beneath::{Last, Root, below_slashes};
+use crate::beneath::{Last, below_slashes};
+use crate::policy::Exposed;
 
-/// More words than this from one argument are refused: a short request must not cost a long answer.
-const MAX_WORDS: usize = 20_000;
+/// More words than this from one request are refused: a short one must not cost a long answer.
+pub const MAX_WORDS: usize = 20_000;
 
-/// Nor may the words of one argument take more bytes than this; Linux would not pass much more to a program.
-const MAX_BYTES: usize = 4 << 20;
+/// Nor may the words of one request take more bytes than this; Linux would not pass much more to a program.
+pub const MAX_BYTES: usize = 4 << 20;
 
 /// The expansion grew beyond `MAX_WORDS` or `MAX_BYTES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +89,8 @@ pub fn has_wildcard(word: &Word) -> bool {
 /// The paths below `root` that `word` matches, sorted; empty when nothing does. Hidden names need a pattern that
 /// starts with a dot. A trailing slash matches directories only. Where a link leads outside, nothing is looked for, and
 /// the second value says so.
-pub fn glob(root: &Root, word: &Word) -> Result<(Vec<PathBuf>, bool), TooMany> {
+pub fn glob(exposed: &Exposed, word: &Word) -> Result<(Vec<PathBuf>, bool), TooMany> {
+    let root = &exposed.root;
     let marked = word.marked();
     let directories_only = marked.last().is_some_and(|(byte, _)| *byte == b'/');
     let parts: Vec<&[(u8, bool)]> =
@@ -100,7 +102,7 @@ pub fn glob(root: &Root, word: &Word) -> Result<(Vec<PathBuf>, bool), TooMany> {
         let mut next = Vec::new();
         for base in &found {
             if wild {
-                for name in names(root, base, &mut outside) {
+                for name in names(exposed, base, &mut outside) {
                     if matches(part, name.as_bytes()) {
                         next.push(base.join(name));
                     }
@@ -133,7 +135,8 @@ pub fn glob(root: &Root, word: &Word) -> Result<(Vec<PathBuf>, bool), TooMany> {
 }
 
 /// The names in a directory beneath the root; none when it cannot be opened or read.
-fn names(root: &Root, base: &Path, outside: &mut bool) -> Vec<std::ffi::OsString> {
+fn names(exposed: &Exposed, base: &Path, outside: &mut bool) -> Vec<std::ffi::OsString> {
+    let root = &exposed.root;
     let held = match root.hold(below_slashes(base), Last::Follow) {
         Ok(held) => held,
         Err(errno) => {
@@ -141,6 +144,10 @@ fn names(root: &Root, base: &Path, outside: &mut bool) -> Vec<std::ffi::OsString
             return Vec::new();
         }
     };
+    if !exposed.workspace.access_to(&held.at).may_read() {
+        // What a pattern matches would tell names.
+        return Vec::new();
+    }
     // The place, not the O_PATH descriptor: reading a directory takes a descriptor opened for reading.
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = crate::beneath::open_beneath(

@@ -11,9 +11,10 @@ use super::RsyncFeatures;
 use super::options::{Class, Given, Parsed, Role, Takes, letter};
 use super::paths::{PathOption, Place, destination, locate, path_option, sources};
 use super::words::Word;
+use crate::grant::Access;
 use crate::policy::{Exposed, Policy};
 use crate::rules::Rules;
-use crate::verdict::Refusal;
+use crate::verdict::{Change, Refusal};
 
 /// Which way the files go, seen from the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub fn judge(
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
     for target in &targets {
-        options_allowed(direction, parsed, target.exposed, rules)?;
+        options_allowed(direction, parsed, target.exposed, rules, features)?;
     }
     let everything = targets.iter().all(|target| target.exposed.is_everything());
     let strict = targets[0].exposed;
@@ -122,10 +123,12 @@ pub fn judge(
     };
     let adds_only = base.is_some() && !strict.workspace.overwrite;
     let returns_nothing = base.as_ref().is_some_and(|at| !strict.workspace.access_to(at).may_read());
-    if returns_nothing && parsed.has_letter(b'n') && parsed.has_class(Class::Deletes) {
+    let dry = parsed.has_letter(b'n') || parsed.has_long("only-write-batch");
+    if returns_nothing && dry && parsed.has_class(Class::Deletes) {
         let message = "a write-only server does not tell what it would delete";
         return Err(Refusal::new("rsync.dry-run-delete", message));
     }
+    let mut verbose = false;
     let mut args = vec![Arg::Text("--server".into())];
     if direction == Direction::Pull {
         args.push(Arg::Text("--sender".into()));
@@ -135,8 +138,12 @@ pub fn judge(
             Given::Cluster { letters, protocol } => {
                 // Modes of directories that exist are not for a client that may only add: new files get theirs from
                 // the umask. The letter does not change the protocol.
-                let letters: Vec<u8> =
+                let mut letters: Vec<u8> =
                     letters.iter().copied().filter(|b| !(adds_only && *b == b'p')).collect();
+                if returns_nothing {
+                    // More than one v, and looking for similar files, tell what else is there.
+                    letters.retain(|b| *b != b'y' && (*b != b'v' || !std::mem::replace(&mut verbose, true)));
+                }
                 if letters.is_empty() && protocol.is_none() {
                     continue;
                 }
@@ -145,6 +152,7 @@ pub fn judge(
             }
             Given::Sized(size, digits) => args.push(dashed(&[b'-', *size], digits)),
             Given::Long(row, _) if row.class == Class::Sender || adds_only && row.name == "perms" => {}
+            Given::Long(row, _) if returns_nothing && matches!(row.name, "fuzzy" | "info") => {}
             Given::Long(row, value) => match (row.takes, value) {
                 (Takes::Path(role), Some(value)) => {
                     let option =
@@ -215,6 +223,7 @@ fn options_allowed(
     parsed: &Parsed,
     exposed: &Exposed,
     rules: &Rules,
+    features: RsyncFeatures,
 ) -> Result<(), Refusal> {
     let workspace = &exposed.workspace;
     let push = direction == Direction::Push;
@@ -228,41 +237,71 @@ fn options_allowed(
         Class::DeletesInTheWay => push && !(may_delete && workspace.overwrite),
         Class::Replaces => !workspace.overwrite,
         Class::ReadsBack => push && !workspace.access.may_read(),
+        Class::Implied => push && !features.confine_root && !exposed.is_everything(),
         Class::FollowsLinks => !exposed.is_everything(),
         Class::ChangesDirectories => push && !workspace.overwrite,
         Class::Sender => push,
         Class::Never => true,
     };
-    let listed = |list: &[String], name: &str| list.iter().any(|known| known == name);
+    let listed =
+        |list: &[String], name: &str| list.iter().any(|known| known == name || is_kind_of(name, known));
     let may_not = |name: &str, class: Class| {
         let followed = class == Class::FollowsLinks && listed(&rules.allow, name);
         listed(&rules.deny, name) || refuses(class) && !followed
     };
     for given in &parsed.options {
         let refused = match given {
-            Given::Cluster { letters, .. } => letters
-                .iter()
-                .find(|byte| letter(**byte).is_none_or(|(name, class)| may_not(name, class)))
-                .map(|byte| format!("-{}", char::from(*byte))),
-            Given::Sized(b'B', _) if may_not("block-size", Class::ReadsBack) => Some("-B".to_owned()),
-            Given::Sized(b'@', _) if may_not("modify-window", Class::Harmless) => Some("-@".to_owned()),
-            Given::Sized(..) => None,
+            Given::Cluster { letters, .. } => letters.iter().find_map(|byte| {
+                let (name, class) = letter(*byte).unwrap_or(("", Class::Never));
+                may_not(name, class).then(|| (format!("-{}", char::from(*byte)), name, class))
+            }),
+            Given::Sized(b'B', _) => may_not("block-size", Class::ReadsBack)
+                .then(|| ("-B".to_owned(), "block-size", Class::ReadsBack)),
+            Given::Sized(..) => may_not("modify-window", Class::Harmless)
+                .then(|| ("-@".to_owned(), "modify-window", Class::Harmless)),
             Given::Long(row, value) => {
                 let log_of_a_reader =
                     row.takes == Takes::Path(Role::LogFile) && !workspace.access.may_write();
                 let unlimited = row.name == "max-alloc" && is_zero(value.as_deref());
-                (may_not(row.name, row.class) || log_of_a_reader || unlimited)
-                    .then(|| format!("--{}", row.name))
+                let class = if log_of_a_reader || unlimited { Class::Never } else { row.class };
+                may_not(row.name, class).then(|| (format!("--{}", row.name), row.name, class))
             }
         };
-        if let Some(option) = refused {
-            return Err(Refusal::new(
-                "rsync.option",
-                format!("option {option} is not allowed on this server"),
-            ));
+        if let Some((shown, name, class)) = refused {
+            let message = format!("option {shown} is not allowed on this server");
+            let change = change(name, class, exposed, listed(&rules.deny, name));
+            return Err(Refusal::new("rsync.option", message).unless(change));
         }
     }
     Ok(())
+}
+
+/// Whether an option is a way of another: `delete-after` of `delete`, `old-compress` of `compress`.
+fn is_kind_of(name: &str, family: &str) -> bool {
+    let word = |rest: Option<&str>| rest.is_some_and(|rest| rest.starts_with('-') || rest.ends_with('-'));
+    word(name.strip_prefix(family))
+        || word(name.strip_suffix(family))
+        || name.starts_with("remove-") && family.starts_with("remove-")
+}
+
+/// The change of the policy that would let an option through; there is none for what no policy can hold.
+fn change(name: &str, class: Class, exposed: &Exposed, denied: bool) -> Option<Change> {
+    let workspace = exposed.name.clone()?;
+    match class {
+        _ if denied => Some(Change::NotDeny(name.to_owned())),
+        Class::FollowsLinks => Some(Change::Allow(name.to_owned())),
+        Class::Replaces | Class::ChangesDirectories => Some(Change::Overwrite(workspace)),
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay if !exposed.workspace.overwrite => {
+            Some(Change::Overwrite(workspace))
+        }
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay if !exposed.workspace.delete => {
+            Some(Change::Delete(workspace))
+        }
+        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay | Class::ReadsBack => {
+            Some(Change::Access { workspace, path: PathBuf::new(), access: Access::ReadWrite })
+        }
+        Class::Harmless | Class::Sender | Class::Implied | Class::Never => None,
+    }
 }
 
 /// `--max-alloc=0` would lift rsync's own limit on what a peer can make it allocate.

@@ -27,6 +27,8 @@ pub enum Class {
     ReadsBack,
     /// Follows symlinks that the client does not control; only where the root is `/`, outside of which nothing lies.
     FollowsLinks,
+    /// Makes a receiver follow links in the names that it is sent, unless rsync itself confines it (`--confine-root`).
+    Implied,
     /// Says again which way the files go; wrong on a push.
     Sender,
     /// Opens what no policy here can hold: devices, the daemon, debug output that quotes files.
@@ -79,8 +81,8 @@ const fn row(name: &'static str, takes: Takes, class: Class) -> Row {
 }
 
 use Class::{
-    ChangesDirectories, Deletes, DeletesInTheWay, DeletesSources, FollowsLinks, Harmless, Never, ReadsBack,
-    Replaces, Sender,
+    ChangesDirectories, Deletes, DeletesInTheWay, DeletesSources, FollowsLinks, Harmless, Implied, Never,
+    ReadsBack, Replaces, Sender,
 };
 use Takes::{Ignored, Nothing, Path, Text};
 
@@ -142,7 +144,7 @@ pub static LONG: &[Row] = &[
     row("munge-links", Nothing, Harmless),
     row("new-compress", Nothing, Harmless),
     row("no-W", Nothing, ReadsBack),
-    row("no-implied-dirs", Nothing, Harmless),
+    row("no-implied-dirs", Nothing, Implied),
     row("no-msgs2stderr", Nothing, Harmless),
     row("no-munge-links", Nothing, Never),
     row("no-r", Nothing, Harmless),

@@ -15,6 +15,7 @@ use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::RsyncFeatures;
+use crate::confine::Needed;
 use crate::layout::Layout;
 use crate::trusted::{self, Distrust, Kind};
 
@@ -213,15 +214,21 @@ fn interpreter(program: &File) -> io::Result<Option<PathBuf>> {
 /// numbers do, and these files stay closed.
 const NAMES: &[&str] = &["/etc/passwd", "/etc/group", "/etc/nsswitch.conf"];
 
-/// What a program needs besides itself, opened; a library that has gone since is left out, and the loader will say so.
-/// With `charsets`, the C library's conversions (`--iconv`) are among it: glibc loads each from a directory beside itself.
-pub fn files(program: &Program, charsets: bool) -> io::Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
-    let open = |path: &Path| nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
-    let mut programs = vec![program.fd.try_clone()?];
-    let mut libraries: Vec<OwnedFd> = program.libraries.iter().filter_map(|path| open(path).ok()).collect();
+/// What a program needs besides itself, opened: what is executed, and what is read. A library that has gone since is left
+/// out, and the loader will say so. With `charsets`, the C library's conversions (`--iconv`) are among it: glibc loads each
+/// from a directory beside itself.
+pub fn files(program: &Program, charsets: bool) -> io::Result<(Vec<Needed>, Vec<Needed>)> {
+    let open = |path: &Path| -> io::Result<Needed> {
+        let fd = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok(Needed { path: path.to_owned(), fd })
+    };
+    let mut programs = vec![Needed { path: program.path.clone(), fd: program.fd.try_clone()? }];
+    let mut libraries: Vec<Needed> = program.libraries.iter().filter_map(|path| open(path).ok()).collect();
     if charsets {
         let beside = |library: &PathBuf| {
-            library.file_name()?.to_str()?.starts_with("libc.so").then(|| library.with_file_name("gconv"))
+            let directory = library.with_file_name("gconv");
+            // glibc looks under the real name, which is not /lib where that is a link to /usr/lib.
+            library.file_name()?.to_str()?.starts_with("libc.so").then(|| directory.canonicalize().ok())?
         };
         libraries.extend(program.libraries.iter().filter_map(beside).filter_map(|path| open(&path).ok()));
     }

@@ -101,6 +101,11 @@ impl Vfs {
             return Err(Errno::EPERM.into());
         }
         moving((from_mount, &held), (to_mount, &target.at))?;
+        if !std::ptr::eq(from_mount, to_mount) {
+            // Under its second name the file would be ruled by the other workspace.
+            from_mount.changing(&held, &self.ours)?;
+            from_mount.removing(&held, &self.ours)?;
+        }
         link_may_be_at(&held, &target)?;
         let (from_name, to_name) = (source.name.as_os_str(), target.name.as_os_str());
         Ok(linkat(&source.dir, from_name, &target.dir, to_name, AtFlags::empty())?)

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -164,8 +165,17 @@ impl Answer {
                     .iter()
                     .skip(2)
                     .filter(|word| !word.starts_with("--confine-root=") && *word != "--drop-D");
-                let words: Vec<String> = words.map(|word| squeezed(&word.replace(' ', "\\x20"))).collect();
-                ground.emptied(&format!("run {} in {}", words.join(" "), self.cwd.display()))
+                let mut words: Vec<String> =
+                    words.map(|word| squeezed(&word.replace(' ', "\\x20"))).collect();
+                let mut cwd = self.cwd.clone();
+                // How much of a missing path exists by chance depends on where the trees were built.
+                let mirror = ground.real.join(ground.fix.strip_prefix("/").unwrap());
+                if cwd != ground.real && mirror.starts_with(&cwd) {
+                    let whole = cwd.join(words.pop().unwrap());
+                    words.push(whole.strip_prefix(&ground.real).unwrap().display().to_string());
+                    cwd.clone_from(&ground.real);
+                }
+                ground.emptied(&format!("run {} in {}", words.join(" "), cwd.display()))
             }
             outcome => format!("{outcome} {}", self.rule),
         }
@@ -182,7 +192,7 @@ fn squeezed(text: &str) -> String {
         if count < 64 {
             squeezed.push_str(&rest[..end]);
         } else {
-            squeezed.extend(["\\{", &count.to_string(), ":", &rest[..first.len_utf8()], "}"]);
+            let _ = write!(squeezed, "\\{{{count}:{first}}}");
         }
         rest = &rest[end..];
     }

@@ -8,14 +8,19 @@ mod plan;
 mod policy_file;
 mod present;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
+use rrsync_rs::name::WorkspaceName;
 
 use super::bundle::{Bundle, Offer};
 use super::cli::Install;
-use super::gate::Gate;
+use super::gate::{Gate, GateError};
 use super::safe_write::{self, Outcome};
 use super::shelf;
+use super::sub_path::{self, Made};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private::{self, IfThere};
@@ -28,9 +33,9 @@ use present::add_lines;
 /// Runs it.
 pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let bundle = wanted_bundle(args, layout)?;
-    let offers = offers_of_one_pod(&bundle, args)?;
-    let gate = Gate::find(args.gate.as_deref())?;
     let mut report = Report::default();
+    let offers = served(&bundle, offers_of_one_pod(&bundle, args)?, args, &mut report)?;
+    let gate = gate(args)?;
     let mut plans = Vec::new();
     for offer in offers {
         plans.push(Plan::make(args, &bundle, offer, &gate, layout, &mut report)?);
@@ -42,21 +47,39 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let policies = policies(&plans, layout)?;
     // Conflicts in the key file are found before a policy is written.
     add_lines(&safe_write::read(layout)?.unwrap_or_default(), &plans, layout)?;
-    let written = write_policies(&plans, &policies, layout)?;
-    let outcome = safe_write::update(layout, &lock, |bytes| add_lines(bytes, &plans, layout));
+    let mut made = Vec::new();
+    let mut written = Vec::new();
+    let outcome = make_sub_paths(&plans, &mut made)
+        .and_then(|()| write_policies(&plans, &policies, &mut written, layout))
+        .and_then(|()| safe_write::update(layout, &lock, |bytes| add_lines(bytes, &plans, layout)));
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(failure) => {
             take_back(&written, layout);
+            sub_path::take_back(&made);
             return Err(failure);
         }
     };
     for plan in &plans {
         report.out.push_str(&plan.words(layout));
     }
+    for made in &made {
+        report.line(format_args!("made {}", shown(layout, &made.path)));
+    }
     report.line(summary(outcome, &written, &plans, layout));
     note_what_sshd_refuses(layout, &mut report);
     Ok(report)
+}
+
+fn gate(args: &Install) -> Result<Gate, Failure> {
+    Gate::find(args.gate.as_deref()).map_err(|error| {
+        // Without --gate nobody named what is missing.
+        let exit = match &error {
+            GateError::Missing { source, .. } if args.gate.is_some() => Failure::named(source, "").exit,
+            _ => Exit::Failed,
+        };
+        Failure { exit, ..error.into() }
+    })
 }
 
 fn wanted_bundle(args: &Install, layout: &Layout) -> Result<Bundle, Failure> {
@@ -90,29 +113,65 @@ fn offers_of_one_pod<'a>(bundle: &'a Bundle, args: &Install) -> Result<Vec<&'a O
     Ok(bundle.offers.iter().filter(|offer| offer.pod == *pod).collect())
 }
 
+/// The offers for which the gate serves anything. A key that could do nothing is not installed.
+fn served<'a>(
+    bundle: &Bundle,
+    offers: Vec<&'a Offer>,
+    args: &Install,
+    report: &mut Report,
+) -> Result<Vec<&'a Offer>, Failure> {
+    let (served, useless): (Vec<_>, Vec<_>) =
+        offers.into_iter().partition(|offer| plan::is_served(args, offer));
+    if served.is_empty() {
+        let message = "the gate does not serve watch yet, so the key could do nothing";
+        return Err(Failure::new(Exit::Failed, message).hint("name other tools: --tools rsync"));
+    }
+    for offer in useless {
+        let name = bundle.grant_name(offer).map_err(|error| Failure::new(Exit::Usage, error))?;
+        report.note(format_args!("{name} is left out: the gate does not serve watch yet"));
+    }
+    Ok(served)
+}
+
 fn policies(plans: &[Plan], layout: &Layout) -> Result<Vec<Policy>, Failure> {
     plans.iter().map(|plan| policy_file::compare(plan, layout)).collect()
 }
 
-/// Writes the policies that are missing, all or none.
+/// Makes the writable sub-paths that are missing: the gate can let a push only into what exists.
+fn make_sub_paths(plans: &[Plan], made: &mut Vec<Made>) -> Result<(), Failure> {
+    for (name, workspace, sub) in sub_paths(plans) {
+        sub_path::make(workspace, sub, made)
+            .map_err(|error| plan::sub_path_failure(name, workspace, sub, &error))?;
+    }
+    Ok(())
+}
+
+/// The writable sub-paths, each once: every grant of a pod has the same workspaces.
+fn sub_paths(plans: &[Plan]) -> BTreeSet<(&WorkspaceName, &Path, &Path)> {
+    let workspaces = plans.iter().flat_map(|plan| &plan.grant.workspaces);
+    workspaces
+        .flat_map(|(name, workspace)| {
+            workspace.paths.keys().map(move |sub| (name, workspace.path.as_path(), sub.as_path()))
+        })
+        .collect()
+}
+
+/// Writes the policies that are missing, and adds them to `written`, also when a later one fails.
 fn write_policies<'a>(
     plans: &'a [Plan],
     policies: &[Policy],
+    written: &mut Vec<&'a Plan>,
     layout: &Layout,
-) -> Result<Vec<&'a Plan>, Failure> {
-    let mut written = Vec::new();
+) -> Result<(), Failure> {
     for (plan, policy) in plans.iter().zip(policies) {
         if *policy == Policy::Same {
             continue;
         }
         let path = layout.grant_file(&plan.name);
-        if let Err(error) = private::write(&path, plan.policy.as_bytes(), 0o600, IfThere::Refuse) {
-            take_back(&written, layout);
-            return Err(error.into());
-        }
+        private::write(&path, plan.policy.as_bytes(), 0o600, IfThere::Refuse)?;
         written.push(plan);
     }
-    Ok(written)
+    Ok(())
 }
 
 /// Removes the policies that this run wrote, unless a key line made it into the file after all.
@@ -167,6 +226,13 @@ fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report
         let there = present::holds_line(&bytes, &plan.line);
         report.line(format_args!("{} {keys}:", if there { "there in" } else { "would add to" }));
         report.line(format_args!("    {}", String::from_utf8_lossy(&plan.line)));
+    }
+    for (name, workspace, sub) in sub_paths(plans) {
+        let there = sub_path::exists(workspace, sub)
+            .map_err(|error| plan::sub_path_failure(name, workspace, sub, &error))?;
+        if !there {
+            report.line(format_args!("would make {}", shown(layout, &workspace.join(sub))));
+        }
     }
     report.note("nothing was written (--dry-run)");
     Ok(report)

@@ -3,10 +3,11 @@
 //! The user's words decide. The bundle says who asks and for which tools; its `from` and its end hold unless the user
 //! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use jiff::Timestamp;
+use rrsync_rs::confine::Isolation;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::exposure;
 use rrsync_rs::grant::{Access, Confine, Grant, Tool, Workspace, render};
@@ -16,7 +17,10 @@ use rrsync_rs::rules::Rules;
 
 use crate::akeys::bundle::{Bundle, FromList, Offer, PodKey};
 use crate::akeys::cli::Install;
+use crate::akeys::directory;
+use crate::akeys::failures::refuse_past;
 use crate::akeys::gate::{self, Gate};
+use crate::akeys::sub_path::{self, BadSubPath};
 use crate::authkeys::{OptionList, key_line};
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
@@ -53,18 +57,20 @@ impl Plan {
         let name = bundle.grant_name(offer).map_err(|error| usage(&error))?;
         let workspaces = workspaces(args, bundle, gate, layout)?;
         let expires = args.expires.or(offer.expires);
-        if let Some(end) = expires.filter(|end| *end <= Timestamp::now()) {
-            return Err(Failure::new(Exit::Failed, format!("the key would have ended on {}", in_words(end)))
-                .hint("say another end: --expires WHEN"));
-        }
+        refuse_past(expires)?;
+        let tools = args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone());
         note_differences(args, offer, &workspaces, report);
+        note_what_is_not_served(&name, &tools, report);
         let grant = Grant {
             federation: bundle.federation.clone(),
             pod: offer.pod.clone(),
-            tools: args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone()),
+            tools,
             expires,
             confine: Confine::default(),
+            namespace: Isolation::default(),
             rsync: None,
+            record_end: false,
+            learn: false,
             rules: Rules::default(),
             workspaces,
         };
@@ -128,7 +134,7 @@ fn workspaces(
     }
     let mut workspaces = BTreeMap::new();
     for word in &args.workspaces {
-        let real = directory(&word.dir, layout)?;
+        let real = directory::resolved(&word.dir, layout)?;
         let binaries = [gate.directory(), &gate::own_directory()];
         exposure::refuse(&real, layout, &binaries).map_err(|exposure| {
             Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}"))
@@ -144,7 +150,10 @@ fn workspaces(
             }
             said => said.unwrap_or(Access::ReadOnly),
         };
-        if workspaces.insert(name.clone(), Workspace::new(as_below_home(&real, layout), access)).is_some() {
+        if workspaces
+            .insert(name.clone(), Workspace::new(directory::as_below_home(&real, layout), access))
+            .is_some()
+        {
             return Err(usage(format!("two workspaces are named {name}")));
         }
     }
@@ -155,30 +164,28 @@ fn workspaces(
         if workspace.access.may_write() {
             return Err(usage(format!("workspace {} is writable already", sub.workspace)));
         }
+        // What is missing is made later, when everything else is known to be right.
+        sub_path::exists(&workspace.path, &sub.path)
+            .map_err(|error| sub_path_failure(&sub.workspace, &workspace.path, &sub.path, &error))?;
         workspace.paths.insert(sub.path.clone(), Access::ReadWrite);
     }
     Ok(workspaces)
 }
 
-/// The directory with every symlink resolved: what is granted must not change because a link does.
-fn directory(written: &Path, layout: &Layout) -> Result<PathBuf, Failure> {
-    let written = written.to_str().and_then(|text| layout.expand(text)).unwrap_or_else(|| written.to_owned());
-    let failed = |what: &dyn std::fmt::Display| {
-        Failure::new(Exit::Failed, format!("workspace {}: {what}", Escaped::os(&written)))
-    };
-    let real = written.canonicalize().map_err(|error| failed(&error))?;
-    if !real.is_dir() {
-        return Err(failed(&"is not a directory"));
+/// Why a sub-path cannot be granted.
+pub(super) fn sub_path_failure(
+    name: &WorkspaceName,
+    workspace: &Path,
+    sub: &Path,
+    error: &BadSubPath,
+) -> Failure {
+    let path = workspace.join(sub);
+    let message = format!("--writable {name}/{}: {} {error}", Escaped::os(sub), Escaped::os(&path));
+    let failure = Failure::new(Exit::Failed, message);
+    match error {
+        BadSubPath::Elsewhere(_) => failure.hint("name the real place: a grant does not follow symlinks"),
+        _ => failure,
     }
-    Ok(real)
-}
-
-/// The real path, but below the home as `HOME` has it, so that policies keep reading `~/papers` where the home itself is
-/// reached through a symlink.
-fn as_below_home(real: &Path, layout: &Layout) -> PathBuf {
-    let home = layout.home().canonicalize();
-    let below = home.ok().and_then(|home| Some(layout.home().join(real.strip_prefix(home).ok()?)));
-    below.unwrap_or_else(|| real.to_owned())
 }
 
 /// The bundle's suggestions, as options to type. They may be pasted into a shell, so a path that means more to a shell than
@@ -203,6 +210,21 @@ fn suggested(bundle: &Bundle) -> String {
         "--workspace DIR[:NAME[=ACCESS]]".to_owned()
     } else {
         format!("the bundle suggests: {}", options.join(" "))
+    }
+}
+
+/// Whether the gate serves anything of what `offer` would be installed for.
+pub(super) fn is_served(args: &Install, offer: &Offer) -> bool {
+    let tools = args.tools.as_ref().map_or(&offer.tools, |tools| &tools.0);
+    tools.iter().any(|tool| !NOT_SERVED.contains(tool))
+}
+
+/// What a policy may name and the gate does not serve yet.
+const NOT_SERVED: [Tool; 1] = [Tool::Watch];
+
+fn note_what_is_not_served(name: &GrantName, tools: &BTreeSet<Tool>, report: &mut Report) {
+    for tool in tools.iter().filter(|tool| NOT_SERVED.contains(tool)) {
+        report.note(format_args!("{name}: the gate does not serve {tool} yet"));
     }
 }
 

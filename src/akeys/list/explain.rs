@@ -12,6 +12,7 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
 use super::Finding;
+use super::policy::policy_findings;
 use crate::akeys::forced::{self, Forced};
 use crate::akeys::gate;
 use crate::authkeys::{Entry, Expiry, FromMatch, Options};
@@ -109,6 +110,12 @@ fn command_words(command: &[u8], layout: &Layout, meaning: &mut Meaning) -> Stri
             program_findings(&program, layout, meaning);
             drop_in_words(&drop_in, layout, meaning)
         }
+        Forced::Refused { program, error } => {
+            program_findings(&program, layout, meaning);
+            let text = format!("the gate refuses this command line: {error}");
+            meaning.findings.push(Finding::new("bad-command", text));
+            format!("nothing: the gate refuses \"{shown}\"")
+        }
         Forced::InternalSftp => {
             let text = "every file of the account, through SFTP";
             meaning.findings.push(Finding::new("any-file", text));
@@ -136,21 +143,7 @@ fn grant_words(name: &GrantName, layout: &Layout, meaning: &mut Meaning) -> Stri
             return format!("nothing: the gate refuses {name}");
         }
     };
-    let binaries = gate::own_directory();
-    for (workspace, exposed) in &grant.workspaces {
-        match exposed.path.canonicalize() {
-            Ok(real) => {
-                if let Err(exposure) = exposure::refuse(&real, layout, &[&binaries]) {
-                    let text = format!("the gate refuses workspace {workspace}: {exposure}");
-                    meaning.findings.push(Finding::new("exposure", text));
-                }
-            }
-            Err(error) => {
-                let text = format!("workspace {workspace}, {}: {error}", Escaped::os(&exposed.path));
-                meaning.findings.push(Finding::new("no-workspace", text));
-            }
-        }
-    }
+    meaning.findings.extend(policy_findings(&grant, layout));
     meaning.expires = [meaning.expires, grant.expires].into_iter().flatten().min();
     Grant { expires: None, ..grant }.summary()
 }

@@ -5,6 +5,7 @@
 
 mod explain;
 mod json;
+mod policy;
 mod survey;
 mod text;
 
@@ -16,18 +17,19 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::cli::List;
-use crate::common::exit::{Exit, Failure};
+use crate::common::exit::Failure;
 use crate::common::report::{Report, colours};
 
+pub use policy::policy_findings;
 use survey::Survey;
 
 /// Something that a reader should know about a line or the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
+pub struct Finding {
     /// A stable word for programs, as akeys(1) lists them.
-    code: &'static str,
+    pub code: &'static str,
     /// The same for people; already escaped.
-    text: String,
+    pub text: String,
 }
 
 impl Finding {
@@ -52,5 +54,5 @@ pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path)))
+    Failure::named(error, format!("{}: {error}", Escaped::os(path)))
 }

@@ -1,15 +1,57 @@
 //! What `authorized_keys` said before: one private copy per change, the newest ones kept.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use rrsync_rs::layout::Layout;
+use rrsync_rs::trusted::{self, Distrust, Kind};
 
 use crate::common::private::{self, IfThere, PrivateError};
 
 /// How many previous contents are kept.
 const KEPT: usize = 32;
+
+/// How the moment stands in the name of a copy.
+const MOMENT: &str = "%Y%m%dT%H%M%S.%fZ";
+
+/// How the name of every copy starts.
+const PREFIX: &str = "authorized_keys.";
+
+/// A content that `authorized_keys` had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// When something else took its place.
+    pub until: Timestamp,
+    /// Where the copy is.
+    path: PathBuf,
+}
+
+impl Kept {
+    /// The content, if nobody else could have written it.
+    pub fn read(&self) -> Result<Vec<u8>, PrivateError> {
+        let io = |source: io::Error| PrivateError::Io { path: self.path.clone(), source };
+        let mut file = trusted::open(&self.path, Kind::File).map_err(|reason| match reason {
+            Distrust::Io(source) => io(source),
+            reason => PrivateError::Untrusted { path: self.path.clone(), reason },
+        })?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io)?;
+        Ok(bytes)
+    }
+}
+
+/// The contents that are kept, newest first.
+pub fn history(layout: &Layout) -> Vec<Kept> {
+    let kept = |path: PathBuf| {
+        let moment = DateTime::strptime(MOMENT, path.file_name()?.to_str()?.strip_prefix(PREFIX)?).ok()?;
+        Some(Kept { until: moment.to_zoned(TimeZone::UTC).ok()?.timestamp(), path })
+    };
+    all(layout).into_iter().rev().filter_map(kept).collect()
+}
 
 /// A copy that was just made.
 #[derive(Debug)]
@@ -39,7 +81,7 @@ pub(super) fn keep(layout: &Layout, bytes: &[u8]) -> Result<Backup, PrivateError
     {
         return Ok(Backup { path: newest, made: false });
     }
-    let name = format!("authorized_keys.{}", Timestamp::now().strftime("%Y%m%dT%H%M%S.%9fZ"));
+    let name = format!("{PREFIX}{}", Timestamp::now().strftime("%Y%m%dT%H%M%S.%9fZ"));
     let path = dir(layout).join(name);
     private::write(&path, bytes, 0o600, IfThere::Refuse)?;
     Ok(Backup { path, made: true })
@@ -55,9 +97,7 @@ pub(super) fn prune(layout: &Layout) {
 
 /// The copies, oldest first.
 fn all(layout: &Layout) -> Vec<PathBuf> {
-    let ours = |entry: fs::DirEntry| {
-        entry.file_name().to_str()?.starts_with("authorized_keys.").then(|| entry.path())
-    };
+    let ours = |entry: fs::DirEntry| entry.file_name().to_str()?.starts_with(PREFIX).then(|| entry.path());
     let mut all: Vec<PathBuf> =
         fs::read_dir(dir(layout)).into_iter().flatten().flatten().filter_map(ours).collect();
     all.sort();

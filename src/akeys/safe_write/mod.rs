@@ -23,6 +23,8 @@ use rrsync_rs::layout::Layout;
 use crate::common::lock::Lock;
 use crate::common::private::PrivateError;
 
+pub use backup::{Kept, history};
+
 use place::Place;
 use temp::{Commit, Temp};
 

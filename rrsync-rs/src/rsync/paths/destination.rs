@@ -36,7 +36,7 @@ pub(in crate::rsync) fn destination(
     refuse_shell_syntax(&target.word)?;
     let mut path = PathBuf::from(target.word.to_os());
     if has_wildcard(&target.word) {
-        let (mut matched, leads_outside) = glob(&exposed.root, &target.word).map_err(too_many)?;
+        let (mut matched, leads_outside) = glob(exposed, &target.word).map_err(too_many)?;
         if leads_outside {
             return Err(outside(&exposed.shown(&path)));
         }

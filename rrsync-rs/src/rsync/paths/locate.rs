@@ -10,7 +10,7 @@ use nix::sys::stat::SFlag;
 use super::{shown, too_many};
 use crate::beneath::{Last, kind};
 use crate::policy::{Exposed, Policy, Use};
-use crate::rsync::expand::braces;
+use crate::rsync::expand::{MAX_BYTES, MAX_WORDS, TooMany, braces};
 use crate::rsync::words::Word;
 use crate::verdict::Refusal;
 
@@ -30,8 +30,13 @@ pub(in crate::rsync) struct Target<'a> {
 /// Finds the root of each path of a request; no path at all stands for `.`.
 pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result<Vec<Target<'a>>, Refusal> {
     let mut targets = Vec::new();
+    let mut bytes = 0;
     for word in paths {
         for expanded in braces(word).map_err(too_many)? {
+            bytes += expanded.marked().len();
+            if targets.len() >= MAX_WORDS || bytes > MAX_BYTES {
+                return Err(too_many(TooMany));
+            }
             // As in a shell, an empty alternative is no word. An empty word that was sent stands for the directory.
             if !expanded.marked().is_empty() || word.marked().is_empty() {
                 targets.push(target(&expanded, policy)?);
@@ -48,6 +53,10 @@ pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result
 pub fn find(path: &[u8], policy: &Policy) -> Result<Option<SFlag>, Refusal> {
     let Target { exposed, word, .. } = target(&Word::literal(path), policy)?;
     let path = PathBuf::from(word.to_os());
+    if !exposed.workspace.access_to(&super::lexical(&path)).may_read() {
+        // Whatever is there or not: the answer to both is the same.
+        return Err(Use::Read.refusal(&exposed.shown(&path)));
+    }
     match exposed.root.hold(&path, Last::Follow) {
         Ok(held) => exposed.scope(&held.at, Use::Read).map(|_| Some(kind(&held.stat))),
         Err(Errno::EXDEV) => Err(super::outside(&exposed.shown(&path))),
@@ -80,7 +89,7 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
             let exposed = named
                 .iter()
                 .find(|exposed| exposed.name.as_ref().is_some_and(|name| name.as_str().as_bytes() == first))
-                .ok_or_else(|| no_such_workspace(&first, named))?;
+                .ok_or_else(|| no_such_workspace(&first, policy))?;
             let rest = Word::from_marked(marked[end..].to_vec());
             bare = end == marked.len();
             (exposed, below(&rest).unwrap_or_else(|| Word::literal(b".")))
@@ -90,7 +99,11 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
     Ok(Target { exposed, word: rest, bare, dotted })
 }
 
-fn no_such_workspace(first: &[u8], named: &[Exposed]) -> Refusal {
+fn no_such_workspace(first: &[u8], policy: &Policy) -> Refusal {
+    if let Some(name) = policy.missing.iter().find(|name| name.as_str().as_bytes() == first) {
+        return Refusal::new("workspace.missing", format!("workspace {name} cannot be opened"));
+    }
+    let named = &policy.exposed;
     let names: Vec<&str> =
         named.iter().filter_map(|e| e.name.as_ref()).map(crate::name::WorkspaceName::as_str).collect();
     let message = if matches!(first, b"" | b"." | b"..") {

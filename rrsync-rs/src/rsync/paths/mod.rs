@@ -55,7 +55,8 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
             format!("{} does not exist, and its surroundings may not be written", exposed.shown(at));
         Refusal::new("path.missing", message)
     };
-    let held = exposed.root.hold(&scope, Last::Follow).map_err(missing)?;
+    // The scope is a resolved place: a symlink that stands there by now is another.
+    let held = exposed.root.hold_plain(&scope).map_err(missing)?;
     let real = exposed.root.real_of(&held.at);
     reach.allow(held.fd, real, wanted == Use::Write);
     Ok(())

@@ -71,6 +71,15 @@ pub(in crate::rsync) fn path_option(
         return Err(missing(name));
     }
     let at = held.at.join(&rest);
+    // Content goes between the destination and these paths, and must not become readable on the way.
+    if let Some(base) = base
+        && (exists || role != Role::Basis)
+        && !opened_first
+        && option.exposed.workspace.access_to(base).may_read() != exposed.workspace.access_to(&at).may_read()
+    {
+        let message = format!("--{name} has another access than the destination");
+        return Err(Refusal::new("path.mixed", message));
+    }
     match role {
         Role::FilesFrom if !exposed.workspace.access_to(&at).may_read() => {
             return Err(Refusal::new("rsync.files-from", "a write-only server cannot read a list of files"));

@@ -10,7 +10,7 @@ use super::locate::{Target, refuse_shell_syntax};
 use super::{Place, allow, lexical, outside, too_many};
 use crate::beneath::{Held, Last, split_last};
 use crate::policy::{Exposed, Use};
-use crate::rsync::expand::{glob, has_wildcard};
+use crate::rsync::expand::{MAX_WORDS, TooMany, glob, has_wildcard};
 use crate::rsync::judge::{Arg, ReachSet};
 use crate::verdict::Refusal;
 
@@ -35,7 +35,7 @@ pub(in crate::rsync) fn sources(
     let mut found: Vec<(&Exposed, PathBuf)> = Vec::new();
     for target in targets {
         let paths = if has_wildcard(&target.word) {
-            glob(&target.exposed.root, &target.word).map_err(too_many)?.0
+            glob(target.exposed, &target.word).map_err(too_many)?.0
         } else {
             Vec::new()
         };
@@ -48,17 +48,26 @@ pub(in crate::rsync) fn sources(
             found.push((target.exposed, path));
         }
         found.extend(paths.into_iter().map(|path| (target.exposed, path)));
+        if found.len() > MAX_WORDS {
+            return Err(too_many(TooMany));
+        }
     }
-    let mut directories: Vec<Option<Place>> = Vec::new();
+    let mut directory: Option<Place> = None;
+    let mut one_directory = true;
     let mut shown = Vec::new();
     for (exposed, path) in &found {
-        let (at, directory) = source(exposed, path)?;
+        let (at, parent) = source(exposed, path)?;
         allow(exposed, &at, Use::Read, reach)?;
         if removes {
             allow(exposed, &at, Use::Write, reach)?;
         }
         shown.push(exposed.shown(path));
-        directories.push(directory.map(|held| Place { real: exposed.root.real_of(&held.at), fd: held.fd }));
+        let parent = parent.map(|held| Place { real: exposed.root.real_of(&held.at), fd: held.fd });
+        // Only the first one is kept open: there may be thousands.
+        one_directory &= parent
+            .as_ref()
+            .is_some_and(|parent| directory.as_ref().is_none_or(|first: &Place| first.real == parent.real));
+        directory = directory.or(parent);
     }
     if targets
         .iter()
@@ -67,11 +76,11 @@ pub(in crate::rsync) fn sources(
         return named_sources(&found, shown);
     }
     let one_root = found.iter().all(|(exposed, _)| std::ptr::eq(*exposed, found[0].0));
-    if one_root && !relative && same_directory(&directories) {
+    if one_root && !relative && one_directory {
         // Every source lies in one directory: that directory, held open, is where rsync works, and each source is a
         // bare name in it. Nothing above it can be exchanged any more.
         let args = found.iter().map(|(_, path)| Arg::Text(bare_name(path))).collect();
-        let cwd = directories.swap_remove(0).ok_or_else(|| outside("the source"))?;
+        let cwd = directory.ok_or_else(|| outside("the source"))?;
         return Ok(Sources { cwd, args, shown });
     }
     let held = |exposed: &Exposed| {
@@ -121,11 +130,6 @@ fn named_sources(found: &[(&Exposed, PathBuf)], shown: Vec<String>) -> Result<So
 #[allow(clippy::needless_pass_by_value, reason = "used as a map_err function")]
 fn descriptor(error: std::io::Error) -> Refusal {
     Refusal::new("system.descriptor", error.to_string())
-}
-
-fn same_directory(directories: &[Option<Place>]) -> bool {
-    let first = directories.first().and_then(Option::as_ref);
-    first.is_some_and(|first| directories.iter().all(|d| d.as_ref().is_some_and(|d| d.real == first.real)))
 }
 
 /// Whether a path names what is *in* a directory: it ends with a slash or `/.`, or is the root itself.

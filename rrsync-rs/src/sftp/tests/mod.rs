@@ -9,7 +9,7 @@ mod requests;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,7 +62,18 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
+        unlock(&self.0);
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Gives the owner back what a test has taken away, so that nothing is left behind.
+fn unlock(dir: &Path) {
+    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unlock(&entry.path());
+        }
     }
 }
 

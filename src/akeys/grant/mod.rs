@@ -1,27 +1,32 @@
-//! `akeys grant`: the policies of installed keys.
+//! `akeys grant`: the policies of installed keys, shown and changed.
 
+mod key_line;
+mod set;
+pub mod words;
+
+use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
-use rrsync_rs::grant::{Confine, load};
+use rrsync_rs::grant::{Confine, LoadError, load};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
 use super::cli::Grant;
+use super::grants;
+use super::list::policy_findings;
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
-use crate::common::report::{Report, shown};
+use crate::common::report::{Report, abbreviated, shown};
 
 /// Runs one of its subcommands.
 pub fn run(command: &Grant, layout: &Layout) -> Result<Report, Failure> {
     match command {
         Grant::Show { name } => show(name, layout),
+        Grant::Set(args) => set::run(args, layout),
     }
 }
 
 fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
-    let grant = load(name, layout).map_err(|error| {
-        let exit = if error.is_missing() { Exit::NoMatch } else { Exit::Failed };
-        Failure::new(exit, error)
-    })?;
+    let grant = load(name, layout).map_err(|error| unreadable(&error, name, layout))?;
     let mut report = Report::default();
     report.line(format_args!("{name}: federation {}, pod {}", grant.federation, grant.pod));
     report.line(format_args!("  policy    {}", shown(layout, &layout.grant_file(name))));
@@ -52,5 +57,25 @@ fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
             }
         }
     }
+    if let Some(end) = grant.expires.filter(|_| grant.expired(Timestamp::now())) {
+        report.line(format_args!("  ! ended on {}", in_words(end)));
+    }
+    for finding in policy_findings(&grant, layout) {
+        report.line(format_args!("  ! {}", abbreviated(layout, &finding.text)));
+    }
     Ok(report)
+}
+
+/// Why a grant cannot be used; for one that is not there, those that are.
+pub(super) fn unreadable(error: &LoadError, name: &GrantName, layout: &Layout) -> Failure {
+    if !error.is_missing() {
+        return Failure::new(Exit::Failed, error);
+    }
+    let names: Vec<String> = grants::names(layout).iter().map(ToString::to_string).collect();
+    let there = if names.is_empty() {
+        "there is none".to_owned()
+    } else {
+        format!("there are: {}", names.join(", "))
+    };
+    Failure::new(Exit::NoMatch, format!("no grant {name}; {there}"))
 }

@@ -1,0 +1,165 @@
+//! What an audit knows besides the file's bytes: whose file it is, what sshd was told, which keys are known.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rrsync_rs::layout::Layout;
+
+use crate::akeys::account::Account;
+use crate::akeys::sshd::{self, Settings};
+use crate::authkeys::{Algorithm, Key, Rules, Target};
+use crate::common::clock;
+
+use super::finding::Basket;
+use super::{place, server};
+
+/// What the judges of a line go by.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Whose reader, and in which zone.
+    pub rules: Rules,
+    /// When.
+    pub now: Timestamp,
+    /// The account has every right.
+    pub root: bool,
+    /// The account's shell refuses commands.
+    pub nologin: bool,
+    /// `~/.ssh/rc` exists.
+    pub user_rc: bool,
+    /// What sshd was told, where it could be asked.
+    pub server: Option<&'a Settings>,
+    /// The account's files, where programs and workspaces can be looked at.
+    pub disk: Option<&'a Layout>,
+    /// This machine's host keys.
+    pub host_keys: HashSet<Key>,
+    /// The public keys in `~/.ssh`.
+    pub own_keys: HashSet<Key>,
+}
+
+impl Facts<'_> {
+    /// Only what is in the file, judged for `target` at `now`.
+    pub fn of_text(target: Target, now: Timestamp) -> Self {
+        Self {
+            rules: target.into(),
+            now,
+            root: false,
+            nologin: false,
+            user_rc: false,
+            server: None,
+            disk: None,
+            host_keys: HashSet::new(),
+            own_keys: HashSet::new(),
+        }
+    }
+
+    /// Whether sshd lets keys of this kind in at all.
+    pub fn accepts(&self, algorithm: Algorithm) -> bool {
+        const LIST: &str = "pubkeyacceptedalgorithms";
+        let Some(server) = self.server.filter(|server| server.value(LIST).is_some()) else {
+            return algorithm.accepted_by_default();
+        };
+        match algorithm {
+            // An RSA key may sign in three ways.
+            Algorithm::Rsa => {
+                ["rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"].iter().any(|name| server.lists(LIST, name))
+            }
+            other => server.lists(LIST, other.name()),
+        }
+    }
+}
+
+/// What is around a key file. Standard input has nothing around it.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    layout: Option<Layout>,
+    account: Option<Account>,
+    settings: Option<Settings>,
+    /// Why sshd could not be asked.
+    unasked: Option<String>,
+    /// The file is the one that the account's logins use.
+    own: bool,
+}
+
+impl Surroundings {
+    /// Looks around `path`.
+    pub(super) fn of(path: &Path, layout: &Layout) -> Self {
+        if path == Path::new("-") {
+            return Self { layout: None, account: None, settings: None, unasked: None, own: false };
+        }
+        let own = super::real(path) == super::real(&layout.authorized_keys());
+        let account = if own { Account::own(layout.home()) } else { owner(path, layout) };
+        let (settings, unasked) = match Settings::ask(&account.name) {
+            Ok(settings) => (Some(settings), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Self { layout: Some(layout.clone()), account: Some(account), settings, unasked, own }
+    }
+
+    /// What the judges of a line may know of it.
+    pub(super) fn facts(&self, target: Option<Target>) -> Facts<'_> {
+        let now = Timestamp::now();
+        let account = self.account.as_ref();
+        // Another account's programs would be looked at with this account's rights and home.
+        let disk = self.layout.as_ref().filter(|_| self.own);
+        Facts {
+            rules: Rules { target: target.unwrap_or_else(sshd::target), zone: clock::zone(now) },
+            root: account.is_some_and(Account::is_root),
+            nologin: account.is_some_and(Account::is_closed),
+            user_rc: disk.is_some_and(|layout| layout.ssh_dir().join("rc").exists()),
+            server: self.settings.as_ref(),
+            disk,
+            host_keys: if account.is_some() {
+                public_keys(Path::new("/etc/ssh"), "ssh_host_")
+            } else {
+                HashSet::new()
+            },
+            own_keys: disk.map(|layout| public_keys(&layout.ssh_dir(), "")).unwrap_or_default(),
+            ..Facts::of_text(Target::default(), now)
+        }
+    }
+
+    /// Puts what is wrong around the file into the basket.
+    pub(super) fn judge(&self, path: &Path, basket: &mut Basket) {
+        let Some(account) = &self.account else { return };
+        place::judge(path, account, basket);
+        if self.own {
+            place::judge_startup(account, basket);
+            let settings = self.settings.as_ref();
+            server::judge(path, account, settings, basket);
+        }
+    }
+
+    /// What the user should know about what was not looked at.
+    pub(super) fn note(&self) -> Option<String> {
+        self.unasked
+            .as_ref()
+            .filter(|_| self.own)
+            .map(|why| format!("sshd's configuration was not looked at: {why}"))
+    }
+}
+
+/// The account that a file elsewhere is for: for root, the one that owns it; for others, this one.
+fn owner(path: &Path, layout: &Layout) -> Account {
+    let me = nix::unistd::geteuid();
+    if !me.is_root() {
+        return Account::own(layout.home());
+    }
+    let uid = fs::metadata(path).map_or(me.as_raw(), |metadata| metadata.uid());
+    Account::of(uid)
+}
+
+/// The keys in the `.pub` files of a directory.
+fn public_keys(dir: &Path, prefix: &str) -> HashSet<Key> {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let wanted = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "pub")
+            && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    };
+    names
+        .filter(wanted)
+        .filter_map(|path| Key::from_public_line(&fs::read(path).ok()?, Target::default()))
+        .collect()
+}

@@ -1,0 +1,128 @@
+//! What an audit finds, and the basket it is put in.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::catalogue::{Code, Severity};
+
+/// One thing that is wrong, or worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which entry of the catalogue.
+    pub code: Code,
+    /// Where.
+    pub at: At,
+    /// What, in one line; already escaped.
+    pub message: String,
+    /// What helps; already escaped.
+    pub hint: Option<String>,
+    /// The edit that mends it, where one can without letting anybody in.
+    pub fix: Option<Fix>,
+}
+
+/// Where something was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum At {
+    /// In the key file.
+    Line {
+        /// The number of the line, from 1.
+        number: usize,
+        /// The column in bytes, from 1.
+        column: usize,
+    },
+    /// The key file as a whole, or its directory.
+    File,
+    /// Somewhere else.
+    Path(PathBuf),
+    /// sshd's configuration.
+    Server,
+}
+
+/// An edit of the key file that mends a finding. None of them lets anybody in who was out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// What it does, in words.
+    pub deed: &'static str,
+    /// The bytes of the file that it replaces.
+    pub span: Range<usize>,
+    /// What it puts there.
+    pub with: Vec<u8>,
+}
+
+impl Finding {
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.code.rule().severity
+    }
+
+    /// The line of the key file, if it is about one.
+    pub fn line(&self) -> Option<usize> {
+        match self.at {
+            At::Line { number, .. } => Some(number),
+            _ => None,
+        }
+    }
+}
+
+/// The findings that are severe enough to be told. The others are never even put into words, which is what makes a large
+/// file cheap.
+#[derive(Debug)]
+pub struct Basket {
+    least: Severity,
+    findings: Vec<Finding>,
+}
+
+impl Basket {
+    /// An empty one for findings from `least` on.
+    pub fn new(least: Severity) -> Self {
+        Self { least, findings: Vec::new() }
+    }
+
+    /// Whether a finding of this kind would be told.
+    pub fn wants(&self, code: Code) -> bool {
+        code.rule().severity >= self.least
+    }
+
+    /// Puts a finding in; `message` is asked only when it will be told.
+    pub fn put(&mut self, code: Code, at: At, message: impl FnOnce() -> String) -> Put<'_> {
+        if !self.wants(code) {
+            return Put(None);
+        }
+        self.findings.push(Finding { code, at, message: message(), hint: None, fix: None });
+        Put(self.findings.last_mut())
+    }
+
+    /// All of them, in the order of the file; what is about no line comes first.
+    pub fn sorted(mut self) -> Vec<Finding> {
+        self.findings.sort_by_key(|finding| match finding.at {
+            At::Line { number, column } => (number, column, finding.code),
+            _ => (0, 0, finding.code),
+        });
+        self.findings
+    }
+}
+
+/// A finding that was just put in, to be completed.
+pub struct Put<'a>(Option<&'a mut Finding>);
+
+impl Put<'_> {
+    /// Says what helps.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.hint_from(|| Some(hint.into()))
+    }
+
+    /// Says what helps, if something does.
+    pub fn hint_from(mut self, hint: impl FnOnce() -> Option<String>) -> Self {
+        if let Some(finding) = &mut self.0 {
+            finding.hint = hint();
+        }
+        self
+    }
+
+    /// Adds the edit that mends it.
+    pub fn fix(mut self, deed: &'static str, span: Range<usize>, with: &[u8]) {
+        if let Some(finding) = &mut self.0 {
+            finding.fix = Some(Fix { deed, span, with: with.to_vec() });
+        }
+    }
+}

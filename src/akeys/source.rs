@@ -1,0 +1,67 @@
+//! Where the bytes of a key file come from.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use rrsync_rs::escape::Escaped;
+
+use crate::common::exit::Failure;
+
+/// The bytes of a file that somebody named: of any kind, so that a pipe will do, and `-` for standard input. Nothing is
+/// demanded of its owner or mode: what counts is what it says.
+pub fn named(path: &Path) -> Result<Vec<u8>, Failure> {
+    let read = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    read.map_err(|error| failure(path, &error))
+}
+
+/// The bytes of an account's own key file; none when it is missing.
+pub fn own(path: &Path) -> Result<Vec<u8>, Failure> {
+    match regular(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|error| failure(path, &error)),
+    }
+}
+
+/// The bytes of a file at a place where sshd looks. Like sshd, this reads a regular file only, and nothing that somebody
+/// put in its place makes it wait.
+pub fn regular(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is not a regular file, and sshd does not read it"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn failure(path: &Path, error: &io::Error) -> Failure {
+    Failure::named(error, format!("{}: {error}", Escaped::os(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_place_of_the_file_is_not_waited_for() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("authorized_keys");
+        assert_eq!(own(&path).unwrap(), b"");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(
+            own(&path).unwrap_err().message.ends_with("is not a regular file, and sshd does not read it")
+        );
+        assert!(own(scratch.path()).is_err());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"\xff").unwrap();
+        assert_eq!((own(&path).unwrap(), named(&path).unwrap()), (b"\xff".to_vec(), b"\xff".to_vec()));
+    }
+}
