@@ -536,3 +536,72 @@ fn the_end_of_a_session_is_recorded_for_who_asks() {
     ends(&rsync(&account, &["-a", "h:papers/nothing", "got/"]), 23);
     assert_eq!(account.audit().pop().unwrap()["status"], 23);
 }
+
+/// An account with one workspace `mix`: readable and writable, with the write-only `drop` in it.
+fn mixed() -> Account {
+    let account = Account::new();
+    for (path, content) in
+        [("D/mix/drop/f.txt", "MIX-SECRET"), ("D/mix/pub/x", "x"), ("client/src/f.txt", "new")]
+    {
+        account.write(path, content);
+    }
+    let d = account.d("mix").display().to_string();
+    account.grant(
+        "playground.chef1",
+        &format!(
+            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\", \"sftp\"]\n\
+             [workspace.mix]\npath = \"{d}\"\naccess = \"rw\"\n[workspace.mix.paths]\ndrop = \"wo\"\n"
+        ),
+    );
+    account
+}
+
+#[test]
+fn what_may_not_be_read_is_not_carried_to_where_it_may() {
+    let account = mixed();
+    refused(&account, &["-b", "--backup-dir=/mix/pub", "src/f.txt", "h:mix/drop/"], "path.mixed");
+    refused(&account, &["-b", "--backup-dir=../pub", "src/f.txt", "h:mix/drop/"], "path.mixed");
+    refused(&account, &["-ab", "src/", "h:mix/"], "path.mixed");
+    refused(&account, &["-rnv", "--delete", "src/", "h:mix/"], "path.mixed");
+    refused(&account, &["-a", "-M--copy-dest=/mix/drop", "src/", "h:mix/pub/"], "path.mixed");
+    ends(&rsync(&account, &["-a", "src/f.txt", "h:mix/drop/g.txt"]), 0);
+    ends(&rsync(&account, &["-ab", "--backup-dir=old", "src/", "h:mix/pub/"]), 0);
+}
+
+#[test]
+fn a_pattern_tells_no_names_of_a_write_only_path() {
+    let account = mixed();
+    for pattern in ["f*", "z*", "?.txt"] {
+        let output = rsync(&account, &["-a", &format!("h:mix/drop/{pattern}"), "got/"]);
+        let text = said(&output).replace(pattern, "PATTERN");
+        assert!(text.contains("reading from mix/drop/PATTERN is not allowed"), "{text}");
+        // As a destination it is a name like any other, so nothing can be told from what becomes of it.
+        ends(&rsync(&account, &["-an", "src/f.txt", &format!("h:mix/drop/{pattern}")]), 0);
+    }
+}
+
+#[test]
+fn a_rule_for_the_owners_link_holds_where_it_leads() {
+    let account = mixed();
+    fs::create_dir_all(account.d("mix/release/keep")).unwrap();
+    symlink("release", account.d("mix/current")).unwrap();
+    let file = account.root.join("home/.config/akeys/grants/playground.chef1.toml");
+    let text = fs::read_to_string(file).unwrap().replace("drop = \"wo\"", "\"current/keep\" = \"ro\"");
+    account.grant("playground.chef1", &text);
+    refused(&account, &["-a", "src/", "h:mix/release/keep/"], "access.write");
+    refused(&account, &["-a", "src/", "h:mix/current/keep/"], "access.write");
+    ends(&rsync(&account, &["-a", "src/", "h:mix/pub/"]), 0);
+}
+
+#[test]
+fn a_short_request_does_not_cost_a_long_answer() {
+    let account = mixed();
+    let words = "mix/{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x} ".repeat(900);
+    let output = account.gate(
+        &["--grant", "playground.chef1"],
+        &format!("rsync --server --sender -re.LsfxCIvu . {words}"),
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["rule"], "rsync.expansion");
+}
