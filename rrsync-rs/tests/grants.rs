@@ -605,3 +605,24 @@ fn a_short_request_does_not_cost_a_long_answer() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(account.audit().pop().unwrap()["rule"], "rsync.expansion");
 }
+
+#[test]
+fn a_second_name_elsewhere_is_no_way_to_overwrite() {
+    let account = Account::new();
+    account.write("D/keep/file", "kept");
+    account.write("D/work/x", "x");
+    account.write("client/other", "other");
+    let d = account.d("").display().to_string();
+    account.grant(
+        "playground.chef1",
+        &format!(
+            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"sftp\"]\n\
+             [workspace.keep]\npath = \"{d}keep\"\naccess = \"rw\"\noverwrite = false\n\
+             [workspace.work]\npath = \"{d}work\"\naccess = \"rw\"\n"
+        ),
+    );
+    ends(&sftp(&account, "ln keep/file work/k\n"), 1);
+    ends(&sftp(&account, "ln work/x work/y\nput other work/z\n"), 0);
+    assert!(!account.d("work/k").exists());
+    assert_eq!(account.read("D/keep/file"), "kept");
+}
