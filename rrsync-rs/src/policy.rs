@@ -37,10 +37,19 @@ impl Exposed {
     /// Opens a workspace's directory.
     pub fn open(name: Option<WorkspaceName>, mut workspace: Workspace, absolute: bool) -> io::Result<Self> {
         let root = Root::open(&workspace.path)?;
-        // A rule for a path that the owner's symlink leads elsewhere is also a rule for where it leads.
-        for (written, access) in workspace.paths.clone() {
-            if let Ok(held) = root.hold(&written, Last::Follow) {
-                workspace.paths.entry(held.at).or_insert(access);
+        // A rule for a path that the owner's symlink leads elsewhere also holds where it leads; but only what it takes
+        // away, so that no symlink can give anybody more.
+        for (written, rule) in workspace.paths.clone() {
+            let Ok(held) = root.hold(&written, Last::Follow) else { continue };
+            let now = workspace.access_to(&held.at);
+            let both = match (now.may_read() && rule.may_read(), now.may_write() && rule.may_write()) {
+                (true, true) => Access::ReadWrite,
+                (true, false) => Access::ReadOnly,
+                (false, true) => Access::WriteOnly,
+                (false, false) => return Err(io::Error::other("a symlink brings ro and wo to one place")),
+            };
+            if held.at != written && both != now {
+                workspace.paths.insert(held.at, both);
             }
         }
         Ok(Self { name, root, workspace, absolute })

@@ -120,11 +120,12 @@ fn no_such_workspace(first: &[u8], policy: &Policy) -> Refusal {
 
 /// A word without a leading `~/`, `./` or slash: a grant's workspaces are all there is at home.
 fn from_home(word: &Word) -> Word {
-    match word.marked() {
-        [(b'~', false)] => Word::literal(b"."),
-        [(b'~', false), (b'/', _), ..] => from_home(&Word::from_marked(word.marked()[2..].to_vec())),
-        _ => below(word).unwrap_or_else(|| Word::literal(b".")),
-    }
+    let rest = match word.marked() {
+        [(b'~', false)] => &[],
+        [(b'~', false), (b'/', _), rest @ ..] => rest,
+        whole => whole,
+    };
+    below(&Word::from_marked(rest.to_vec())).unwrap_or_else(|| Word::literal(b"."))
 }
 
 /// A word as a path from the root of a drop-in directory. With `-absolute`, the server's own spelling of that
