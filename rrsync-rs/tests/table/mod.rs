@@ -170,7 +170,7 @@ impl Answer {
                 let mut cwd = self.cwd.clone();
                 // How much of a missing path exists by chance depends on where the trees were built.
                 let mirror = ground.real.join(ground.fix.strip_prefix("/").unwrap());
-                if cwd != ground.real && mirror.starts_with(&cwd) {
+                if ground.real != Path::new("/") && cwd != ground.real && mirror.starts_with(&cwd) {
                     let whole = cwd.join(words.pop().unwrap());
                     words.push(whole.strip_prefix(&ground.real).unwrap().display().to_string());
                     cwd.clone_from(&ground.real);
