@@ -3,3 +3,4 @@
 pub mod akeys;
 pub mod authkeys;
 pub mod common;
+pub mod event;
