@@ -105,7 +105,7 @@ fn fill(
             let cwd = &allowed.plan.cwd.real;
             let cwd = allowed.plan.make.as_ref().map_or_else(|| cwd.clone(), |name| cwd.join(name));
             exposition.cwd = Some(Escaped::os(&cwd).to_string());
-            exposition.confinement.namespace &= isolates(&allowed, &terms);
+            exposition.confinement.namespace &= isolates(&allowed);
             for reach in &allowed.plan.reach {
                 let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };
                 list.push(Escaped::os(&reach.real).to_string());
@@ -118,9 +118,9 @@ fn fill(
 }
 
 /// Whether the session would ask for a mount namespace of its own.
-fn isolates(allowed: &gate::Allowed, terms: &session::Terms) -> bool {
+fn isolates(allowed: &gate::Allowed) -> bool {
     let (reach, names_users) = (allowed.plan.reach.as_slice(), allowed.names_users);
-    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, terms.isolation)
+    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, allowed.isolation)
 }
 
 impl Exposition {
