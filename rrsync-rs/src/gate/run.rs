@@ -22,6 +22,7 @@ use crate::rsync::judge::{Arg, Plan};
 use crate::rsync::program::{self, Program};
 use crate::rsync::{ENVIRONMENT, Place};
 use crate::session::{self, NoTerms, Terms};
+use crate::verdict::Refusal;
 
 /// Enters the working directory, confines this process, records that, and becomes rsync.
 pub(super) fn run(
@@ -31,7 +32,7 @@ pub(super) fn run(
     log: &mut Log,
     record: &mut Record,
 ) -> Result<Infallible, NoTerms> {
-    let Allowed { mut plan, mut program, names_users, isolation } = allowed;
+    let Allowed { mut plan, mut program, names_users } = allowed;
     let made = enter(&mut plan);
     let mut staging = stage(&mut plan, terms.confine)?;
     record.argv = shown(&plan);
@@ -40,7 +41,7 @@ pub(super) fn run(
     let charsets = record.argv.iter().any(|word| word.starts_with("--iconv="));
     let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
     let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries, names_users };
-    let namespace = confine::isolate(&files, &plan.cwd, isolation).map_err(unconfined)?;
+    let namespace = confine::isolate(&files, &plan.cwd, plan.isolation).map_err(unconfined)?;
     if let Some(staging) = staging.as_mut().filter(|_| namespace) {
         staging.enter_namespace().map_err(system("enter the staging directory"))?;
     }
@@ -92,12 +93,14 @@ fn stage(plan: &mut Plan, demand: Confine) -> Result<Option<Staging>, NoTerms> {
         }
         return Ok(None);
     }
-    // A destination that cannot be written is rsync's to report.
-    let mut staging = match Staging::new(&plan.cwd) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-        staging => staging.map_err(system("make a staging directory"))?,
-    };
     let failed = system("make a staging directory");
+    let mut staging = Staging::new(&plan.cwd).map_err(|error| match error.kind() {
+        // rsync would try on, and leave an empty file for each that it may make and not write.
+        io::ErrorKind::PermissionDenied => {
+            Refusal::new("path.open", format!("{} cannot be written", plan.targets.join(", "))).into()
+        }
+        _ => failed(error),
+    })?;
     staging.start_sweeper().map_err(&failed)?;
     plan.reach.push(staging.reach(plan.reach.iter().any(|reach| reach.rights.special)).map_err(&failed)?);
     let args = staging.args(plan.deletes).map_err(&failed)?;

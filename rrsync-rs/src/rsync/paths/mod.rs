@@ -23,7 +23,7 @@ use crate::verdict::Refusal;
 
 pub(super) use destination::destination;
 pub use locate::find;
-pub(super) use locate::locate;
+pub(super) use locate::{Target, locate};
 pub(super) use option::{PathOption, path_option};
 pub(super) use sources::sources;
 
