@@ -283,6 +283,13 @@ pub fn out_of_reach(program: &OwnedFd) -> io::Result<OwnedFd> {
 /// How many files a program can have open besides those that it was given.
 const FILES_AT_A_TIME: usize = 64;
 
+/// No file can become larger than this any more: rsync reports that as an error of its own. A client's `--max-size` is kept by
+/// rsync's generator, and by nobody for a client that sends what was not asked for.
+pub fn limit_files(largest: u64) -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    Ok(setrlimit(Resource::RLIMIT_FSIZE, largest, largest)?)
+}
+
 /// No privileges through exec, and no core dumps: they would be written where the working directory is.
 fn limits() {
     use nix::sys::resource::{Resource, setrlimit};

@@ -51,15 +51,14 @@ pub(super) fn run(
     if let Some(staging) = &staging {
         inherited.extend(staging.inherited(namespace).map_err(system("pass a descriptor on"))?);
     }
-    for fd in &inherited {
-        nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
-            .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
-    }
+    pass_on(&inherited)?;
+    let largest = terms.rules.limits.file_size.filter(|_| files.write());
     if terms.confine != Confine::Off {
         program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
     }
     let filter = if files.write() {
-        Filter::writer(plan.reach.iter().any(|reach| reach.rights.special), terms.rules.setuid)
+        let special = plan.reach.iter().any(|reach| reach.rights.special);
+        Filter::writer(special, terms.rules.setuid).and_limit_files(largest.is_some())
     } else {
         Filter::reader()
     };
@@ -76,9 +75,20 @@ pub(super) fn run(
         return Err(unrecorded);
     }
     log.write_as_rrsync(record);
+    if let Some(largest) = largest {
+        // Only now: the records are files too, and larger.
+        confine::limit_files(largest).map_err(system("limit the size of files"))?;
+    }
     let by_path = terms.confine == Confine::Off && !namespace;
     let failed = execute(&program, &argv, by_path);
     Err(system("run rsync")(failed))
+}
+
+/// Lets rsync inherit descriptors.
+fn pass_on(inherited: &[OwnedFd]) -> Result<(), NoTerms> {
+    let pass = |fd| nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()));
+    let passed = inherited.iter().try_for_each(|fd| pass(fd).map(drop));
+    passed.map_err(|errno| system("pass a descriptor on")(errno.into()))
 }
 
 /// Makes the staging directory of a session that needs one, where the kernel can hold it to that, and has rsync use it.

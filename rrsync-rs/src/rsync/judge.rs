@@ -228,6 +228,10 @@ fn isolation(
     }
 }
 
+/// Where partial files are kept by who may delete nothing. rsync removes a partial file of which it has got the rest, and
+/// its directory: whatever is called like a client's own choice would go with it.
+const PARTIAL_DIR: &[u8] = b".rsync-partial";
+
 /// What becomes of one of the client's options.
 fn passed_on(
     given: &Given,
@@ -262,6 +266,13 @@ fn passed_on(
         Given::Long(row, value) => match (row.takes, value) {
             (Takes::Path(role), Some(value)) => {
                 let arg = path(&PathOption { name: row.name, role, value, exposed, base })?;
+                if role == Role::PartialDir
+                    && base.is_some()
+                    && !exposed.workspace.delete
+                    && !value.is_empty()
+                {
+                    return Ok(Some(long(row.name, Some(PARTIAL_DIR))));
+                }
                 // What arrives is staged elsewhere; and a copy of what may not be read is sent instead.
                 let unused = held.staged() && row.name == "temp-dir" || held.blind && row.name == "copy-dest";
                 arg.filter(|_| !unused)
