@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::beneath::kind;
 use crate::grant::Confine;
 use crate::rsync::Place;
-use crate::rsync::judge::Reach;
+use crate::rsync::judge::{Part, Reach};
 use namespace::Failure;
 pub use rights::Rights;
 
@@ -34,6 +34,8 @@ pub struct Files<'a> {
     pub programs: &'a [Needed],
     /// Files that may be read: shared libraries and their cache.
     pub libraries: &'a [Needed],
+    /// Parts of the exposed directories that are kept apart, which takes a namespace.
+    pub parts: &'a [Part],
     /// Whether the session may write access control lists, which name other users.
     pub names_users: bool,
 }

@@ -40,7 +40,13 @@ pub(super) fn run(
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
     let charsets = record.argv.iter().any(|word| word.starts_with("--iconv="));
     let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
-    let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries, names_users };
+    let files = Files {
+        reach: &plan.reach,
+        programs: &programs,
+        libraries: &libraries,
+        parts: &plan.parts,
+        names_users,
+    };
     let namespace = confine::isolate(&files, &plan.cwd, plan.isolation).map_err(unconfined)?;
     if let Some(staging) = staging.as_mut().filter(|_| namespace) {
         staging.enter_namespace().map_err(system("enter the staging directory"))?;

@@ -14,7 +14,7 @@ use super::paths::{PathOption, Place, Target, destination, locate, path_option, 
 use super::words::Word;
 use crate::confine::{Isolation, Rights};
 use crate::grant::Access;
-use crate::policy::{Exposed, Policy};
+use crate::policy::{Exposed, Keep, Policy};
 use crate::rules::Rules;
 use crate::verdict::{Change, Refusal};
 
@@ -79,6 +79,8 @@ pub struct Plan {
     pub args: Vec<Arg>,
     /// What the kernel will allow.
     pub reach: Vec<Reach>,
+    /// What is in that and has to be kept apart.
+    pub parts: Vec<Part>,
     /// Whether what arrives is written in a directory of the session's own and moved from there: the kernel then lets nothing
     /// in the destination be read back, or changed, whatever rsync is told.
     pub staged: bool,
@@ -159,7 +161,14 @@ pub fn judge(
         let message = "a write-only server does not tell what it would delete";
         return Err(Refusal::new("rsync.dry-run-delete", message));
     }
-    let isolation = isolation(parsed, strict, setting, base.is_some(), held)?;
+    let isolation = if reach.parts.is_empty() {
+        isolation(parsed, strict, setting, base.is_some(), held)?
+    } else if setting.isolation == Isolation::Off || strict.is_everything() {
+        // Nothing else keeps apart what one rule reaches.
+        return Err(strict.mixed(base.as_deref().unwrap_or(Path::new(""))));
+    } else {
+        Isolation::Required
+    };
     held.not_in_place = held.adds_only || careful(setting, held) && isolation == Isolation::Required;
     let mut args = vec![Arg::Text("--server".into())];
     if direction == Direction::Pull {
@@ -171,6 +180,7 @@ pub fn judge(
         args.extend(passed_on(given, held, setting.rules, strict, base.as_deref(), &mut verbose, path)?);
     }
     args.extend(added(parsed, &targets, setting, held, base.is_some()));
+    args.extend(reach.parts.iter().map(|part| left_out(part, base.is_some())));
     args.extend(["--", "."].map(|word| Arg::Text(word.into())));
     args.extend(path_args);
     // Directories for partial files are removed when they are empty, also by who may delete nothing else.
@@ -183,7 +193,8 @@ pub fn judge(
         ..Rights::default()
     });
     let (staged, deletes) = (held.staged(), held.deletes);
-    Ok(Plan { direction, cwd, make, args, reach: reach.0, staged, deletes, isolation, targets: shown })
+    let ReachSet { rules, parts } = reach;
+    Ok(Plan { direction, cwd, make, args, reach: rules, parts, staged, deletes, isolation, targets: shown })
 }
 
 /// How a push to `at` is held.
@@ -323,6 +334,20 @@ fn added(parsed: &Parsed, targets: &[Target<'_>], setting: Setting<'_>, held: He
     args
 }
 
+/// What makes rsync pass over a part that is kept apart: it neither sends nor deletes it. The client's filters may undo that, and
+/// then find that there is nothing, or nothing to be changed.
+fn left_out(part: &Part, push: bool) -> Arg {
+    let path = part.real.as_os_str().as_bytes();
+    // A backslash means something only where there is a wildcard: rsync(1), "PATTERN MATCHING RULES".
+    let escaped: Vec<u8> = if path.iter().any(|byte| b"*?[".contains(byte)) {
+        path.iter().flat_map(|b| if b"*?[\\".contains(b) { vec![b'\\', *b] } else { vec![*b] }).collect()
+    } else {
+        path.to_vec()
+    };
+    let rule: &[u8] = if push { b"protect,/ " } else { b"exclude,/ " };
+    dashed(b"--filter=", &[rule, &escaped].concat())
+}
+
 /// What makes a receiver leave special files out, and end with 0 all the same.
 ///
 /// An rsync without `--drop-D` is told that it keeps no FIFOs and sockets. That desynchronises a file list before protocol
@@ -447,25 +472,49 @@ fn is_zero(value: Option<&[u8]>) -> bool {
     value.is_some_and(|value| value.iter().all(|b| !b.is_ascii_digit() || *b == b'0'))
 }
 
+/// A part of such a directory that is kept apart.
+#[derive(Debug)]
+pub struct Part {
+    /// Open (`O_PATH`).
+    pub fd: OwnedFd,
+    /// Its real path.
+    pub real: PathBuf,
+    /// How.
+    pub keep: Keep,
+}
+
 /// The kernel rules of a session while they are collected; each directory once.
 #[derive(Debug, Default)]
-pub struct ReachSet(Vec<Reach>);
+pub struct ReachSet {
+    rules: Vec<Reach>,
+    parts: Vec<Part>,
+}
 
 impl ReachSet {
     /// Lets the child use everything below `dir`.
     pub fn allow(&mut self, dir: OwnedFd, real: PathBuf, rights: Rights) {
-        if self.0.iter().any(|known| real.starts_with(&known.real) && known.rights.cover(rights)) {
+        if self.rules.iter().any(|known| real.starts_with(&known.real) && known.rights.cover(rights)) {
             return;
         }
-        match self.0.iter_mut().find(|known| known.real == real) {
+        match self.rules.iter_mut().find(|known| known.real == real) {
             Some(known) => known.rights = known.rights.and(rights),
-            None => self.0.push(Reach { dir, real, rights }),
+            None => self.rules.push(Reach { dir, real, rights }),
+        }
+    }
+
+    /// Keeps a part of such a directory apart.
+    pub fn keep(&mut self, fd: OwnedFd, real: PathBuf, keep: Keep) {
+        match self.parts.iter_mut().find(|known| known.real == real) {
+            // Hidden is hidden, also from what may not change it.
+            Some(known) if keep == Keep::Hidden => known.keep = keep,
+            Some(_) => {}
+            None => self.parts.push(Part { fd, real, keep }),
         }
     }
 
     /// More rights to every directory that may be written.
     fn widen(&mut self, more: Rights) {
-        for reach in self.0.iter_mut().filter(|reach| reach.rights.add) {
+        for reach in self.rules.iter_mut().filter(|reach| reach.rights.add) {
             reach.rights = reach.rights.and(more);
         }
     }

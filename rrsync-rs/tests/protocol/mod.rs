@@ -155,6 +155,35 @@ impl Sender {
     }
 }
 
+/// Everything that a pull of such a client hears when it sends these filters: the list of files.
+pub fn listing(account: &Account, flags: &[&str], command: &str, filters: &[&str]) -> Vec<u8> {
+    let mut server = Command::new(GATE)
+        .args(flags)
+        .env_clear()
+        .env("HOME", account.root.join("home"))
+        .env("SSH_ORIGINAL_COMMAND", command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut to_server = server.stdin.take().unwrap();
+    let mut sent = VERSION.to_le_bytes().to_vec();
+    for filter in filters {
+        sent.extend(i32::try_from(filter.len()).unwrap().to_le_bytes());
+        sent.extend(filter.as_bytes());
+    }
+    sent.extend(0_i32.to_le_bytes());
+    // No file is asked for, and every phase ends at once.
+    sent.extend([DONE; 4].iter().flat_map(|done| done.to_le_bytes()));
+    let _ = to_server.write_all(&sent);
+    let mut heard = Vec::new();
+    server.stdout.take().unwrap().read_to_end(&mut heard).unwrap();
+    drop(to_server);
+    server.wait().unwrap();
+    heard
+}
+
 /// What stands between the data that a server sends: frames of a tag, a length and that many bytes.
 fn messages(mut server: impl Read) -> String {
     let mut said = Vec::new();
