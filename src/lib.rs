@@ -2,5 +2,7 @@
 
 pub mod akeys;
 pub mod authkeys;
+pub mod awatch;
 pub mod common;
 pub mod event;
+pub mod sys;

@@ -28,6 +28,7 @@ mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;
 mod akeys_users;
+mod awatch_gate;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;

@@ -88,6 +88,13 @@ impl Filter {
         self
     }
 
+    /// Also allows directories to be watched for changes.
+    #[must_use]
+    pub fn and_watch(mut self) -> Self {
+        self.allow(&[libc::SYS_inotify_init1, libc::SYS_inotify_add_watch, libc::SYS_inotify_rm_watch]);
+        self
+    }
+
     /// Also allows this process to become the program behind `fd`, once: `execveat(fd, "", …, AT_EMPTY_PATH)`.
     ///
     /// The descriptor is close-on-exec and comes from [`super::out_of_reach`], so nothing can have its number again; and
