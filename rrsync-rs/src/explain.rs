@@ -9,7 +9,7 @@ use crate::cli::Gate;
 use crate::confine::{self, Files, Level};
 use crate::escape::Escaped;
 use crate::gate;
-use crate::grant::Confine;
+use crate::grant::{Access, Confine};
 use crate::request::Request;
 use crate::session::{self, Environment, NoTerms};
 
@@ -84,7 +84,8 @@ fn fill(
             gate::sftp_allowed(&terms)?;
             "sftp".clone_into(&mut exposition.rule);
             for exposed in &terms.policy.exposed {
-                for (path, access) in exposed.workspace.places() {
+                for (path, access) in exposed.workspace.places().filter(|(_, access)| *access != Access::None)
+                {
                     let list =
                         if access.may_write() { &mut exposition.writes } else { &mut exposition.reads };
                     list.push(Escaped::os(&exposed.root.real().join(path)).to_string());

@@ -3,9 +3,11 @@
 //! The gate trusts `HOME`, which sshd sets from the password database, and nothing else: the XDG variables could
 //! be sent by a client through `AcceptEnv`, so the XDG *default* places are fixed here for all four programs.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::name::{GrantName, Label};
+use crate::sha256::Sum;
 
 /// The directories of one account, all derived from its home directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,16 @@ impl Layout {
         self.state_dir().join("audit.jsonl")
     }
 
+    /// `~/.local/state/akeys/versions`: what clients have overwritten or removed, a store for each workspace.
+    pub fn versions_dir(&self) -> PathBuf {
+        self.state_dir().join("versions")
+    }
+
+    /// The store of the versions of one workspace, by the real path of its directory.
+    pub fn versions_of(&self, workspace: &Path) -> PathBuf {
+        self.versions_dir().join(directory_id(workspace))
+    }
+
     /// A path as people write it: `~/x` and `~` stand for the home, everything else must be absolute.
     pub fn expand(&self, written: &str) -> Option<PathBuf> {
         if written == "~" {
@@ -115,4 +127,14 @@ impl Layout {
             Err(_) => path.to_owned(),
         }
     }
+}
+
+/// A name for what is known about the directory `real`: the plain part of its own name, so that people find it, and
+/// enough of the sum of its path that no two have the same.
+fn directory_id(real: &Path) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let name = real.file_name().unwrap_or_default().as_bytes().iter().copied().filter(plain);
+    let name: String = name.take(48).map(char::from).collect();
+    let sum = Sum::of(real.as_os_str().as_bytes()).to_string();
+    format!("{name}-{}", sum.get(..16).unwrap_or(&sum))
 }

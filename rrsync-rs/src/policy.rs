@@ -46,7 +46,7 @@ impl Exposed {
                 (true, true) => Access::ReadWrite,
                 (true, false) => Access::ReadOnly,
                 (false, true) => Access::WriteOnly,
-                (false, false) => return Err(io::Error::other("a symlink brings ro and wo to one place")),
+                (false, false) => Access::None,
             };
             if held.at != written && both != now {
                 workspace.paths.insert(held.at, both);
@@ -88,7 +88,7 @@ impl Exposed {
                 // What is allowed already stays allowed.
                 access: Access::ReadWrite,
             });
-            return Err(wanted.refusal(&self.shown(at)).unless(change));
+            return Err(wanted.refusal(&self.shown(at), now).unless(change));
         }
         // What may be read and what may not never share a rule: a backup, say, would carry content across.
         let alike = |access: Access| wanted.allowed_by(access) && access.may_read() == now.may_read();
@@ -127,13 +127,15 @@ impl Use {
         }
     }
 
-    /// The refusal of this use of `shown`.
-    pub fn refusal(self, shown: &str) -> Refusal {
-        match self {
-            Self::Read => {
+    /// The refusal of this use of `shown`, which has another access.
+    pub fn refusal(self, shown: &str, access: Access) -> Refusal {
+        match (self, access) {
+            (Self::Read, Access::None) => Refusal::new("access.read", format!("{shown} is not exposed")),
+            (Self::Write, Access::None) => Refusal::new("access.write", format!("{shown} is not exposed")),
+            (Self::Read, _) => {
                 Refusal::new("access.read", format!("reading from {shown} is not allowed: it is write-only"))
             }
-            Self::Write => {
+            (Self::Write, _) => {
                 Refusal::new("access.write", format!("sending to {shown} is not allowed: it is read-only"))
             }
         }
