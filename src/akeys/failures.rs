@@ -52,12 +52,10 @@ impl From<KeyPairError> for Failure {
 
 impl From<InputError> for Failure {
     fn from(error: InputError) -> Self {
-        match &error {
-            InputError::Io { source, .. } => Self::named(source, &error),
-            InputError::Untrusted { path, reason: Distrust::Mode } => {
-                Self::new(Exit::Failed, &error).hint(format!("chmod go-w {}", Escaped::os(path)))
-            }
-            _ => Self::new(Exit::Failed, error),
+        match error {
+            InputError::File(PrivateError::Io { ref source, .. }) => Self::named(source, &error),
+            InputError::File(error) => error.into(),
+            InputError::Invalid { .. } => Self::new(Exit::Failed, error),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::trusted::{self, Distrust, Kind};
 
+use super::private::PrivateError;
 use super::toml_text::At;
 
 /// Nothing that is read here is longer; whatever is, is something else.
@@ -15,22 +16,9 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Why a file cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// It could not be read.
-    #[error("{}: {source}", Escaped::os(path))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It is somebody else's, or somebody else can write it.
-    #[error("{} {reason}", Escaped::os(path))]
-    Untrusted {
-        /// The file.
-        path: PathBuf,
-        /// Which check failed.
-        reason: Distrust,
-    },
+    /// It could not be read, or somebody else could have written it.
+    #[error(transparent)]
+    File(#[from] PrivateError),
     /// It does not say what such a file says.
     #[error("{}:{source}", Escaped::os(path))]
     Invalid {
@@ -44,7 +32,7 @@ pub enum InputError {
 impl InputError {
     /// Whether there is no such file.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::File(PrivateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)
     }
 }
 
@@ -53,15 +41,15 @@ pub fn named<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, At>) -> Resul
     if path == Path::new("-") {
         return parsed(Path::new("standard input"), io::stdin().lock(), parse);
     }
-    let file = File::open(path).map_err(|source| InputError::Io { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(PrivateError::io(path))?;
     parsed(path, file, parse)
 }
 
 /// Reads the file `path` that this account keeps, and that nobody else may write.
 pub fn own<T>(path: &Path, parse: impl FnOnce(&str) -> Result<T, At>) -> Result<T, InputError> {
     let file = trusted::open(path, Kind::File).map_err(|reason| match reason {
-        Distrust::Io(source) => InputError::Io { path: path.to_owned(), source },
-        reason => InputError::Untrusted { path: path.to_owned(), reason },
+        Distrust::Io(source) => PrivateError::Io { path: path.to_owned(), source },
+        reason => PrivateError::Untrusted { path: path.to_owned(), reason },
     })?;
     parsed(path, file, parse)
 }
@@ -72,8 +60,7 @@ fn parsed<T>(
     parse: impl FnOnce(&str) -> Result<T, At>,
 ) -> Result<T, InputError> {
     let mut bytes = Vec::new();
-    let read = input.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|source| InputError::Io { path: path.to_owned(), source })?;
+    input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(PrivateError::io(path))?;
     let invalid = |source| InputError::Invalid { path: path.to_owned(), source };
     if bytes.len() as u64 > MAX_BYTES {
         return Err(invalid(At { line: 1, column: 1, what: "larger than 1 MiB".to_owned() }));
