@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::confine::Rights;
 use crate::grant::Tool;
 use crate::policy::Use;
 use crate::rsync::Place;
@@ -87,7 +88,7 @@ pub fn judge(asked: &Asked, terms: &Terms) -> Result<Stream, NoTerms> {
         let real = exposed.root.real().to_owned();
         let dir = exposed.root.dir().try_clone()?;
         let root = Place { fd: exposed.root.dir().try_clone()?, real: real.clone() };
-        Ok((Reach { dir, real, write: false, special_files: false }, root))
+        Ok((Reach { dir, real, rights: Rights::PULL }, root))
     };
     let (reach, root) = open().map_err(|error| NoTerms {
         refusal: Refusal::new("system.run", "the server cannot open the workspace"),

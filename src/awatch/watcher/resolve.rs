@@ -395,8 +395,8 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                 batch.found[other].old.and_then(|old| old.dir).and_then(|id| batch.watcher.dirs.get(id));
             old.is_some_and(|dir| dir.identity == stat.identity)
         };
-        let before = self.gone.get(&stat.identity.inode).into_iter().flatten().copied();
-        if let Some(before) = before.filter(|other| same(self, *other)).next_back() {
+        let mut before = self.gone.get(&stat.identity.inode).into_iter().flatten().copied();
+        if let Some(before) = before.rfind(|other| same(self, *other)) {
             self.found[before].moved_to = Some(index);
             self.found[index].moved_from = Some(before);
             if self.found[index].evidence.compared {
@@ -469,8 +469,8 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                 let found = &self.found[*other];
                 found.new.is_none() && found.moved_to.is_none() && found.old.is_some_and(|old| old.is(&stat))
             };
-            let before = self.gone.get(&stat.identity.inode).into_iter().flatten().copied();
-            if let Some(before) = before.filter(vacant).next_back() {
+            let mut before = self.gone.get(&stat.identity.inode).into_iter().flatten().copied();
+            if let Some(before) = before.rfind(vacant) {
                 self.found[before].moved_to = Some(index);
                 self.found[index].moved_from = Some(before);
             }
