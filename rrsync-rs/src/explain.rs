@@ -131,7 +131,10 @@ fn fill(
 /// Whether the session would ask for a mount namespace of its own.
 fn isolates(allowed: &gate::Allowed) -> bool {
     let (reach, names_users) = (allowed.plan.reach.as_slice(), allowed.names_users);
-    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, allowed.isolation)
+    confine::isolates(
+        &Files { reach, programs: &[], libraries: &[], parts: &[], names_users },
+        allowed.plan.isolation,
+    )
 }
 
 impl Exposition {
