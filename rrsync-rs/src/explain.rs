@@ -12,6 +12,7 @@ use crate::gate;
 use crate::grant::{Access, Confine};
 use crate::request::Request;
 use crate::session::{self, Environment, NoTerms};
+use crate::watch;
 
 /// The answer to one question.
 #[derive(Debug, Serialize)]
@@ -91,6 +92,15 @@ fn fill(
                     list.push(Escaped::os(&exposed.root.real().join(path)).to_string());
                 }
             }
+        }
+        Request::Watch(asked) => {
+            let stream = watch::judge(&asked, &terms)?;
+            "watch".clone_into(&mut exposition.rule);
+            exposition.argv = gate::shown_stream(&stream);
+            exposition.cwd = Some(Escaped::os(&stream.root.real).to_string());
+            exposition.reads =
+                stream.reach.iter().map(|reach| Escaped::os(&reach.real).to_string()).collect();
+            exposition.targets = vec![stream.target];
         }
         Request::Exists(wanted, path) => {
             let yes = gate::exists(wanted, &path, &terms)?;

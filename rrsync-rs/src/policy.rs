@@ -34,6 +34,32 @@ pub struct Policy {
     pub missing: Vec<WorkspaceName>,
 }
 
+impl Policy {
+    /// The workspace of that name. What cannot be one is refused, and the client learns which there are.
+    pub fn named(&self, name: &[u8]) -> Result<&Exposed, Refusal> {
+        let same = |known: &WorkspaceName| known.as_str().as_bytes() == name;
+        if let Some(found) = self.exposed.iter().find(|exposed| exposed.name.as_ref().is_some_and(same)) {
+            return Ok(found);
+        }
+        if let Some(name) = self.missing.iter().find(|name| same(name)) {
+            return Err(Refusal::new("workspace.missing", format!("workspace {name} cannot be opened")));
+        }
+        let names: Vec<&str> = self
+            .exposed
+            .iter()
+            .filter_map(|exposed| exposed.name.as_ref())
+            .map(WorkspaceName::as_str)
+            .collect();
+        let message = if matches!(name, b"" | b"." | b"..") {
+            format!("name a workspace: {}", names.join(", "))
+        } else {
+            let name = crate::escape::Escaped(name).to_string();
+            format!("there is no workspace {name:?}; there are: {}", names.join(", "))
+        };
+        Err(Refusal::new("path.workspace", message))
+    }
+}
+
 impl Exposed {
     /// Opens a workspace's directory.
     pub fn open(name: Option<WorkspaceName>, mut workspace: Workspace, absolute: bool) -> io::Result<Self> {

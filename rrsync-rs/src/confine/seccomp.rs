@@ -88,6 +88,13 @@ impl Filter {
         self
     }
 
+    /// Also allows directories to be watched for changes.
+    #[must_use]
+    pub fn and_watch(mut self) -> Self {
+        self.allow(&[libc::SYS_inotify_init1, libc::SYS_inotify_add_watch, libc::SYS_inotify_rm_watch]);
+        self
+    }
+
     /// Also allows to limit the size of files, which is done after the session has been recorded. Nobody but root could raise the
     /// limit again.
     #[must_use]

@@ -52,7 +52,7 @@ pub(super) fn run(
         staging.enter_namespace().map_err(system("enter the staging directory"))?;
     }
     let lock = if namespace { session::lock_anew(held.lock, terms.lock.as_deref())? } else { held.lock };
-    let (argv, mut inherited) = arguments(plan.args, namespace);
+    let (argv, mut inherited) = arguments("rsync", plan.args, namespace);
     inherited.extend(lock.into_iter().chain(held.slot).map(OwnedFd::from));
     if let Some(staging) = &staging {
         inherited.extend(staging.inherited(namespace).map_err(system("pass a descriptor on"))?);
@@ -154,6 +154,11 @@ fn enter(plan: &mut Plan) -> Option<(OwnedFd, OsString)> {
 
 /// The command line as people read it: pinned paths by the real name of what they are pinned to.
 pub fn shown(plan: &Plan) -> Vec<String> {
+    words("rsync", &plan.args)
+}
+
+/// A command line as people read it.
+pub(super) fn words(program: &str, args: &[Arg]) -> Vec<String> {
     let text = |text: &OsString| crate::escape::Escaped::os(text).to_string();
     let arg = |arg: &Arg| match arg {
         Arg::Text(word) => text(word),
@@ -161,13 +166,13 @@ pub fn shown(plan: &Plan) -> Vec<String> {
             format!("{prefix}{}{}", crate::escape::Escaped::os(real), text(rest))
         }
     };
-    std::iter::once("rsync".to_owned()).chain(plan.args.iter().map(arg)).collect()
+    std::iter::once(program.to_owned()).chain(args.iter().map(arg)).collect()
 }
 
 /// The command line as rsync gets it, and the descriptors that it refers to. In a namespace of its own there are none:
 /// there a path can lead nowhere else, and a descriptor from outside could.
-fn arguments(args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
-    let mut argv = vec![OsString::from("rsync")];
+pub(super) fn arguments(program: &str, args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
+    let mut argv = vec![OsString::from(program)];
     let mut inherited = Vec::new();
     for arg in args {
         match arg {
@@ -190,7 +195,7 @@ fn arguments(args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
 }
 
 /// Becomes rsync; comes back only with an error.
-fn execute(program: &Program, argv: &[OsString], by_path: bool) -> std::io::Error {
+pub(super) fn execute(program: &Program, argv: &[OsString], by_path: bool) -> std::io::Error {
     if by_path {
         let mut command = std::process::Command::new(&program.path);
         return command.args(&argv[1..]).env_clear().envs(ENVIRONMENT.iter().copied()).exec();

@@ -163,6 +163,7 @@ struct WorkspaceForm {
     paths: BTreeMap<Spanned<String>, Access>,
     delete: Option<Spanned<bool>>,
     overwrite: Option<bool>,
+    hidden: Option<bool>,
     munge: Option<bool>,
 }
 
@@ -231,6 +232,7 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
                 paths,
                 delete: form.delete.as_ref().map_or(overwrite, |delete| *delete.get_ref()),
                 overwrite,
+                hidden: form.hidden.unwrap_or(false),
                 munge: form.munge.unwrap_or(false),
             },
         );
@@ -304,6 +306,9 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
             text.push_str("overwrite = false\n");
         } else if !workspace.delete {
             text.push_str("delete = false\n");
+        }
+        if workspace.hidden {
+            text.push_str("hidden = true\n");
         }
         if workspace.munge {
             text.push_str("munge = true\n");

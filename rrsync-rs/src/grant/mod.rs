@@ -111,6 +111,8 @@ pub struct Workspace {
     pub delete: bool,
     /// Whether a push may replace or change what is there. `false` implies no removal.
     pub overwrite: bool,
+    /// Whether the owner means a directory that is hidden in the home.
+    pub hidden: bool,
     /// Whether symlinks are stored munged (rsync's `--munge-links`).
     pub munge: bool,
 }
@@ -124,6 +126,7 @@ impl Workspace {
             paths: BTreeMap::new(),
             delete: true,
             overwrite: true,
+            hidden: false,
             munge: false,
         }
     }

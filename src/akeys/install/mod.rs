@@ -17,6 +17,7 @@ use rrsync_rs::name::WorkspaceName;
 
 use super::bundle::{Bundle, Offer};
 use super::cli::Install;
+use super::federation;
 use super::gate::{Gate, GateError};
 use super::safe_write::{self, Outcome};
 use super::shelf;
@@ -34,8 +35,9 @@ use present::add_lines;
 pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let bundle = wanted_bundle(args, layout)?;
     let mut report = Report::default();
-    let offers = served(&bundle, offers_of_one_pod(&bundle, args)?, args, &mut report)?;
+    let offers = offers_of_one_pod(&bundle, args)?;
     let gate = gate(args)?;
+    federation::named_host_keys(&args.card)?;
     let mut plans = Vec::new();
     for offer in offers {
         plans.push(Plan::make(args, &bundle, offer, &gate, layout, &mut report)?);
@@ -63,6 +65,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     for plan in &plans {
         report.out.push_str(&plan.words(layout));
     }
+    issue_card(args, &plans, layout, &lock, &mut report);
     for made in &made {
         report.line(format_args!("made {}", shown(layout, &made.path)));
     }
@@ -113,26 +116,6 @@ fn offers_of_one_pod<'a>(bundle: &'a Bundle, args: &Install) -> Result<Vec<&'a O
     Ok(bundle.offers.iter().filter(|offer| offer.pod == *pod).collect())
 }
 
-/// The offers for which the gate serves anything. A key that could do nothing is not installed.
-fn served<'a>(
-    bundle: &Bundle,
-    offers: Vec<&'a Offer>,
-    args: &Install,
-    report: &mut Report,
-) -> Result<Vec<&'a Offer>, Failure> {
-    let (served, useless): (Vec<_>, Vec<_>) =
-        offers.into_iter().partition(|offer| plan::is_served(args, offer));
-    if served.is_empty() {
-        let message = "the gate does not serve watch yet, so the key could do nothing";
-        return Err(Failure::new(Exit::Failed, message).hint("name other tools: --tools rsync"));
-    }
-    for offer in useless {
-        let name = bundle.grant_name(offer).map_err(|error| Failure::new(Exit::Usage, error))?;
-        report.note(format_args!("{name} is left out: the gate does not serve watch yet"));
-    }
-    Ok(served)
-}
-
 fn policies(plans: &[Plan], layout: &Layout) -> Result<Vec<Policy>, Failure> {
     plans.iter().map(|plan| policy_file::compare(plan, layout)).collect()
 }
@@ -181,6 +164,18 @@ fn take_back(written: &[&Plan], layout: &Layout) {
         if !present::holds_line(&there, &plan.line) {
             let _ = private::remove(&layout.grant_file(&plan.name));
         }
+    }
+}
+
+/// Writes the card for the pod. Without it the grant holds all the same, so nothing is taken back.
+fn issue_card(args: &Install, plans: &[Plan], layout: &Layout, lock: &Lock, report: &mut Report) {
+    let Some(plan) = plans.first() else { return };
+    match federation::issue(&plan.grant.federation, &plan.grant.pod, &args.card, layout, lock) {
+        Ok(issued) => {
+            report.line(federation::card_line(&issued, layout));
+            report.notes.extend(issued.notes);
+        }
+        Err(failure) => report.note(format_args!("no card for the pod was written: {failure}")),
     }
 }
 

@@ -3,13 +3,13 @@
 //! The user's words decide. The bundle says who asks and for which tools; its `from` and its end hold unless the user
 //! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
 use rrsync_rs::confine::Isolation;
 use rrsync_rs::escape::Escaped;
-use rrsync_rs::exposure;
+use rrsync_rs::exposure::{self, Role};
 use rrsync_rs::grant::{Access, Confine, Grant, Tool, Workspace, render};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, WorkspaceName};
@@ -60,7 +60,6 @@ impl Plan {
         refuse_past(expires)?;
         let tools = args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone());
         note_differences(args, offer, &workspaces, report);
-        note_what_is_not_served(&name, &tools, report);
         let grant = Grant {
             federation: bundle.federation.clone(),
             pod: offer.pod.clone(),
@@ -136,9 +135,12 @@ fn workspaces(
     for word in &args.workspaces {
         let real = directory::resolved(&word.dir, layout)?;
         let binaries = [gate.directory(), &gate::own_directory()];
-        exposure::refuse(&real, layout, &binaries).map_err(|exposure| {
-            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}"))
-                .hint("choose a directory that holds only what the other side shall have")
+        exposure::refuse(&real, args.hidden, layout, &binaries).map_err(|exposure| {
+            let hint = match exposure.role {
+                Role::Hidden if !args.hidden => "if that directory is meant, say --hidden",
+                _ => "choose a directory that holds only what the other side shall have",
+            };
+            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}")).hint(hint)
         })?;
         let name = word.name_or(&real).map_err(|error| {
             usage(error.to_string())
@@ -150,10 +152,9 @@ fn workspaces(
             }
             said => said.unwrap_or(Access::ReadOnly),
         };
-        if workspaces
-            .insert(name.clone(), Workspace::new(directory::as_below_home(&real, layout), access))
-            .is_some()
-        {
+        let mut workspace = Workspace::new(directory::as_below_home(&real, layout), access);
+        workspace.hidden = args.hidden;
+        if workspaces.insert(name.clone(), workspace).is_some() {
             return Err(usage(format!("two workspaces are named {name}")));
         }
     }
@@ -210,21 +211,6 @@ fn suggested(bundle: &Bundle) -> String {
         "--workspace DIR[:NAME[=ACCESS]]".to_owned()
     } else {
         format!("the bundle suggests: {}", options.join(" "))
-    }
-}
-
-/// Whether the gate serves anything of what `offer` would be installed for.
-pub(super) fn is_served(args: &Install, offer: &Offer) -> bool {
-    let tools = args.tools.as_ref().map_or(&offer.tools, |tools| &tools.0);
-    tools.iter().any(|tool| !NOT_SERVED.contains(tool))
-}
-
-/// What a policy may name and the gate does not serve yet.
-const NOT_SERVED: [Tool; 1] = [Tool::Watch];
-
-fn note_what_is_not_served(name: &GrantName, tools: &BTreeSet<Tool>, report: &mut Report) {
-    for tool in tools.iter().filter(|tool| NOT_SERVED.contains(tool)) {
-        report.note(format_args!("{name}: the gate does not serve {tool} yet"));
     }
 }
 

@@ -13,6 +13,7 @@ use super::account::Account;
 use super::outcome::{Outcome, Run, run};
 use super::programs::find_program;
 use super::sandbox::{Key, Sandbox, built_environment, write_private};
+use super::talk::Talk;
 
 /// Somebody with a private key. The host is called `host` on every command line; commands start in the client's home.
 pub(crate) struct Client<'s> {
@@ -111,6 +112,12 @@ impl<'s> Client<'s> {
         run(self.command("ssh").args(options).arg("host").args(args), how)
     }
 
+    /// `ssh host ARGS…`, which goes on while the test does.
+    #[track_caller]
+    pub(crate) fn ssh_talk<S: AsRef<OsStr>>(&self, args: &[S]) -> Talk {
+        Talk::start(self.command("ssh").arg("host").args(args))
+    }
+
     /// `rsync ARGS…` with this client's ssh; remote paths are written `host:PATH`.
     #[track_caller]
     pub(crate) fn rsync<S: AsRef<OsStr>>(&self, args: &[S]) -> Outcome {
@@ -134,7 +141,20 @@ impl<'s> Client<'s> {
         run(self.command("sftp").args(["-b", "-", "host"]), &how)
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// Another program than OpenSSH's, in this client's home and environment.
+    pub(crate) fn other(&self, program: &str) -> Command {
+        let mut command = Command::new(find_program(program));
+        self.at_home(&mut command);
+        command
+    }
+
+    /// The command line of an ssh that reaches the host, for clients that run one.
+    pub(crate) fn ssh_line(&self) -> String {
+        format!("{} -F {}", utf8(&find_program("ssh")), utf8(&self.config))
+    }
+
+    /// One of OpenSSH's clients, with nothing but its configuration.
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(find_program(program));
         command.arg("-F").arg(&self.config);
         self.at_home(&mut command);

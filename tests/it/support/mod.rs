@@ -16,9 +16,12 @@ mod listener;
 mod outcome;
 mod programs;
 mod sandbox;
+mod talk;
 
 pub(crate) use account::{Account, is_root};
 pub(crate) use client::Client;
-pub(crate) use outcome::{Run, run};
-pub(crate) use programs::{PROGRAMS_DIR, copy_program, find_program, gate, our_program};
+pub(crate) use listener::Listener;
+pub(crate) use outcome::{Outcome, Run, run};
+pub(crate) use programs::{PROGRAMS_DIR, copy_program, find_program, gate, has_program, our_program};
 pub(crate) use sandbox::{Key, Sandbox, SftpServer};
+pub(crate) use talk::Talk;
