@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::audit::{Log, Record};
 use crate::beneath::Last;
 use crate::confine::seccomp::Filter;
-use crate::confine::{self, ConfineError, Files};
+use crate::confine::{self, ConfineError, Files, Rights};
 use crate::escape::Escaped;
 use crate::grant::{Access, Confine};
 use crate::policy::{Exposed, Policy};
@@ -96,7 +96,8 @@ pub fn prepare(policy: Policy, subsystem: Subsystem) -> io::Result<Prepared> {
             // A sub-path that does not exist has nothing to allow.
             if let Ok(held) = root.hold(path, Last::Follow) {
                 let real = root.real().join(&held.at);
-                reach.push(Reach { dir: held.fd, real, write: access.may_write(), special_files: false });
+                let rights = if access.may_write() { Rights::ALL } else { Rights::PULL };
+                reach.push(Reach { dir: held.fd, real, rights });
             }
         }
         mounts.push(Mount::new(name, root, workspace));
@@ -110,7 +111,7 @@ pub fn prepare(policy: Policy, subsystem: Subsystem) -> io::Result<Prepared> {
 impl Prepared {
     /// Confines this process, for good.
     pub fn confine(&self, demand: Confine) -> Result<confine::Level, ConfineError> {
-        let writes = self.reach.iter().any(|reach| reach.write);
+        let writes = self.reach.iter().any(|reach| reach.rights.writes());
         let changing = if writes { syscalls::CHANGING } else { &[] };
         let calls = syscalls::READING.iter().chain(changing).map(|allowed| (allowed.call, allowed.only_if));
         let files = Files { reach: &self.reach, programs: &[], libraries: &[], names_users: false };
