@@ -10,6 +10,9 @@ const READ_FILE: u32 = 0x01;
 const READ_AND_WRITE: u32 = 0x1b;
 const PUT: u32 = 0x1a;
 
+/// The first offset that the system has no number for.
+const TOP: u64 = 1 << 63;
+
 /// What each request that is sent ahead of all replies asks for.
 #[derive(Debug, Clone, Copy)]
 enum Ahead {
@@ -160,7 +163,6 @@ fn offsets_and_lengths_at_the_ends_of_their_numbers_are_a_status() {
     let mut client = tree.client(Access::ReadWrite);
     let handle = client.open("box/in.txt", READ_AND_WRITE & !0x10).unwrap();
     let other = client.open("box/other", READ_AND_WRITE).unwrap();
-    const TOP: u64 = 1 << 63;
     for offset in [TOP - 1, TOP, TOP + 1, u64::MAX - 1, u64::MAX] {
         for length in [0, 1, 30_000, 1 << 31, u32::MAX] {
             let code = client.read(&handle, offset, length).unwrap_err();
