@@ -307,6 +307,45 @@ fn options_are_allowed_denied_and_forced() {
 }
 
 #[test]
+fn modes_and_owners_are_what_the_policy_makes_them() {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = nix::unistd::geteuid();
+    let to = if own.is_root() { 1234 } else { own.as_raw() };
+    let account = with_rules(&format!(
+        "[options]\nforce = [\"chmod=Du=rwx,g=rx,o=,F640\", \"usermap=*:{to}\", \"groupmap=*:{to}\"]"
+    ));
+    let mode = |path: &str| fs::metadata(account.root.join(path)).unwrap().mode() & 0o7777;
+    account.write("client/src/sub/f", "x");
+    for (path, mode) in [("client/src/sub", 0o777), ("client/src/sub/f", 0o666), ("client/src/new", 0o755)] {
+        fs::set_permissions(account.root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(account.d("papers/one"), fs::Permissions::from_mode(0o604)).unwrap();
+    for options in ["-a", "-r", "-a --chmod=777", "-rp --usermap=*:5", "-a --no-o --no-g"] {
+        let options: Vec<&str> = options.split(' ').collect();
+        let _ = fs::remove_dir_all(account.d("papers/build/in"));
+        ends(&rsync(&account, &[&options[..], &["src/", "h:papers/build/in/"]].concat()), 0);
+        for (path, wanted) in [("sub", 0o750), ("sub/f", 0o640), ("new", 0o640)] {
+            assert_eq!(mode(&format!("D/papers/build/in/{path}")), wanted, "{options:?} {path}");
+        }
+        if options == ["-a"] {
+            assert_eq!(fs::metadata(account.d("papers/build/in/new")).unwrap().uid(), to);
+            assert_eq!(fs::metadata(account.d("papers/build/in/sub")).unwrap().gid(), to);
+        }
+        ends(&rsync(&account, &[&options[..], &["-I", "h:papers/one", "got/"]].concat()), 0);
+        let pulled = if options.contains(&"--chmod=777") { 0o777 } else { 0o640 };
+        assert_eq!(mode("client/got/one"), pulled, "{options:?}");
+    }
+    // Whoever speaks the protocol by itself has no other modes.
+    let grant = ["--grant", "playground.chef1"];
+    let mut client = protocol::Sender::start(&account, &grant, "rsync --server -rp . papers/build/own/");
+    client.list(&[("f", 0o104_777, 1)]);
+    client.file(0, 0, &[protocol::Part::Bytes(b"x")], b"x");
+    let said = client.end();
+    assert!(account.d("papers/build/own/f").exists(), "{said}");
+    assert_eq!(mode("D/papers/build/own/f"), 0o640, "{said}");
+}
+
+#[test]
 fn what_a_client_asks_for_is_cut_to_the_limits() {
     let account = with_rules(
         "[limits]\nsessions = 1\ntimeout = 30\nbwlimit = 50000\ncompress-threads = 1\nmax-alloc = \"1G\"\nfile-size = \"1K\"",

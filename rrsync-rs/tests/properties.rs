@@ -23,7 +23,7 @@ use rrsync_rs::confine::Isolation;
 use rrsync_rs::explain::explain;
 use rrsync_rs::grant::{Access, Confine, Workspace};
 use rrsync_rs::layout::Layout;
-use rrsync_rs::policy::{Exposed, Policy};
+use rrsync_rs::policy::{Exposed, Keep, Policy};
 use rrsync_rs::request::Request;
 use rrsync_rs::rsync::RsyncFeatures;
 use rrsync_rs::rsync::expand::{braces, glob};
@@ -379,6 +379,7 @@ fn check(plan: &Plan, setting: &Setting, tree: &Tree) -> Result<(), TestCaseErro
             }
         }
     }
+    prop_assert!(plan.parts.is_empty() || plan.isolation == Isolation::Required);
     for reach in &plan.reach {
         let real = open_at(&reach.dir);
         prop_assert!(inside(&real), "reaches {real:?}");
@@ -388,12 +389,18 @@ fn check(plan: &Plan, setting: &Setting, tree: &Tree) -> Result<(), TestCaseErro
             access_at(setting, root, path).may_read() || setting.named && path.starts_with(root.join("sub"))
         };
         let writable = |path: &Path| access_at(setting, root, path).may_write();
-        let everywhere = |allowed: &dyn Fn(&Path) -> bool| {
-            let below = ["sub", "link"].map(|name| root.join(name));
-            allowed(&real) && below.iter().all(|below| !below.starts_with(&real) || allowed(below))
+        // What a namespace keeps apart is not reached: hidden, or, for what writes, unchanged.
+        let apart = |path: &Path, reads: bool| {
+            let hidden = |part: &judge::Part| part.keep == Keep::Hidden || !reads;
+            plan.parts.iter().any(|part| path.starts_with(&part.real) && hidden(part))
         };
-        prop_assert!(!rights.read || everywhere(&readable), "reads {real:?}");
-        prop_assert!(!rights.writes() || everywhere(&writable), "writes {real:?}");
+        let everywhere = |allowed: &dyn Fn(&Path) -> bool, reads: bool| {
+            let below = ["sub", "link"].map(|name| root.join(name));
+            let reached = |below: &&PathBuf| below.starts_with(&real) && below.symlink_metadata().is_ok();
+            allowed(&real) && below.iter().filter(reached).all(|below| allowed(below) || apart(below, reads))
+        };
+        prop_assert!(!rights.read || everywhere(&readable, true), "reads {real:?}");
+        prop_assert!(!rights.writes() || everywhere(&writable, false), "writes {real:?}");
         prop_assert!(setting.overwrite || !rights.change && !rights.remove, "changes {real:?}");
         prop_assert!(setting.overwrite || !rights.remove_directories, "removes directories in {real:?}");
         prop_assert!(!rights.special, "makes special files in {real:?}");

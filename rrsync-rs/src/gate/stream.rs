@@ -35,8 +35,8 @@ pub(super) fn run(
         .map_err(|errno| system("enter the workspace")(errno.into()))?;
     let held = program.fd.try_clone().map_err(system("hold awatch open"))?;
     let programs = [Needed { path: program.path.clone(), fd: held }];
-    let (programs, reach) = (&programs, &stream.reach);
-    let files = Files { reach, programs, libraries: &[], parts: &[], names_users: false };
+    let files =
+        Files { reach: &stream.reach, programs: &programs, libraries: &[], parts: &[], names_users: false };
     let namespace = confine::isolate(&files, &stream.root, terms.isolation).map_err(unconfined)?;
     let (argv, mut inherited) = arguments(PROGRAM, stream.args, namespace);
     inherited.extend(slot.map(OwnedFd::from));

@@ -273,6 +273,7 @@ fn passed_on(
         Given::Long(row, _) if row.class == Class::Sender => None,
         Given::Long(row, _) if held.adds_only && matches!(row.name, "perms" | "partial") => None,
         Given::Long(row, _) if held.not_in_place && row.name == "inplace" => None,
+        Given::Long(row, _) if rules.force.iter().any(|forced| forced.replaces(row.name)) => None,
         Given::Long(row, _) if held.blind && matches!(row.name, "fuzzy" | "info") => None,
         Given::Long(row, value) => match (row.takes, value) {
             (Takes::Path(role), Some(value)) => {
@@ -309,7 +310,7 @@ fn added(parsed: &Parsed, targets: &[Target<'_>], setting: Setting<'_>, held: He
             args.push(long(name, Some(limit.to_string().as_bytes())));
         }
     }
-    for forced in &rules.force {
+    for forced in rules.force.iter().filter(|forced| forced.is_for(push, parsed)) {
         args.push(long(&forced.name, forced.value.as_ref().map(String::as_bytes)));
     }
     if push && !everything {
