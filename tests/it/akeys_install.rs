@@ -148,7 +148,8 @@ fn a_new_key_under_an_old_name_is_a_conflict() {
     home.install_papers().ok();
     let pod = Home::new();
     pod.akeys(&["federation", "new", "playground", "--pod", "chef1"]).ok();
-    home.write("new.toml", &pod.akeys(&["federation", "export", "playground"]).ok().out);
+    home.write("new.toml", &pod.akeys(&["federation", "export", "playground", "--unsigned"]).ok().out);
+    home.akeys(&["federation", "remove", "--imported", "playground"]).ok();
     let before = home.everything();
     let ran = home.install(&["--bundle", &home.at("new.toml"), "--workspace", &home.at("papers")]);
     ran.fails(3, "the grant playground.chef1 is there for another key");
@@ -285,7 +286,9 @@ fn the_users_word_decides_and_differences_are_said() {
 fn a_suggested_path_is_no_shell_command() {
     let home = Home::with_federation();
     let evil = "\n[workspace.w]\npath = \"~/x; rm -rf ~\"\nwritable = [\"$(sh)\"]\n";
-    home.write("evil.toml", &(home.read("playground.toml") + evil));
+    let bundle = home.akeys(&["federation", "export", "playground", "--unsigned"]).ok().out;
+    home.write("evil.toml", &(bundle + evil));
+    home.akeys(&["federation", "remove", "--imported", "playground"]).ok();
     let ran = home
         .install(&["--bundle", &home.at("evil.toml")])
         .fails(2, "the bundle suggests: --workspace DIR:w\n");

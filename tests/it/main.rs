@@ -28,6 +28,8 @@ mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;
+mod akeys_rotate;
+mod akeys_signed;
 mod akeys_users;
 mod awatch_gate;
 mod main_job;
