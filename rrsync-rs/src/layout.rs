@@ -82,6 +82,16 @@ impl Layout {
         self.versions_dir().join(directory_id(workspace))
     }
 
+    /// How much there is in a workspace, by the real path of its directory: the count for its quota.
+    pub fn usage_of(&self, workspace: &Path) -> PathBuf {
+        self.state_dir().join("usage").join(directory_id(workspace))
+    }
+
+    /// What sessions have on its way in a workspace, by the real path of its directory: a journal for each of them.
+    pub fn journals_of(&self, workspace: &Path) -> PathBuf {
+        self.state_dir().join("uploads").join(directory_id(workspace))
+    }
+
     /// A path as people write it: `~/x` and `~` stand for the home, everything else must be absolute.
     pub fn expand(&self, written: &str) -> Option<PathBuf> {
         if written == "~" {

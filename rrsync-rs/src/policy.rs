@@ -42,12 +42,9 @@ impl Exposed {
         for (written, rule) in workspace.paths.clone() {
             let Ok(held) = root.hold(&written, Last::Follow) else { continue };
             let now = workspace.access_to(&held.at);
-            let both = match (now.may_read() && rule.may_read(), now.may_write() && rule.may_write()) {
-                (true, true) => Access::ReadWrite,
-                (true, false) => Access::ReadOnly,
-                (false, true) => Access::WriteOnly,
-                (false, false) => return Err(io::Error::other("a symlink brings ro and wo to one place")),
-            };
+            let both = now
+                .both(rule)
+                .ok_or_else(|| io::Error::other(format!("a symlink brings {now} and {rule} to one place")))?;
             if held.at != written && both != now {
                 workspace.paths.insert(held.at, both);
             }
@@ -71,6 +68,15 @@ impl Exposed {
         }
     }
 
+    /// Whether rsync keeps the rules of this workspace when it is used as `wanted`.
+    pub fn kept_by_rsync(&self, wanted: Use) -> Result<(), Refusal> {
+        self.workspace.files.beyond_rsync(wanted == Use::Write).map_or(Ok(()), |rule| {
+            let to = self.shown(Path::new(""));
+            let message = format!("rsync does not keep the rule \"{rule}\" of {to}; sftp and scp do");
+            Err(Refusal::new("access.rules", message))
+        })
+    }
+
     /// The largest directory around `at` below which everything may be used as `wanted`; relative to the root.
     ///
     /// Landlock's rules reach from a directory to everything below it, so this is what a rule may be made for.
@@ -79,6 +85,11 @@ impl Exposed {
     /// A refusal when `at` itself, or something below it, may not be used so.
     pub fn scope(&self, at: &Path, wanted: Use) -> Result<PathBuf, Refusal> {
         let now = self.workspace.access_to(at);
+        if now == Access::Drop {
+            // No other access is suggested: a drop is made so that nothing else is possible.
+            let message = format!("{} takes drops, by sftp or scp", self.shown(at));
+            return Err(Refusal::new("access.drop", message));
+        }
         if !wanted.allowed_by(now) {
             // A policy is text: for another path there is no change, and a record could not hold it.
             let name = self.name.clone().filter(|_| at.to_str().is_some());
@@ -123,7 +134,8 @@ impl Use {
     fn allowed_by(self, access: Access) -> bool {
         match self {
             Self::Read => access.may_read(),
-            Self::Write => access.may_write(),
+            // A drop is not for rsync, which writes where it likes and looks at what is there.
+            Self::Write => access.may_write() && access != Access::Drop,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::grant::Confine;
 use crate::policy::{Exposed, Policy};
 use crate::rsync::judge::Reach;
 use crate::sftp::{self, FileEvent, Outcome, ServeError, syscalls};
-use crate::vfs::{Mount, Options, Vfs};
+use crate::vfs::{Belongings, Mount, Options, Vfs};
 
 /// What the server's administrator says in the `Subsystem` line, as far as it concerns a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,7 +99,7 @@ pub fn prepare(policy: Policy, subsystem: Subsystem) -> io::Result<Prepared> {
                 reach.push(Reach { dir: held.fd, real, write: access.may_write(), special_files: false });
             }
         }
-        mounts.push(Mount::new(name, root, workspace));
+        mounts.push(Mount::new(name, root, workspace, Belongings::default()));
     }
     if let Some(mask) = subsystem.umask {
         umask(Mode::from_bits_truncate(mask.into()));

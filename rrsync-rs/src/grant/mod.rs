@@ -4,7 +4,9 @@
 //! grant. `file` reads and writes the TOML form (akeys-grant(5)); this module holds the meaning.
 
 mod file;
+mod files;
 mod load;
+mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use file::{GrantError, Problem, parse, render};
+pub use files::{FileRules, Modes, Names, Pattern, Quota, Symlinks};
 pub use load::{LoadError, load, read};
 
 use crate::confine::Isolation;
@@ -32,17 +35,31 @@ pub enum Access {
     /// Both directions.
     #[serde(rename = "rw")]
     ReadWrite,
+    /// Deliver only: something new under a hidden name of the key's own, which one rename publishes. Nothing comes back,
+    /// and what is published is the owner's.
+    #[serde(rename = "drop")]
+    Drop,
 }
 
 impl Access {
     /// Whether a pull is allowed.
     pub fn may_read(self) -> bool {
-        self != Self::WriteOnly
+        matches!(self, Self::ReadOnly | Self::ReadWrite)
     }
 
-    /// Whether a push is allowed.
+    /// Whether a push is allowed, or as much of one as a drop takes.
     pub fn may_write(self) -> bool {
         self != Self::ReadOnly
+    }
+
+    /// What both allow; `None` when that is nothing.
+    pub fn both(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (one, two) if one == two => Some(one),
+            (Self::ReadWrite, other) | (other, Self::ReadWrite) => Some(other),
+            (Self::WriteOnly, Self::Drop) | (Self::Drop, Self::WriteOnly) => Some(Self::Drop),
+            _ => None,
+        }
     }
 }
 
@@ -52,6 +69,7 @@ impl fmt::Display for Access {
             Self::ReadOnly => "ro",
             Self::WriteOnly => "wo",
             Self::ReadWrite => "rw",
+            Self::Drop => "drop",
         })
     }
 }
@@ -109,6 +127,8 @@ pub struct Workspace {
     pub overwrite: bool,
     /// Whether symlinks are stored munged (rsync's `--munge-links`).
     pub munge: bool,
+    /// What holds file by file, where the gate itself serves.
+    pub files: FileRules,
 }
 
 impl Workspace {
@@ -121,6 +141,7 @@ impl Workspace {
             delete: true,
             overwrite: true,
             munge: false,
+            files: FileRules::default(),
         }
     }
 
@@ -157,6 +178,8 @@ pub struct Grant {
     pub record_end: bool,
     /// Whether the record of a refusal says which change would have allowed it. That alone allows nothing.
     pub learn: bool,
+    /// Whether the record of a file that was read or written has the sum of its content.
+    pub record_sha256: bool,
     /// What rsync's options may do, and how much.
     pub rules: Rules,
     /// The exposed directories by name.
@@ -176,7 +199,9 @@ impl Grant {
         let mut text = list(self.tools.iter().map(Tool::to_string).collect());
         let mut deeds = Vec::new();
         for (name, workspace) in &self.workspaces {
-            deeds.push(format!("{} {name}", verb(workspace.access, workspace)));
+            let rules = workspace.files.words();
+            let rules = if rules.is_empty() { String::new() } else { format!(" ({})", list(rules)) };
+            deeds.push(format!("{} {name}{rules}", verb(workspace.access, workspace)));
             for (path, access) in &workspace.paths {
                 deeds.push(format!(
                     "{} {name}/{}",
@@ -204,6 +229,7 @@ fn verb(access: Access, workspace: &Workspace) -> &'static str {
         (Access::ReadWrite, true, true) => "read and write",
         (Access::ReadWrite, true, false) => "read and write, without deleting,",
         (Access::ReadWrite, false, _) => "read and add to",
+        (Access::Drop, ..) => "drop into",
     }
 }
 

@@ -12,7 +12,7 @@ use super::options::{Class, Given, Parsed, Role, Takes, letter};
 use super::paths::{PathOption, Place, destination, locate, path_option, sources};
 use super::words::Word;
 use crate::grant::Access;
-use crate::policy::{Exposed, Policy};
+use crate::policy::{Exposed, Policy, Use};
 use crate::rules::Rules;
 use crate::verdict::{Change, Refusal};
 
@@ -93,7 +93,9 @@ pub fn judge(
     features: RsyncFeatures,
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
+    let changes = direction == Direction::Push || parsed.has_class(Class::DeletesSources);
     for target in &targets {
+        target.exposed.kept_by_rsync(if changes { Use::Write } else { Use::Read })?;
         options_allowed(direction, parsed, target.exposed, rules, features)?;
     }
     let everything = targets.iter().all(|target| target.exposed.is_everything());

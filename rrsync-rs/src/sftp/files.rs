@@ -43,7 +43,7 @@ impl Session<'_> {
             let HeldFile { file, record } = *held;
             let closed = match record.damaged {
                 // What is not all that the client sent does not become visible.
-                Some(fault) if self.vfs.options().atomic => Err(fault),
+                Some(fault) if file.is_upload() => Err(fault),
                 _ => file.close(),
             };
             self.record_file(&record, closed.err().map_or(Outcome::Done, Outcome::Failed));

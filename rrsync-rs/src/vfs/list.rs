@@ -13,7 +13,6 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{fstat, fstatat};
 
-use super::upload::PREFIX;
 use super::{Fault, Mount, Vfs, View, VirtualPath};
 use crate::beneath::Last;
 
@@ -33,7 +32,7 @@ pub struct Listing(Inner);
 #[derive(Debug)]
 enum Inner {
     Root { names: std::vec::IntoIter<Entry> },
-    Below { entries: Box<OwningIter>, dir: OwnedFd, at: PathBuf, mount: Rc<Mount>, hide_uploads: bool },
+    Below { entries: Box<OwningIter>, dir: OwnedFd, at: PathBuf, mount: Rc<Mount> },
 }
 
 impl Vfs {
@@ -51,7 +50,6 @@ impl Vfs {
             dir: held.fd,
             at: held.at,
             mount: Rc::clone(mount),
-            hide_uploads: self.options().atomic,
         }))
     }
 
@@ -71,11 +69,9 @@ impl Iterator for Listing {
     type Item = Result<Entry, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (entries, dir, at, mount, hide_uploads) = match &mut self.0 {
+        let (entries, dir, at, mount) = match &mut self.0 {
             Inner::Root { names } => return names.next().map(Ok),
-            Inner::Below { entries, dir, at, mount, hide_uploads } => {
-                (entries, dir, at, mount, *hide_uploads)
-            }
+            Inner::Below { entries, dir, at, mount } => (entries, dir, at, mount),
         };
         loop {
             let entry = match entries.next()? {
@@ -83,7 +79,7 @@ impl Iterator for Listing {
                 Err(errno) => return Some(Err(errno.into())),
             };
             let name = entry.file_name();
-            if hide_uploads && name.to_bytes().starts_with(PREFIX.as_bytes()) {
+            if name != c"." && name != c".." && mount.hides(name.to_bytes()) {
                 continue;
             }
             // A name that is gone by now is not an error, only no entry.

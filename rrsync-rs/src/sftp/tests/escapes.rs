@@ -101,8 +101,9 @@ fn no_request_reaches_outside() {
         fill(&tree);
         let mut box_before = tree.snapshot("box");
         for path in targets(&tree) {
-            let options = Options { atomic, ..Options::default() };
-            let mut client = Client::start(vec![("box", tree.workspace(access))], options);
+            let mut rules = tree.workspace(access);
+            rules.files.atomic = atomic;
+            let mut client = Client::start(vec![("box", rules)], Options::default());
             for (index, (kind, body)) in requests(&path).into_iter().enumerate() {
                 let told = told(&mut client, kind, body);
                 let case = format!("{access} request {index} on {path}: {told}");

@@ -361,8 +361,9 @@ fn uploads_leave_the_space_that_they_must() {
     let free = free.blocks_available() * free.fragment_size();
     for (least_free, code) in [(1, 0), (free / 2, 0), (free * 2, 4), (u64::MAX, 4)] {
         for atomic in [false, true] {
-            let options = Options { atomic, least_free, ..Options::default() };
-            let mut client = Client::start(vec![("box", tree.workspace(Access::ReadWrite))], options);
+            let mut rules = tree.workspace(Access::ReadWrite);
+            (rules.files.atomic, rules.files.min_free) = (atomic, Some(least_free));
+            let mut client = Client::start(vec![("box", rules)], Options::default());
             assert_eq!(client.put("box/new", "content"), code);
             assert_eq!(client.code(MKDIR, s(format!("box/d{least_free}{atomic}")).n(0)), code);
             assert_eq!(client.code(SYMLINK, s("x").s(format!("box/l{least_free}{atomic}"))), code);
