@@ -3,11 +3,15 @@
 PREFIX = $(HOME)/.local
 export PREFIX DESTDIR
 
+# The rsync that the tests run, on both sides, and another client for it: `make test RSYNC=/opt/rsync/bin/rsync`.
+export AKEYS_RSYNC = $(RSYNC)
+export AKEYS_RSYNC_CLIENT = $(RSYNC_CLIENT)
+
 .PHONY: help demo test check fuzz bench install uninstall clean
 
 help:
 	@echo 'make demo                      run the whole thing in a scratch home, and see what it does'
-	@echo 'make test                      every test, with a real sshd and a real rsync'
+	@echo 'make test [RSYNC=…]            every test, with a real sshd and a real rsync, or the one that is named'
 	@echo 'make check                     formatting, lints, manual, dependencies'
 	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'

@@ -9,7 +9,7 @@ use crate::cli::Gate;
 use crate::confine::{self, Files, Level};
 use crate::escape::Escaped;
 use crate::gate;
-use crate::grant::Confine;
+use crate::grant::{Access, Confine};
 use crate::request::Request;
 use crate::session::{self, Environment, NoTerms};
 
@@ -84,7 +84,8 @@ fn fill(
             gate::sftp_allowed(&terms)?;
             "sftp".clone_into(&mut exposition.rule);
             for exposed in &terms.policy.exposed {
-                for (path, access) in exposed.workspace.places() {
+                for (path, access) in exposed.workspace.places().filter(|(_, access)| *access != Access::None)
+                {
                     let list =
                         if access.may_write() { &mut exposition.writes } else { &mut exposition.reads };
                     list.push(Escaped::os(&exposed.root.real().join(path)).to_string());
@@ -105,7 +106,7 @@ fn fill(
             let cwd = &allowed.plan.cwd.real;
             let cwd = allowed.plan.make.as_ref().map_or_else(|| cwd.clone(), |name| cwd.join(name));
             exposition.cwd = Some(Escaped::os(&cwd).to_string());
-            exposition.confinement.namespace &= isolates(&allowed, &terms);
+            exposition.confinement.namespace &= isolates(&allowed);
             for reach in &allowed.plan.reach {
                 let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };
                 list.push(Escaped::os(&reach.real).to_string());
@@ -118,9 +119,9 @@ fn fill(
 }
 
 /// Whether the session would ask for a mount namespace of its own.
-fn isolates(allowed: &gate::Allowed, terms: &session::Terms) -> bool {
+fn isolates(allowed: &gate::Allowed) -> bool {
     let (reach, names_users) = (allowed.plan.reach.as_slice(), allowed.names_users);
-    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, terms.isolation)
+    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, allowed.isolation)
 }
 
 impl Exposition {

@@ -42,9 +42,7 @@ impl Exposed {
         for (written, rule) in workspace.paths.clone() {
             let Ok(held) = root.hold(&written, Last::Follow) else { continue };
             let now = workspace.access_to(&held.at);
-            let both = now
-                .both(rule)
-                .ok_or_else(|| io::Error::other(format!("a symlink brings {now} and {rule} to one place")))?;
+            let both = now.both(rule);
             if held.at != written && both != now {
                 workspace.paths.insert(held.at, both);
             }
@@ -99,7 +97,7 @@ impl Exposed {
                 // What is allowed already stays allowed.
                 access: Access::ReadWrite,
             });
-            return Err(wanted.refusal(&self.shown(at)).unless(change));
+            return Err(wanted.refusal(&self.shown(at), now).unless(change));
         }
         // What may be read and what may not never share a rule: a backup, say, would carry content across.
         let alike = |access: Access| wanted.allowed_by(access) && access.may_read() == now.may_read();
@@ -139,13 +137,15 @@ impl Use {
         }
     }
 
-    /// The refusal of this use of `shown`.
-    pub fn refusal(self, shown: &str) -> Refusal {
-        match self {
-            Self::Read => {
+    /// The refusal of this use of `shown`, which has another access.
+    pub fn refusal(self, shown: &str, access: Access) -> Refusal {
+        match (self, access) {
+            (Self::Read, Access::None) => Refusal::new("access.read", format!("{shown} is not exposed")),
+            (Self::Write, Access::None) => Refusal::new("access.write", format!("{shown} is not exposed")),
+            (Self::Read, _) => {
                 Refusal::new("access.read", format!("reading from {shown} is not allowed: it is write-only"))
             }
-            Self::Write => {
+            (Self::Write, _) => {
                 Refusal::new("access.write", format!("sending to {shown} is not allowed: it is read-only"))
             }
         }

@@ -13,7 +13,7 @@ use crate::beneath::Last;
 use crate::confine::seccomp::Filter;
 use crate::confine::{self, ConfineError, Files};
 use crate::escape::Escaped;
-use crate::grant::Confine;
+use crate::grant::{Access, Confine};
 use crate::policy::{Exposed, Policy};
 use crate::rsync::judge::Reach;
 use crate::sftp::{self, FileEvent, Outcome, ServeError, syscalls};
@@ -92,7 +92,7 @@ pub fn prepare(policy: Policy, subsystem: Subsystem) -> io::Result<Prepared> {
     let mut mounts = Vec::new();
     for Exposed { name, root, workspace, .. } in policy.exposed {
         let Some(name) = name else { continue };
-        for (path, access) in workspace.places() {
+        for (path, access) in workspace.places().filter(|(_, access)| *access != Access::None) {
             // A sub-path that does not exist has nothing to allow.
             if let Ok(held) = root.hold(path, Last::Follow) {
                 let real = root.real().join(&held.at);

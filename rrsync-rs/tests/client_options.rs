@@ -81,7 +81,7 @@ fn values(name: &str) -> &'static [&'static str] {
 
 /// Every option of the installed client, as argument lists.
 fn options() -> Vec<(String, Vec<String>)> {
-    let help = Command::new("rsync").arg("--help").output().expect("rsync is installed");
+    let help = Command::new(support::client()).arg("--help").output().expect("rsync is installed");
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     let (_, listed) = help.split_once("\nOptions").unwrap();
     let mut options = Vec::new();
@@ -126,7 +126,7 @@ fn the_installed_client_sends_nothing_that_the_table_does_not_know() {
         for base in bases {
             for paths in [["src/", "h:ws/"], ["h:ws/", "got/"]] {
                 let _ = fs::remove_file(&record);
-                let mut command = Command::new("rsync");
+                let mut command = Command::new(support::client());
                 command
                     .arg("-e")
                     .arg(format!("/bin/sh {}", script.display()))

@@ -156,6 +156,9 @@ pub struct Install {
     /// Refuse any ACCESS but ro; --writable still makes exceptions.
     #[arg(long)]
     pub read_only: bool,
+    /// Hidden directories of the home are meant, too.
+    #[arg(long)]
+    pub hidden: bool,
     /// A sub-path of a workspace that the pod may write.
     #[arg(long, value_name = "NAME/SUB")]
     pub writable: Vec<SubPath>,

@@ -9,6 +9,7 @@ use nix::sys::stat::SFlag;
 
 use super::system;
 use crate::audit::Record;
+use crate::confine::Isolation;
 use crate::grant::Tool;
 use crate::listing;
 use crate::request::Exists;
@@ -76,6 +77,8 @@ pub struct Allowed {
     pub program: Program,
     /// Whether it keeps access control lists (`-A`), which name users.
     pub names_users: bool,
+    /// Whether it gets a mount namespace.
+    pub isolation: Isolation,
 }
 
 /// The judge's verdict on an rsync request under `terms`.
@@ -104,5 +107,14 @@ pub fn decide(
         }
         _ => judge(direction, parsed, paths, &terms.policy, &terms.rules, program.features)?,
     };
-    Ok(Allowed { plan, program, names_users: parsed.has_letter(b'A') })
+    let isolation = match (plan.isolate, terms.isolation) {
+        (true, Isolation::Off) => {
+            let message =
+                "option --no-implied-dirs needs a newer rsync, or a mount namespace, on this server";
+            return Err(Refusal::new("rsync.option", message).into());
+        }
+        (true, _) => Isolation::Required,
+        (false, isolation) => isolation,
+    };
+    Ok(Allowed { plan, program, names_users: parsed.has_letter(b'A'), isolation })
 }

@@ -29,7 +29,7 @@ pub(super) fn run(
     log: &mut Log,
     record: &mut Record,
 ) -> Result<Infallible, NoTerms> {
-    let Allowed { mut plan, mut program, names_users } = allowed;
+    let Allowed { mut plan, mut program, names_users, isolation } = allowed;
     let made = enter(&mut plan);
     record.argv = shown(&plan);
     record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
@@ -37,7 +37,7 @@ pub(super) fn run(
     let charsets = record.argv.iter().any(|word| word.starts_with("--iconv="));
     let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
     let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries, names_users };
-    let namespace = confine::isolate(&files, &plan.cwd, terms.isolation).map_err(unconfined)?;
+    let namespace = confine::isolate(&files, &plan.cwd, isolation).map_err(unconfined)?;
     let lock = if namespace { session::lock_anew(held.lock, terms.lock.as_deref())? } else { held.lock };
     let (argv, mut inherited) = arguments(plan.args, namespace);
     inherited.extend(lock.into_iter().chain(held.slot).map(OwnedFd::from));

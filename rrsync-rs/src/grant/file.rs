@@ -364,6 +364,23 @@ access = "ro"
     }
 
     #[test]
+    fn a_part_can_be_left_out_and_everything_but_a_part() {
+        for (whole, part, summary) in [
+            ("ro", "none", "read papers, see nothing of papers/build"),
+            ("none", "ro", "see nothing of papers, read papers/build"),
+        ] {
+            let text = TEXT.replacen("\"ro\"", &format!("\"{whole}\""), 1);
+            let text = text.replacen("\"rw\"", &format!("\"{part}\""), 1);
+            let grant = parse(&text, &layout()).unwrap();
+            assert!(grant.summary().contains(summary), "{}", grant.summary());
+            assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+        }
+        let text = TEXT.replacen("\"ro\"", "\"none\"", 1).replacen("\"rw\"", "\"none\"", 1);
+        let error = parse(&text, &layout()).unwrap_err();
+        assert_eq!((error.line, error.column), (9, 10), "{error}");
+    }
+
+    #[test]
     fn rules_are_read_and_written() {
         let text = TEXT.replacen(
             "\n[workspace.papers]",

@@ -35,6 +35,9 @@ pub enum Access {
     /// Both directions.
     #[serde(rename = "rw")]
     ReadWrite,
+    /// Neither: what is there is not read, written or named.
+    #[serde(rename = "none")]
+    None,
     /// Deliver only: something new under a hidden name of the key's own, which one rename publishes. Nothing comes back,
     /// and what is published is the owner's.
     #[serde(rename = "drop")]
@@ -49,16 +52,17 @@ impl Access {
 
     /// Whether a push is allowed, or as much of one as a drop takes.
     pub fn may_write(self) -> bool {
-        self != Self::ReadOnly
+        matches!(self, Self::WriteOnly | Self::ReadWrite | Self::Drop)
     }
 
-    /// What both allow; `None` when that is nothing.
-    pub fn both(self, other: Self) -> Option<Self> {
+    /// What both allow.
+    #[must_use]
+    pub fn both(self, other: Self) -> Self {
         match (self, other) {
-            (one, two) if one == two => Some(one),
-            (Self::ReadWrite, other) | (other, Self::ReadWrite) => Some(other),
-            (Self::WriteOnly, Self::Drop) | (Self::Drop, Self::WriteOnly) => Some(Self::Drop),
-            _ => None,
+            (one, two) if one == two => one,
+            (Self::ReadWrite, other) | (other, Self::ReadWrite) => other,
+            (Self::WriteOnly, Self::Drop) | (Self::Drop, Self::WriteOnly) => Self::Drop,
+            _ => Self::None,
         }
     }
 }
@@ -69,6 +73,7 @@ impl fmt::Display for Access {
             Self::ReadOnly => "ro",
             Self::WriteOnly => "wo",
             Self::ReadWrite => "rw",
+            Self::None => "none",
             Self::Drop => "drop",
         })
     }
@@ -125,6 +130,8 @@ pub struct Workspace {
     pub delete: bool,
     /// Whether a push may replace or change what is there. `false` implies no removal.
     pub overwrite: bool,
+    /// Whether the owner means a directory that is hidden in the home.
+    pub hidden: bool,
     /// Whether symlinks are stored munged (rsync's `--munge-links`).
     pub munge: bool,
     /// What holds file by file, where the gate itself serves.
@@ -140,6 +147,7 @@ impl Workspace {
             paths: BTreeMap::new(),
             delete: true,
             overwrite: true,
+            hidden: false,
             munge: false,
             files: FileRules::default(),
         }
@@ -229,6 +237,7 @@ fn verb(access: Access, workspace: &Workspace) -> &'static str {
         (Access::ReadWrite, true, true) => "read and write",
         (Access::ReadWrite, true, false) => "read and write, without deleting,",
         (Access::ReadWrite, false, _) => "read and add to",
+        (Access::None, ..) => "see nothing of",
         (Access::Drop, ..) => "drop into",
     }
 }

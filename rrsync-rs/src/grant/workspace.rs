@@ -16,11 +16,13 @@ use crate::rules;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct WorkspaceForm {
     pub(super) path: Spanned<String>,
-    access: Access,
+    access: Spanned<Access>,
     #[serde(default)]
     paths: BTreeMap<Spanned<String>, Access>,
     delete: Option<Spanned<bool>>,
     overwrite: Option<Spanned<bool>>,
+    #[serde(default)]
+    hidden: bool,
     #[serde(default)]
     munge: bool,
     #[serde(default)]
@@ -62,6 +64,11 @@ impl WorkspaceForm {
                 return Err(at(written.span().start, problem));
             }
         }
+        let access = *self.access.get_ref();
+        if access == Access::None && paths.values().all(|access| *access == Access::None) {
+            let problem = Problem::Contradiction("access is none, and no sub-path says otherwise");
+            return Err(at(self.access.span().start, problem));
+        }
         let said = |value: &Option<Spanned<bool>>| value.as_ref().map(|value| *value.get_ref());
         let overwrite = said(&self.overwrite).unwrap_or(!self.append);
         for (key, contradicts, why) in [
@@ -75,10 +82,11 @@ impl WorkspaceForm {
         }
         Ok(Workspace {
             path,
-            access: self.access,
+            access,
             paths,
             delete: said(&self.delete).unwrap_or(overwrite),
             overwrite,
+            hidden: self.hidden,
             munge: self.munge,
             files: self.files(at)?,
         })

@@ -79,6 +79,8 @@ pub struct Plan {
     pub args: Vec<Arg>,
     /// What the kernel will allow.
     pub reach: Vec<Reach>,
+    /// Whether this may run in a mount namespace only: it follows links, and this rsync does not confine itself.
+    pub isolate: bool,
     /// What is touched, as the client named it.
     pub targets: Vec<String>,
 }
@@ -96,7 +98,7 @@ pub fn judge(
     let changes = direction == Direction::Push || parsed.has_class(Class::DeletesSources);
     for target in &targets {
         target.exposed.kept_by_rsync(if changes { Use::Write } else { Use::Read })?;
-        options_allowed(direction, parsed, target.exposed, rules, features)?;
+        options_allowed(direction, parsed, target.exposed, rules)?;
     }
     let everything = targets.iter().all(|target| target.exposed.is_everything());
     let strict = targets[0].exposed;
@@ -178,8 +180,8 @@ pub fn judge(
         args.push(long(&forced.name, forced.value.as_ref().map(String::as_bytes)));
     }
     let writes = direction == Direction::Push;
-    if writes && !everything && features.drop_d {
-        args.push(Arg::Text("--drop-D".into()));
+    if writes && !everything {
+        args.extend(without_special_files(parsed, features));
     }
     if !everything && features.confine_root && targets.iter().all(|t| std::ptr::eq(t.exposed, strict)) {
         args.push(long(
@@ -203,7 +205,23 @@ pub fn judge(
     args.push(Arg::Text("--".into()));
     args.push(Arg::Text(".".into()));
     args.extend(path_args);
-    Ok(Plan { direction, cwd, make, args, reach: reach.into_rules(everything), targets: shown })
+    let isolate = writes && !everything && !features.confine_root && parsed.has_class(Class::Implied);
+    Ok(Plan { direction, cwd, make, args, reach: reach.into_rules(everything), isolate, targets: shown })
+}
+
+/// What makes a receiver leave special files out, and end with 0 all the same.
+///
+/// An rsync without `--drop-D` is told that it keeps no FIFOs and sockets. That desynchronises a file list before protocol
+/// 31, which has a field more for each of them; so only clients are answered so that know 31. Devices have that field in
+/// every version: the filter refuses those, as it refuses whatever else is special for the sake of an older client.
+fn without_special_files(parsed: &Parsed, features: RsyncFeatures) -> Option<Arg> {
+    if features.drop_d {
+        Some(Arg::Text("--drop-D".into()))
+    } else {
+        let sends = parsed.has_letter(b'D') || parsed.has_long("specials");
+        (sends && !parsed.has_long("no-specials") && parsed.knows_protocol_31())
+            .then(|| Arg::Text("--no-specials".into()))
+    }
 }
 
 fn dashed(start: &[u8], rest: &[u8]) -> Arg {
@@ -225,21 +243,19 @@ fn options_allowed(
     parsed: &Parsed,
     exposed: &Exposed,
     rules: &Rules,
-    features: RsyncFeatures,
 ) -> Result<(), Refusal> {
     let workspace = &exposed.workspace;
     let push = direction == Direction::Push;
     // A read-only directory deletes nothing; whether this very path may be written is judged with the path.
     let may_delete = workspace.delete && (push || workspace.access.may_write());
     let refuses = |class: Class| match class {
-        Class::Harmless => false,
+        Class::Harmless | Class::Implied => false,
         // What is deleted can be uploaded anew, so never to overwrite is never to delete.
         Class::Deletes => !may_delete || push && !workspace.overwrite,
         Class::DeletesSources => !may_delete || !push && !workspace.overwrite,
         Class::DeletesInTheWay => push && !(may_delete && workspace.overwrite),
         Class::Replaces => !workspace.overwrite,
         Class::ReadsBack => push && !workspace.access.may_read(),
-        Class::Implied => push && !features.confine_root && !exposed.is_everything(),
         Class::FollowsLinks => !exposed.is_everything(),
         Class::ChangesDirectories => push && !workspace.overwrite,
         Class::Sender => push,

@@ -27,7 +27,8 @@ pub enum Class {
     ReadsBack,
     /// Follows symlinks that the client does not control; only where the root is `/`, outside of which nothing lies.
     FollowsLinks,
-    /// Makes a receiver follow links in the names that it is sent, unless rsync itself confines it (`--confine-root`).
+    /// Makes a receiver follow links in the names that it is sent. An rsync that does not confine itself
+    /// (`--confine-root`) gets a mount namespace for that.
     Implied,
     /// Says again which way the files go; wrong on a push.
     Sender,
@@ -263,6 +264,14 @@ impl Parsed {
         self.options
             .iter()
             .any(|given| matches!(given, Given::Cluster { letters, .. } if letters.contains(&wanted)))
+    }
+
+    /// Whether the client is 3.1.0 or newer, which speaks protocol 31 unless its user forbids that. Those say so behind the
+    /// `e`, with an `x` (`CF_AVOID_XATTR_OPTIM` in rsync's compat.c).
+    pub fn knows_protocol_31(&self) -> bool {
+        self.options.iter().any(|given| {
+            matches!(given, Given::Cluster { protocol: Some(capabilities), .. } if capabilities.contains(&b'x'))
+        })
     }
 
     /// Whether a long option of a class was given.

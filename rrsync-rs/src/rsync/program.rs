@@ -23,6 +23,9 @@ use crate::trusted::{self, Distrust, Kind};
 const USUAL: &[&str] =
     &["/usr/bin/rsync", "/usr/local/bin/rsync", "/bin/rsync", "/run/current-system/sw/bin/rsync"];
 
+/// The rsync that whoever built this program chose in place of the usual ones: the variable `AKEYS_RSYNC` at that time.
+const BUILT_FOR: Option<&str> = option_env!("AKEYS_RSYNC");
+
 /// An rsync, open and known.
 #[derive(Debug)]
 pub struct Program {
@@ -74,12 +77,17 @@ struct Profile {
     libraries: Vec<PathBuf>,
 }
 
+/// The rsync that runs when nobody names one.
+pub fn usual() -> Option<PathBuf> {
+    match BUILT_FOR {
+        Some(path) if !path.is_empty() => Some(path.into()),
+        _ => USUAL.iter().map(PathBuf::from).find(|path| path.exists()),
+    }
+}
+
 /// Opens `wanted`, or the usual rsync, and finds out about it. `layout` is where the answer is remembered.
 pub fn find(wanted: Option<&Path>, layout: Option<&Layout>) -> Result<Program, ProgramError> {
-    let path = match wanted {
-        Some(path) => path.to_owned(),
-        None => USUAL.iter().map(PathBuf::from).find(|path| path.exists()).ok_or(ProgramError::Missing)?,
-    };
+    let path = wanted.map(Path::to_owned).or_else(usual).ok_or(ProgramError::Missing)?;
     let io = |source: io::Error| ProgramError::Io { path: path.clone(), source };
     let fd = nix::fcntl::open(&path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(|errno| io(errno.into()))?;

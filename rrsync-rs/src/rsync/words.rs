@@ -42,12 +42,12 @@ impl Word {
 
     /// A bare byte that only a shell would have given a meaning, if there is one.
     ///
-    /// Stock clients never send these bare. Wildcards, braces and `~` are left out: those are the user's request to the
-    /// remote side, and the gate itself expands the first two.
+    /// Stock clients never send these bare, but for the newline, which those before 3.5.0 do not escape. Wildcards, braces
+    /// and `~` are left out: those are the user's request to the remote side, and the gate itself expands the first two.
     pub fn shell_syntax(&self) -> Option<u8> {
         self.bytes
             .iter()
-            .find(|(byte, escaped)| !escaped && b";&|<>()`$\"'".contains(byte))
+            .find(|(byte, escaped)| !escaped && b";&|<>()`$\"'\n".contains(byte))
             .map(|(byte, _)| *byte)
     }
 
@@ -57,15 +57,18 @@ impl Word {
     }
 }
 
-/// Cuts a command line at ASCII white space. A backslash keeps the next byte, whatever it is; one at the very end is
-/// dropped, as rrsync does. Never fails: every byte string is some list of words.
+/// Cuts a command line at spaces and tabs, which clients escape in a name. Any other white space is a byte of a name, as it
+/// is for a shell; but for the newline, which that would take for the end of a command, see [`Word::shell_syntax`].
+///
+/// A backslash keeps the next byte, whatever it is; one at the very end is dropped, as rrsync does. Never fails: every
+/// byte string is some list of words.
 pub fn split(line: &[u8]) -> Vec<Word> {
     let mut words = Vec::new();
     let mut word: Option<Word> = None;
     let mut bytes = line.iter().copied();
     while let Some(byte) = bytes.next() {
         match byte {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => words.extend(word.take()),
+            b' ' | b'\t' => words.extend(word.take()),
             b'\\' => {
                 let word = word.get_or_insert_default();
                 if let Some(next) = bytes.next() {
@@ -90,6 +93,7 @@ mod tests {
         };
         assert_eq!(cut(r". a\ b c"), [".", "a b", "c"]);
         assert_eq!(cut("new\\\nline  x\ty"), ["new\nline", "x", "y"]);
+        assert_eq!(cut("new\nline car\rriage\u{b}\u{c}"), ["new\nline", "car\rriage\u{b}\u{c}"]);
         assert_eq!(cut(r#"q\'uote "not quoted""#), ["q'uote", "\"not", "quoted\""]);
         assert_eq!(cut("nb\u{a0}sp id\u{3000}sp"), ["nb\u{a0}sp", "id\u{3000}sp"]);
         assert_eq!(cut(r"f1\"), ["f1"]);

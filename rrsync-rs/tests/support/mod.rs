@@ -9,8 +9,28 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rrsync_rs::rsync::{RsyncFeatures, program};
+
 /// The gate under test.
 pub const GATE: &str = env!("CARGO_BIN_EXE_rrsync-rs");
+
+/// The rsync that the gate runs, and that is the client too: the one that `AKEYS_RSYNC` named when the tests were built, or
+/// the system's. `AKEYS_RSYNC_CLIENT` names another client when they run.
+pub fn client() -> PathBuf {
+    let server = || program::usual().expect("rsync is installed");
+    std::env::var_os("AKEYS_RSYNC_CLIENT").filter(|path| !path.is_empty()).map_or_else(server, PathBuf::from)
+}
+
+/// What the rsync that the gate runs understands.
+pub fn features() -> RsyncFeatures {
+    program::find(None, None).expect("rsync is installed").features
+}
+
+/// Whether the rsync that the gate runs knows `option`.
+pub fn server_knows(option: &str) -> bool {
+    let mut rsync = Command::new(program::usual().expect("rsync is installed"));
+    rsync.args([option, "--version"]).output().unwrap().status.success()
+}
 
 /// A scratch directory: `D` is exposed, `home` is the account's home, `outside` must never be touched or read.
 pub struct Account {
@@ -68,7 +88,9 @@ impl Account {
 
     /// A remote shell that runs what the client asks for, in `D`: rsync as it is without a gate.
     pub fn plain_shell(&self) -> String {
-        self.script(&format!("cd '{}' && eval \"exec $*\"", self.d("").display()))
+        let rsync = program::usual().expect("rsync is installed");
+        let (d, rsync) = (self.d(""), rsync.display().to_string());
+        self.script(&format!("line=\"$*\"\ncd '{}' && eval \"exec '{rsync}' ${{line#rsync }}\"", d.display()))
     }
 
     fn script(&self, line: &str) -> String {
@@ -81,7 +103,7 @@ impl Account {
 
     /// Runs the rsync client in `client` with the remote shell `shell`.
     pub fn rsync_with(&self, shell: &str, args: &[&str]) -> Output {
-        let mut command = Command::new("rsync");
+        let mut command = Command::new(client());
         command.arg("-e").arg(shell).args(args).current_dir(self.root.join("client"));
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
         command.output().expect("rsync is installed")

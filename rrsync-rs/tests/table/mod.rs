@@ -155,16 +155,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer as one line of text: the rule of a refusal, or what would run and where. What depends on the rsync
-    /// that is installed is left out.
+    /// The answer as one line of text: the rule of a refusal, or what would run and where.
     fn text(&self, ground: &Ground) -> String {
         match self.outcome {
             "run" => {
-                let words = self
-                    .argv
-                    .iter()
-                    .skip(2)
-                    .filter(|word| !word.starts_with("--confine-root=") && *word != "--drop-D");
+                let words = self.argv.iter().skip(2);
                 let mut words: Vec<String> =
                     words.map(|word| squeezed(&word.replace(' ', "\\x20"))).collect();
                 let mut cwd = self.cwd.clone();
@@ -243,10 +238,19 @@ fn ask(case: &Case<'_>, ground: &Ground) -> Answer {
         (false, _) => "refuse",
     };
     assert_eq!(output.status.success(), outcome != "refuse", "{}", case.number);
-    let argv =
-        json["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect();
+    let argv = json["argv"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+    let argv = argv.filter(|word| !depends_on_the_version(word, case)).map(str::to_owned).collect();
     let message = format!("{} {}", text("message"), text("detail"));
     Answer { outcome, rule: text("rule"), argv, cwd: text("cwd").into(), message }
+}
+
+/// Whether the gate adds an argument, or does not, because of what the installed rsync understands.
+fn depends_on_the_version(word: &str, case: &Case<'_>) -> bool {
+    // A client's own is none of these.
+    let sent = String::from_utf8_lossy(case.command.as_deref().unwrap_or_default());
+    word.starts_with("--confine-root=")
+        || word == "--drop-D"
+        || word == "--no-specials" && !sent.contains(word)
 }
 
 /// Options that name a path which only a receiver looks at.

@@ -15,6 +15,7 @@ pub fn unescape(text: &str) -> Vec<u8> {
         match kind {
             b'n' => bytes.push(b'\n'),
             b't' => bytes.push(b'\t'),
+            b'r' => bytes.push(b'\r'),
             b'\\' => bytes.push(b'\\'),
             b'x' => {
                 bytes.push(u8::from_str_radix(std::str::from_utf8(&rest[..2]).unwrap(), 16).unwrap());

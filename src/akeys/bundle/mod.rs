@@ -118,6 +118,7 @@ impl Offer {
             Access::ReadOnly => "read",
             Access::WriteOnly => "write only",
             Access::ReadWrite => "read and write",
+            Access::None => "nothing",
             Access::Drop => "drop",
         };
         let from = self.from.as_ref().map_or_else(String::new, |from| format!("; from {from}"));

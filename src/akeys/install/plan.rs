@@ -9,7 +9,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use rrsync_rs::confine::Isolation;
 use rrsync_rs::escape::Escaped;
-use rrsync_rs::exposure;
+use rrsync_rs::exposure::{self, Role};
 use rrsync_rs::grant::{Access, Confine, Grant, Tool, Workspace, render};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, WorkspaceName};
@@ -137,9 +137,12 @@ fn workspaces(
     for word in &args.workspaces {
         let real = directory::resolved(&word.dir, layout)?;
         let binaries = [gate.directory(), &gate::own_directory()];
-        exposure::refuse(&real, layout, &binaries).map_err(|exposure| {
-            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}"))
-                .hint("choose a directory that holds only what the other side shall have")
+        exposure::refuse(&real, args.hidden, layout, &binaries).map_err(|exposure| {
+            let hint = match exposure.role {
+                Role::Hidden if !args.hidden => "if that directory is meant, say --hidden",
+                _ => "choose a directory that holds only what the other side shall have",
+            };
+            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}")).hint(hint)
         })?;
         let name = word.name_or(&real).map_err(|error| {
             usage(error.to_string())
@@ -151,10 +154,9 @@ fn workspaces(
             }
             said => said.unwrap_or(Access::ReadOnly),
         };
-        if workspaces
-            .insert(name.clone(), Workspace::new(directory::as_below_home(&real, layout), access))
-            .is_some()
-        {
+        let mut workspace = Workspace::new(directory::as_below_home(&real, layout), access);
+        workspace.hidden = args.hidden;
+        if workspaces.insert(name.clone(), workspace).is_some() {
             return Err(usage(format!("two workspaces are named {name}")));
         }
     }

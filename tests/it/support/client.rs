@@ -114,7 +114,7 @@ impl<'s> Client<'s> {
     /// `rsync ARGS…` with this client's ssh; remote paths are written `host:PATH`.
     #[track_caller]
     pub(crate) fn rsync<S: AsRef<OsStr>>(&self, args: &[S]) -> Outcome {
-        let mut command = Command::new(find_program("rsync"));
+        let mut command = Command::new(rrsync_rs::rsync::program::usual().expect("rsync is installed"));
         // rsync splits -e at blanks and understands single quotes.
         let shell = format!("'{}' -F '{}'", utf8(&find_program("ssh")), utf8(&self.config));
         self.at_home(&mut command);

@@ -54,9 +54,10 @@ pub fn find(path: &[u8], policy: &Policy) -> Result<Option<SFlag>, Refusal> {
     let Target { exposed, word, .. } = target(&Word::literal(path), policy)?;
     exposed.kept_by_rsync(Use::Read)?;
     let path = PathBuf::from(word.to_os());
-    if !exposed.workspace.access_to(&super::lexical(&path)).may_read() {
+    let access = exposed.workspace.access_to(&super::lexical(&path));
+    if !access.may_read() {
         // Whatever is there or not: the answer to both is the same.
-        return Err(Use::Read.refusal(&exposed.shown(&path)));
+        return Err(Use::Read.refusal(&exposed.shown(&path), access));
     }
     match exposed.root.hold(&path, Last::Follow) {
         Ok(held) => exposed.scope(&held.at, Use::Read).map(|_| Some(kind(&held.stat))),
