@@ -182,9 +182,11 @@ impl OpenFile {
         if self.writes {
             self.mark();
         }
-        if let Some(upload) = self.upload.take() {
-            self.still_own()?;
-            upload.publish(self.fd.as_fd())?;
+        if let Some(mut upload) = self.upload.take()
+            && let Err(fault) = self.still_own().and_then(|()| upload.publish(self.fd.as_fd()))
+        {
+            upload.give_up(self.fd.as_fd());
+            return Err(fault);
         }
         // The disk of a network or quota file system may turn out to be full only now.
         let own = self.fd.try_clone().map_err(|_| Errno::EMFILE)?;

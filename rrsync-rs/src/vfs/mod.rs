@@ -65,6 +65,9 @@ impl Default for Options {
     }
 }
 
+/// How often something is tried that others can come in between.
+const ATTEMPTS: u32 = 16;
+
 /// The virtual tree of one session.
 #[derive(Debug)]
 pub struct Vfs {

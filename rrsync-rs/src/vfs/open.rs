@@ -19,7 +19,7 @@ use super::file::End;
 use super::judge::New;
 use super::sums::Run;
 use super::upload::Upload;
-use super::{Fault, Mount, OpenFile, Rule, Vfs, VirtualPath};
+use super::{ATTEMPTS, Fault, Mount, OpenFile, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, kind, open_beneath};
 
 /// What a client wants to do with a file.
@@ -73,7 +73,7 @@ impl Vfs {
             return Err(Errno::EISDIR.into());
         }
         // Somebody else may make the file between the look and the creation, but not again and again.
-        for _ in 0..8 {
+        for _ in 0..ATTEMPTS {
             match mount.hold(rest, Last::Follow) {
                 Ok(_) if how.create && how.exclusive => break,
                 Ok(held) if how.create && matches!(mount.standing(&held.at), Standing::Foreign { .. }) => {

@@ -2,8 +2,11 @@
 
 mod access;
 mod atomic;
+mod bounds;
+mod drops;
 mod escapes;
 mod hostile;
+mod keeping;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -17,8 +20,11 @@ use std::thread::JoinHandle;
 
 use super::wire::packet;
 use super::{Deed, Outcome, ServeError, Summary, serve};
+use crate::beneath::Root;
 use crate::grant::{Access, Workspace};
-use crate::vfs::{Mount, Options, Vfs};
+use crate::layout::Layout;
+use crate::sha256::Sum;
+use crate::vfs::{Belongings, Mount, Options, Vfs};
 
 /// A directory with workspaces in it and things beside them that must stay as they are.
 pub(super) struct Tree(PathBuf);
@@ -96,8 +102,20 @@ pub(super) struct Event {
     pub(super) deed: Deed,
     pub(super) path: String,
     pub(super) bytes: u64,
+    pub(super) sha256: Option<Sum>,
     pub(super) outcome: Outcome,
 }
+
+/// A workspace as a grant's session has it; the account's home is beside the box.
+fn mount(name: &str, rules: &Workspace) -> Mount {
+    let root = Root::open(&rules.path).unwrap();
+    let layout = Layout::new(root.real().parent().unwrap().join("home")).unwrap();
+    let belongings = Belongings::open(&layout, &root, rules, Some(ORIGIN.to_owned())).unwrap();
+    Mount::new(name.parse().unwrap(), root, rules.clone(), belongings)
+}
+
+/// The grant of every session here.
+pub(super) const ORIGIN: &str = "playground.chef1";
 
 /// How a session ended.
 #[derive(Debug)]
@@ -192,7 +210,7 @@ impl Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let workspaces: Vec<_> = workspaces.into_iter().map(|(name, w)| (name.to_owned(), w)).collect();
         let server = std::thread::spawn(move || {
-            let mounts = workspaces.iter().map(|(name, w)| Mount::open(name.parse().unwrap(), w).unwrap());
+            let mounts = workspaces.iter().map(|(name, rules)| mount(name, rules));
             let vfs = Vfs::new(mounts.collect(), options);
             let mut events = Vec::new();
             let (summary, result) = serve(&theirs, &theirs, &vfs, &mut |event| {
@@ -200,6 +218,7 @@ impl Client {
                     deed: event.deed,
                     path: String::from_utf8_lossy(event.path).into_owned(),
                     bytes: event.bytes,
+                    sha256: event.sha256,
                     outcome: event.outcome,
                 });
             });
