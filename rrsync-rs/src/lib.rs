@@ -25,6 +25,7 @@ pub mod policy;
 pub mod request;
 pub mod rsync;
 pub mod rules;
+pub mod scp;
 pub mod serve;
 pub mod session;
 pub mod sftp;

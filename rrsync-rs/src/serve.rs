@@ -16,8 +16,9 @@ use crate::escape::Escaped;
 use crate::grant::{Access, Confine};
 use crate::policy::Exposed;
 use crate::rsync::judge::Reach;
+use crate::scp;
 use crate::session::Terms;
-use crate::sftp::{self, FileEvent, Outcome, ServeError, Subsystem, syscalls};
+use crate::sftp::{self, FileEvent, Outcome, Subsystem, syscalls};
 use crate::sha256::Sum;
 use crate::vfs::{Belongings, Mount, Options, Vfs};
 
@@ -39,14 +40,53 @@ struct FileRecord<'a> {
     result: String,
 }
 
+/// What the client speaks.
+#[derive(Debug)]
+pub enum Protocol {
+    /// SFTP, which sftp, today's scp and sshfs speak.
+    Sftp(Subsystem),
+    /// The old protocol of scp.
+    Scp(scp::Command),
+}
+
+impl Protocol {
+    /// The rule that allows the session.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Sftp(_) => "sftp",
+            Self::Scp(_) => "scp",
+        }
+    }
+
+    /// The rule that ends a session in which the client does not speak it.
+    fn broken_rule(&self) -> &'static str {
+        match self {
+            Self::Sftp(_) => "sftp.protocol",
+            Self::Scp(_) => "scp.protocol",
+        }
+    }
+}
+
 /// A session ready to be served: its directories are open and its limits known.
 pub struct Prepared {
+    protocol: Protocol,
     vfs: Vfs,
     reach: Vec<Reach>,
 }
 
+/// Why a session ended before the client was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ServeError {
+    /// SFTP.
+    #[error(transparent)]
+    Sftp(#[from] sftp::ServeError),
+    /// scp.
+    #[error(transparent)]
+    Scp(#[from] scp::ServeError),
+}
+
 /// Opens what the session may use.
-pub fn prepare(terms: Terms, subsystem: Subsystem) -> io::Result<Prepared> {
+pub fn prepare(terms: Terms, protocol: Protocol) -> io::Result<Prepared> {
     let origin = terms.grant.as_ref().map(ToString::to_string);
     let layout = terms.layout.ok_or_else(|| io::Error::other("only a grant's session is served"))?;
     let mut reach = Vec::new();
@@ -69,7 +109,7 @@ pub fn prepare(terms: Terms, subsystem: Subsystem) -> io::Result<Prepared> {
         }
         mounts.push(Mount::new(name, root, workspace, belongings));
     }
-    if let Some(mask) = subsystem.umask {
+    if let Protocol::Sftp(Subsystem { umask: Some(mask) }) = protocol {
         umask(Mode::from_bits_truncate(mask.into()));
     }
     let options = Options {
@@ -77,7 +117,7 @@ pub fn prepare(terms: Terms, subsystem: Subsystem) -> io::Result<Prepared> {
         sums: terms.record_sha256,
         ..Options::default()
     };
-    Ok(Prepared { vfs: Vfs::new(mounts, options), reach })
+    Ok(Prepared { protocol, vfs: Vfs::new(mounts, options), reach })
 }
 
 impl Prepared {
@@ -90,8 +130,13 @@ impl Prepared {
         confine::apply(&files, Filter::listed(calls).and_record(), demand, false)
     }
 
-    /// Serves the client until it hangs up.
-    pub fn serve(&self, log: &mut Log, record: &Record) -> Result<(), ServeError> {
+    /// The rules that allow the session, and that end it when the client does not speak its protocol.
+    pub fn rules(&self) -> [&'static str; 2] {
+        [self.protocol.rule(), self.protocol.broken_rule()]
+    }
+
+    /// Serves the client until it hangs up, or all is done; tells whether all went well.
+    pub fn serve(&self, log: &mut Log, record: &Record) -> Result<bool, ServeError> {
         let mut note = |event: &FileEvent<'_>| {
             let line = FileRecord {
                 time: Record::now(),
@@ -112,6 +157,10 @@ impl Prepared {
             // A deed that cannot be recorded has been done; the session's own record was written before it began.
             let _ = log.write(&line);
         };
-        sftp::serve(io::stdin(), io::stdout(), &self.vfs, &mut note).1
+        let (input, output) = (io::stdin(), io::stdout());
+        match &self.protocol {
+            Protocol::Sftp(_) => Ok(sftp::serve(input, output, &self.vfs, &mut note).1.map(|()| true)?),
+            Protocol::Scp(command) => Ok(scp::serve(input, output, &self.vfs, command, &mut note)?),
+        }
     }
 }

@@ -27,10 +27,10 @@ use crate::sha256::Sum;
 use crate::vfs::{Belongings, Mount, Options, Vfs};
 
 /// A directory with workspaces in it and things beside them that must stay as they are.
-pub(super) struct Tree(PathBuf);
+pub(crate) struct Tree(PathBuf);
 
 impl Tree {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("sftp-{}-{count}", std::process::id()));
@@ -44,12 +44,12 @@ impl Tree {
         Self(fs::canonicalize(dir).unwrap())
     }
 
-    pub(super) fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.0.join(relative)
     }
 
     /// The box under `access`.
-    pub(super) fn workspace(&self, access: Access) -> Workspace {
+    pub(crate) fn workspace(&self, access: Access) -> Workspace {
         Workspace::new(self.path("box"), access)
     }
 
@@ -59,7 +59,7 @@ impl Tree {
     }
 
     /// Everything below `relative` that can be seen without reading it; no times of access.
-    pub(super) fn snapshot(&self, relative: &str) -> BTreeMap<PathBuf, String> {
+    pub(crate) fn snapshot(&self, relative: &str) -> BTreeMap<PathBuf, String> {
         let mut found = BTreeMap::new();
         snapshot(&self.path(relative), &mut found);
         found
@@ -107,7 +107,7 @@ pub(super) struct Event {
 }
 
 /// A workspace as a grant's session has it; the account's home is beside the box.
-fn mount(name: &str, rules: &Workspace) -> Mount {
+pub(crate) fn mount(name: &str, rules: &Workspace) -> Mount {
     let root = Root::open(&rules.path).unwrap();
     let layout = Layout::new(root.real().parent().unwrap().join("home")).unwrap();
     let belongings = Belongings::open(&layout, &root, rules, Some(ORIGIN.to_owned())).unwrap();
