@@ -51,6 +51,25 @@ fn sftp(account: &Account, batch: &str) -> Output {
     sftp.current_dir(account.root.join("client")).output().expect("openssh-client is installed")
 }
 
+/// Runs a client whose ssh is the gate: `scp -S`, or rsync's `-e`.
+fn client(account: &Account, program: &str, args: &[&str], command: Option<&str>) -> Output {
+    let mut client = Command::new(program);
+    client.args(args).current_dir(account.root.join("client")).stdin(std::process::Stdio::null());
+    client
+        .env("GATE", GATE)
+        .env("GATE_HOME", account.root.join("home"))
+        .env("GATE_FLAGS", "--grant playground.chef1");
+    client.envs(command.map(|command| ("GATE_COMMAND", command)));
+    client.output().unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+const SSH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/ssh-to-gate");
+
+/// The old protocol; the host is called `h`.
+fn scp(account: &Account, args: &[&str]) -> Output {
+    client(account, "scp", &[&["-O", "-S", SSH], args].concat(), None)
+}
+
 #[track_caller]
 fn ends(output: &Output, well: bool) {
     assert_eq!(output.status.success(), well, "{}", said(output));
@@ -133,8 +152,8 @@ fn a_quota_holds_across_sessions() {
     let output = sftp(&account, "put big box/two\n");
     ends(&output, false);
     ends(&sftp(&account, "rm box/two\nrm box/one\nput big box/two\nput new box/three\n"), true);
-    let many: String = (0..10).map(|i| format!("-mkdir box/d{i}\n")).collect();
-    ends(&sftp(&account, &many), true);
+    let many: Vec<String> = (0..10).map(|i| format!("-mkdir box/d{i}\n")).collect();
+    ends(&sftp(&account, &many.concat()), true);
     assert_eq!(names(&account.d("")).len() + names(&account.d("sub")).len(), 8);
     assert!(
         file_records(&account).iter().any(|record| record["result"] == "Quota exceeded"),
@@ -176,6 +195,164 @@ fn a_drop_takes_batches_and_shows_nothing() {
     assert_eq!(names(&account.d("9")), ["a", "b"]);
 }
 
-fn state(account: &Account, name: &str) -> PathBuf {
-    account.root.join("home/.local/state/akeys").join(name)
+#[test]
+fn the_old_scp_copies_in_both_directions() {
+    for rules in ["", "atomic = true\n", "versions = true\n", "quota = \"1G\"\n"] {
+        let account = account("record-sha256 = true\n", rules);
+        let big: Vec<u8> = (0..500_000_u32).flat_map(u32::to_be_bytes).collect();
+        account.write("client/big", &big);
+        account.write("client/sp ace", "space");
+        account.write("client/empty", "");
+        for args in [
+            &["big", "h:box"][..],
+            &["new", "h:box/in.txt"],
+            &["new", "h:/box/named"],
+            &["empty", "h:~/box/"],
+            &["sp ace", "h:'box/sp ace'"],
+            &["sp ace", r"h:box/sp\ ace2"],
+            &["-rp", "tree", "h:box/sub"],
+            &["new", "tree/y", "h:box/sub"],
+            &["-v", "-q", "new", "h:box/quiet"],
+            &["h:box/big", "big.back"],
+            &["-rp", "h:box/sub", "sub.back"],
+            &["h:box/i*.txt", "h:box/{named,quiet}", "."],
+            &["h:box/sp*", "."],
+            &["-T", "h:'box/sp ace'", "spaced"],
+        ] {
+            ends(&scp(&account, args), true);
+        }
+        assert!(
+            fs::read(account.d("big")).unwrap() == big
+                && fs::read(account.root.join("client/big.back")).unwrap() == big
+        );
+        for (path, text) in [
+            ("D/in.txt", "new content"),
+            ("D/named", "new content"),
+            ("D/empty", ""),
+            ("D/sp ace2", "space"),
+            ("D/sub/tree/a/x", "x"),
+            ("D/sub/y", "y"),
+            ("client/sub.back/tree/a/x", "x"),
+            ("client/named", "new content"),
+            ("client/spaced", "space"),
+        ] {
+            assert_eq!(account.read(path), text, "{rules}{path}");
+        }
+        let modified = |path: &str| fs::metadata(account.root.join(path)).unwrap().mtime();
+        assert_eq!(modified("client/tree/a/x"), modified("D/sub/tree/a/x"));
+        assert_eq!(modified("client/tree/a"), modified("D/sub/tree/a"));
+        assert_eq!(modified("client/tree/a"), modified("client/sub.back/tree/a"));
+        let records = file_records(&account);
+        assert!(records.iter().any(|r| r["file"] == "write"
+            && r["path"] == "/box/big"
+            && r["sha256"] == Sum::of(&big).to_string()));
+        assert!(
+            records.iter().any(|r| r["file"] == "read" && r["path"] == "/box/big" && r["bytes"] == big.len())
+        );
+        let sessions: Vec<_> = account.audit().into_iter().filter(|record| record["rule"] == "scp").collect();
+        assert!(
+            sessions.len() >= 14 && sessions.iter().all(|session| session["confinement"]["seccomp"] == true)
+        );
+    }
+}
+
+#[test]
+fn the_old_scp_is_told_what_is_refused() {
+    let account = account("", "overwrite = false\n");
+    std::os::unix::fs::symlink("../outside/secret", account.d("lsec")).unwrap();
+    let outside = support::picture(&account.root.join("outside"));
+    for (args, says) in [
+        (&["h:box/lsec", "got"][..], "leads out of the workspace"),
+        (&["new", "h:box/lsec"], "leads out of the workspace"),
+        (&["new", "h:box/in.txt"], "may not change what is already here"),
+        (&["h:../outside/secret", "got"], "No such file or directory"),
+        (&["h:/etc/passwd", "got"], "No such file or directory"),
+        (&["h:box/none", "got"], "No such file or directory"),
+        (&["h:box/sub", "got"], "not a regular file"),
+        (&["-r", "tree", "h:box/none/x"], "No such file or directory"),
+        (&["new", "h:evil"], "the list of workspaces is fixed"),
+        (&["new", "h:box/x;id"], "no shell runs here"),
+        (&["new", "h:$(id)"], "no shell runs here"),
+        (&["sp ace", "h:box/sp ace"], "ambiguous target"),
+    ] {
+        account.write("client/sp ace", "space");
+        let output = scp(&account, args);
+        ends(&output, false);
+        assert!(said(&output).contains(says), "{args:?}: {}", said(&output));
+    }
+    assert_eq!(support::picture(&account.root.join("outside")), outside);
+    assert!(!account.root.join("client/got").exists());
+    // What was refused while it was served has its record, with the reason.
+    assert!(
+        file_records(&account)
+            .iter()
+            .any(|r| r["path"] == "/box/in.txt" && r["result"].as_str().unwrap().contains("already here"))
+    );
+}
+
+#[test]
+fn keys_are_for_their_tools_and_no_others() {
+    // Which of the six kinds of request a key with these tools serves: rsync, sftp, scp, scp -O, watching, anything else.
+    // What sshd passes on does not tell today's scp from sftp, so either tool serves both.
+    for (tools, serves) in [
+        ("\"rsync\"", [true, false, false, false, false, false]),
+        ("\"sftp\"", [false, true, true, false, false, false]),
+        ("\"scp\"", [false, true, true, true, false, false]),
+        ("\"watch\"", [false, false, false, false, true, false]),
+        ("\"rsync\", \"scp\", \"sftp\"", [true, true, true, true, false, false]),
+    ] {
+        let account = account("", "");
+        let file = account.root.join("home/.config/akeys/grants/playground.chef1.toml");
+        let text = fs::read_to_string(file).unwrap().replace("\"sftp\", \"scp\"", tools);
+        account.grant("playground.chef1", &text);
+        cross_uses(&account, tools, "--grant playground.chef1", serves);
+    }
+    // rrsync's form is for rsync alone.
+    let account = account("", "");
+    let flags = format!("-ro {}", account.d("").display());
+    cross_uses(&account, "none", &flags, [true, false, false, false, false, false]);
+}
+
+fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
+    let with = |program: &str, args: &[&str], command: Option<&str>| {
+        let mut client = Command::new(program);
+        client.args(args).current_dir(account.root.join("client")).stdin(std::process::Stdio::null());
+        client.env("GATE", GATE).env("GATE_HOME", account.root.join("home")).env("GATE_FLAGS", flags);
+        client.envs(command.map(|command| ("GATE_COMMAND", command))).output().unwrap()
+    };
+    let batch = account.write("batch", "get box/in.txt got-sftp\n");
+    let batch = batch.to_str().unwrap();
+    let subsystem = Some("/usr/lib/openssh/sftp-server");
+    let rsync_from = if flags.starts_with("--") { "h:box/in.txt" } else { "h:in.txt" };
+    let outputs = [
+        with("rsync", &["-e", SSH, rsync_from, "got-rsync"], None),
+        with("sftp", &["-S", SSH, "-b", batch, "h"], subsystem),
+        with("scp", &["-S", SSH, "h:box/in.txt", "got-scp"], subsystem),
+        with("scp", &["-O", "-S", SSH, "h:box/in.txt", "got-old"], None),
+        with("sh", &[SSH, "h", "awatch stream box"], None),
+        with("sh", &[SSH, "h", "id"], None),
+    ];
+    let names = ["rsync", "sftp", "scp", "old", "watch", "id"];
+    for ((output, name), serves) in outputs.iter().zip(names).zip(serves) {
+        let got = account.root.join(format!("client/got-{name}"));
+        let text = fs::read_to_string(&got).unwrap_or_default();
+        match name {
+            // Whether a stream of changes is served is for its own tests; that no other key gets one is for this.
+            "watch" if serves => {}
+            "watch" | "id" => assert!(
+                !output.status.success() && output.stdout.is_empty(),
+                "{tools} {name}: {}",
+                said(output)
+            ),
+            _ => assert_eq!(
+                (output.status.success(), text == "inside"),
+                (serves, serves),
+                "{tools} {name}: {}",
+                said(output)
+            ),
+        }
+    }
+    let refused = account.audit().iter().filter(|record| record["verdict"] == "refuse").count();
+    let served = serves.iter().filter(|serves| **serves).count();
+    assert!(refused >= 6 - served, "{tools}: {refused} refusals");
 }
