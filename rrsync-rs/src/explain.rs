@@ -107,7 +107,7 @@ fn fill(
             exposition.cwd = Some(Escaped::os(&cwd).to_string());
             exposition.confinement.namespace &= isolates(&allowed);
             for reach in &allowed.plan.reach {
-                let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };
+                let list = if reach.rights.writes() { &mut exposition.writes } else { &mut exposition.reads };
                 list.push(Escaped::os(&reach.real).to_string());
             }
             exposition.targets = allowed.plan.targets;

@@ -11,9 +11,9 @@ use serde::Serialize;
 use crate::audit::{Log, Record};
 use crate::beneath::Last;
 use crate::confine::seccomp::Filter;
-use crate::confine::{self, ConfineError, Files};
+use crate::confine::{self, ConfineError, Files, Rights};
 use crate::escape::Escaped;
-use crate::grant::{Access, Confine};
+use crate::grant::{Access, Confine, Workspace};
 use crate::policy::Exposed;
 use crate::rsync::judge::Reach;
 use crate::scp;
@@ -85,6 +85,27 @@ pub enum ServeError {
     Scp(#[from] scp::ServeError),
 }
 
+/// What is kept in a version store: the kernel lets it be added to, and nothing in it be changed or removed.
+const KEPT: Rights = Rights { add: true, ..Rights::PULL };
+
+/// Where copies for it are made.
+const INCOMING: Rights = Rights { change: true, remove: true, ..KEPT };
+
+/// What the kernel allows in a place with this access.
+fn rights(workspace: &Workspace, access: Access, sums: bool) -> Rights {
+    let files = &workspace.files;
+    match access {
+        Access::ReadOnly => Rights::PULL,
+        Access::ReadWrite => Rights::ALL,
+        // What does not come back is not read either, unless it has to be copied, or summed.
+        Access::WriteOnly | Access::Drop => {
+            Rights { read: files.atomic || files.versions || sums, ..Rights::ALL }
+        }
+        // Only so that the way to what is exposed can be shown.
+        Access::None => Rights { list: true, ..Rights::default() },
+    }
+}
+
 /// Opens what the session may use.
 pub fn prepare(terms: Terms, protocol: Protocol) -> io::Result<Prepared> {
     let origin = terms.grant.as_ref().map(ToString::to_string);
@@ -93,18 +114,18 @@ pub fn prepare(terms: Terms, protocol: Protocol) -> io::Result<Prepared> {
     let mut mounts = Vec::new();
     for Exposed { name, root, workspace, .. } in terms.policy.exposed {
         let Some(name) = name else { continue };
-        let reachable = |dir, real, write| Reach { dir, real, write, special_files: false };
-        for (path, access) in workspace.places().filter(|(_, access)| *access != Access::None) {
+        for (path, access) in workspace.places() {
             // A sub-path that does not exist has nothing to allow.
             if let Ok(held) = root.hold(path, Last::Follow) {
-                let real = root.real().join(&held.at);
-                reach.push(reachable(held.fd, real, access.may_write()));
+                let real = root.real_of(&held.at);
+                let rights = rights(&workspace, access, terms.record_sha256);
+                reach.push(Reach { dir: held.fd, real, rights });
             }
         }
         let belongings = Belongings::open(&layout, &root, &workspace, origin.clone())?;
         if let Some(store) = &belongings.store {
-            for (dir, real) in store.directories() {
-                reach.push(reachable(dir.try_clone()?, real, true));
+            for ((dir, real), rights) in store.directories().into_iter().zip([KEPT, INCOMING]) {
+                reach.push(Reach { dir: dir.try_clone()?, real, rights });
             }
         }
         mounts.push(Mount::new(name, root, workspace, belongings));
@@ -123,7 +144,7 @@ pub fn prepare(terms: Terms, protocol: Protocol) -> io::Result<Prepared> {
 impl Prepared {
     /// Confines this process, for good.
     pub fn confine(&self, demand: Confine) -> Result<confine::Level, ConfineError> {
-        let writes = self.reach.iter().any(|reach| reach.write);
+        let writes = self.reach.iter().any(|reach| reach.rights.writes());
         let changing = if writes { syscalls::CHANGING } else { &[] };
         let calls = syscalls::READING.iter().chain(changing).map(|allowed| (allowed.call, allowed.only_if));
         let files = Files { reach: &self.reach, programs: &[], libraries: &[], names_users: false };

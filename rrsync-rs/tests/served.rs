@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use rrsync_rs::layout::Layout;

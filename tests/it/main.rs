@@ -12,6 +12,7 @@
 )]
 
 mod akeys_audit;
+mod akeys_cards;
 mod akeys_disable;
 mod akeys_doctor;
 mod akeys_explain;
@@ -31,4 +32,5 @@ mod akeys_users;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;
+mod sftp_clients;
 mod support;

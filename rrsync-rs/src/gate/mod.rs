@@ -6,6 +6,7 @@
 mod decide;
 mod end;
 mod run;
+mod staging;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -66,6 +67,9 @@ pub enum Exit {
 
 /// Runs the gate.
 pub fn main() -> ExitCode {
+    if let Some(swept) = staging::sweeper(std::env::args_os().skip(1)) {
+        return ExitCode::from(if swept.is_ok() { Exit::Done } else { Exit::Refused } as u8);
+    }
     let environment = Environment::read();
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Err(error) => {

@@ -38,7 +38,7 @@ impl Vfs {
         let mode = Mode::from_bits_truncate(modes.given(mode & self.options.mode_mask, true));
         mount.made(&spot, || Ok(mkdirat(&spot.dir, spot.name.as_os_str(), mode)?))?;
         if begins_delivery {
-            mount.take_delivery(&spot)?;
+            mount.take_delivery(&spot.at, mount.reopen(&spot.at, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?)?;
         }
         if let Some(forced) = modes.directory {
             let fd = mount.reopen(&spot.at, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;

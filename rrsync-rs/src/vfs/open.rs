@@ -126,7 +126,7 @@ impl Vfs {
             end = if how.append { End::Always } else { End::Only };
         }
         if how.changes() && mount.replaces_whole() && !grows_only && delivery.is_none() {
-            let (upload, fd) = Upload::replacing(mount, held, how)?;
+            let (upload, fd) = Upload::replacing(mount, held, how, how.reads() || self.options.sums)?;
             // The file that takes the place of another is the session's own only if the other was.
             if self.ours.made(&held.fd) {
                 self.ours.remember_made(&fd);
@@ -187,7 +187,7 @@ impl Vfs {
         let whole = how.write && mount.replaces_whole() && delivery.is_none() && !begins_delivery;
         let (fd, upload) = if whole || published {
             let replace = mount.rules.overwrite && !how.exclusive && !published;
-            let (upload, fd) = Upload::new(mount, spot, mode, replace)?;
+            let (upload, fd) = Upload::new(mount, spot, (mode, how.reads() || self.options.sums), replace)?;
             (fd, Some(upload))
         } else {
             if begins_delivery {
@@ -204,7 +204,8 @@ impl Vfs {
                 .map_err(Fault::resolving)
                 .inspect_err(|_| mount.shrink(0, 1))?;
             if begins_delivery {
-                delivery = Some(mount.take_delivery(&spot)?);
+                let own = fd.try_clone().map_err(|_| Errno::EMFILE)?;
+                delivery = Some(mount.take_delivery(&spot.at, own)?);
             }
             (fd, None)
         };

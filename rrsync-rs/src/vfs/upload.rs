@@ -31,17 +31,17 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// An empty file that is to be at `target`, open for reading and writing.
+    /// An empty file that is to be at `target`, open for writing, and if `reads` also for reading.
     pub(super) fn new(
         mount: &Rc<Mount>,
         target: Spot,
-        mode: Mode,
+        (mode, reads): (Mode, bool),
         replace: bool,
     ) -> Result<(Self, OwnedFd), Fault> {
         mount.grow(0, 1)?;
         let mut upload = Self { mount: Rc::clone(mount), target, hidden: None, replace };
         let open = |path: &Path, flags| {
-            let flags = flags | OFlag::O_RDWR;
+            let flags = flags | if reads { OFlag::O_RDWR } else { OFlag::O_WRONLY };
             open_beneath(&upload.target.dir, path, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, mode)
         };
         // A count for the quota finds only what has a name.
@@ -64,8 +64,13 @@ impl Upload {
     }
 
     /// A file that is to replace `held`, with its permissions and, unless it is to be emptied, its content.
-    pub(super) fn replacing(mount: &Rc<Mount>, held: &Held, how: &OpenHow) -> Result<(Self, OwnedFd), Fault> {
-        let (upload, fd) = Self::new(mount, mount.spot(&held.at)?, Mode::empty(), true)?;
+    pub(super) fn replacing(
+        mount: &Rc<Mount>,
+        held: &Held,
+        how: &OpenHow,
+        reads: bool,
+    ) -> Result<(Self, OwnedFd), Fault> {
+        let (upload, fd) = Self::new(mount, mount.spot(&held.at)?, (Mode::empty(), reads), true)?;
         match upload.fill(&fd, held, how) {
             Ok(()) => Ok((upload, fd)),
             Err(fault) => {
