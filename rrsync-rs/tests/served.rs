@@ -356,3 +356,84 @@ fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
     let served = serves.iter().filter(|serves| **serves).count();
     assert!(refused >= 6 - served, "{tools}: {refused} refusals");
 }
+
+/// The example that takes a confined session's place, built: `cargo test --test served` alone does not.
+fn battery(account: &Account) -> Vec<String> {
+    static BUILD: std::sync::Once = std::sync::Once::new();
+    BUILD.call_once(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "-q", "-p", "rrsync-rs", "--example", "served-battery"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success());
+    });
+    let program = Path::new(GATE).with_file_name("examples/served-battery");
+    let mut victim = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut battery = Command::new(program);
+    battery.arg(account.root.join("home")).arg(&account.root).arg(victim.id().to_string());
+    let output = battery.output().unwrap();
+    assert!(victim.try_wait().unwrap().is_none(), "the victim lives");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    ends(&output, true);
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_taken_over_server_has_the_workspace_and_nothing_else() {
+    let reading = ["list inside", "read inside"];
+    let writing = ["write inside", "make a file", "remove inside"];
+    for (rules, allowed) in [
+        ("access = \"ro\"\n", reading.to_vec()),
+        ("", [&reading[..], &writing].concat()),
+        ("versions = true\n", [&reading[..], &writing].concat()),
+        ("access = \"wo\"\n", [&["list inside"], &writing[..]].concat()),
+        ("access = \"drop\"\n", [&["list inside"], &writing[..]].concat()),
+    ] {
+        let account = account("", rules);
+        fs::copy("/bin/true", account.d("program")).unwrap();
+        account.write("D/kept", "something to keep");
+        if rules.starts_with("versions") {
+            ends(&sftp(&account, "rm box/kept\n"), true);
+        }
+        let outside = support::picture(&account.root.join("outside"));
+        let told = battery(&account);
+        let found: Vec<&str> = told.iter().filter_map(|line| line.strip_suffix(" allowed")).collect();
+        let expected = [allowed.as_slice(), &["write an open log"]].concat();
+        assert_eq!(found, expected, "{rules}");
+        let kept = if rules.starts_with("versions") { 6 } else { 0 };
+        assert_eq!(told.len(), 48 + kept, "every attempt was made");
+        assert_eq!(support::picture(&account.root.join("outside")), outside);
+    }
+}
+
+#[test]
+fn a_session_is_confined_before_its_client_has_said_anything() {
+    let account = account("", "");
+    for command in ["internal-sftp", "scp -t box", "scp -f box/in.txt"] {
+        let mut gate = Command::new(GATE);
+        gate.args(["--grant", "playground.chef1"]).env_clear().env("HOME", account.root.join("home"));
+        gate.env("SSH_ORIGINAL_COMMAND", command);
+        gate.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        let mut gate = gate.spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+        let status = loop {
+            let status = fs::read_to_string(format!("/proc/{}/status", gate.id())).unwrap();
+            let call = fs::read_to_string(format!("/proc/{}/syscall", gate.id())).unwrap_or_default();
+            // It waits in read(0, …): nothing has been read so far.
+            if call.starts_with(&format!("{} 0x0 ", nix::libc::SYS_read))
+                || std::time::Instant::now() > deadline
+            {
+                break status;
+            }
+            std::thread::yield_now();
+        };
+        gate.kill().unwrap();
+        gate.wait().unwrap();
+        assert!(
+            status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"),
+            "{command}: {status}"
+        );
+    }
+}
