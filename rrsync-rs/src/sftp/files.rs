@@ -72,11 +72,13 @@ impl Session<'_> {
         let most = usize::try_from(length).map_or(MOST_DATA, |length| length.min(MOST_DATA));
         replies.begin(packet::DATA, request.id);
         let read = replies.string_from(most, |buffer| held.file.read(buffer, offset));
-        if !matches!(read, Ok(1..)) {
+        // Nothing is the end, unless nothing was asked for.
+        let ended = matches!(read, Ok(0)) && most > 0;
+        if ended || read.is_err() {
             replies.cancel();
         }
         match read? {
-            0 => Err(Failure::Eof),
+            _ if ended => Err(Failure::Eof),
             read => {
                 replies.end();
                 held.record.bytes_read += read as u64;

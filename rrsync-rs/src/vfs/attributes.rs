@@ -147,12 +147,13 @@ impl Vfs {
     pub fn set_link(&self, path: &VirtualPath, changes: &Changes) -> Result<(), Fault> {
         let (mount, rest) = self.inside(path)?;
         let held = mount.hold(rest, Last::Keep)?;
-        if !held.is_symlink() {
-            return self.set_held(mount, &held, changes);
-        }
         mount.changing(&held, &self.ours)?;
         if changes.size.is_some() {
+            // Of a file neither: PROTOCOL, section 4.8.
             return Err(Fault::Malformed);
+        }
+        if !held.is_symlink() {
+            return self.set_held(mount, &held, changes);
         }
         self.set_by_name(mount, &held, changes)
     }
@@ -235,7 +236,7 @@ pub(super) fn apply(fd: impl AsFd, changes: &Changes) -> Result<(), Fault> {
     let mut result = Ok(());
     if let Some(size) = changes.size {
         result =
-            result.and(i64::try_from(size).map_err(|_| Errno::EFBIG).and_then(|size| ftruncate(fd, size)));
+            result.and(i64::try_from(size).map_err(|_| Errno::EINVAL).and_then(|size| ftruncate(fd, size)));
     }
     if let Some(mode) = changes.mode {
         result = result.and(fchmod(fd, Mode::from_bits_truncate(mode)));

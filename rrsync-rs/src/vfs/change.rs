@@ -167,8 +167,11 @@ impl Vfs {
     /// `LinkLeaves` when `target` is absolute or could lead out of the workspace: this tree would not follow it, but
     /// the owner's programs would. Munged, it leads nowhere.
     pub fn symlink(&self, target: &[u8], path: &VirtualPath) -> Result<(), Fault> {
-        if target.contains(&0) || target.is_empty() {
+        if target.contains(&0) {
             return Err(Fault::Malformed);
+        }
+        if target.is_empty() {
+            return Err(Errno::ENOENT.into());
         }
         let (mount, rest) = self.new_name(path)?;
         let spot = mount.spot(rest)?;

@@ -110,11 +110,11 @@ impl OpenFile {
     /// Copies up to `length` bytes into `target`, to the end of this file when `length` is 0; returns how many.
     ///
     /// # Errors
-    /// `Malformed` when both are the same file, as sftp-server.c `process_extended_copy_data` has it.
+    /// `EBUSY` when both are the same file, which sftp-server.c `process_extended_copy_data` refuses as well.
     pub fn copy_to(&self, offset: u64, length: u64, target: &Self, to: u64) -> Result<u64, Fault> {
         let (from, into) = (fstat(&self.fd)?, fstat(&target.fd)?);
         if (from.st_dev, from.st_ino) == (into.st_dev, into.st_ino) {
-            return Err(Fault::Malformed);
+            return Err(Errno::EBUSY.into());
         }
         if !self.reads || !target.writes {
             return Err(Errno::EBADF.into());

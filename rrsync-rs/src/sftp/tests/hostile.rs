@@ -27,7 +27,6 @@ fn lengths_that_lie_are_malformed_requests() {
         (EXTENDED, s("users-groups-by-id@openssh.com").n(u32::MAX)),
         (CLOSE, Body::default()),
         (READDIR, Body::default().n(4)),
-        (SYMLINK, s("").s("box/empty")),
         (SYMLINK, s("a\0b").s("box/nul")),
     ] {
         assert_eq!(client.code(kind, body.clone()), 5, "{kind} {body:?}");

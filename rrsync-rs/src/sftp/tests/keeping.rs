@@ -48,7 +48,7 @@ fn whatever_takes_a_content_away_keeps_it() {
     assert_eq!(kept(&tree), expected);
     for ((kind, body), more) in [
         ((SETSTAT, s("box/in.txt").n(1).q(3)), overwritten("in.txt", "second")),
-        ((EXTENDED, s("lsetstat@openssh.com").s("box/in.txt").n(1).q(2)), overwritten("in.txt", "sec")),
+        ((SETSTAT, s("box/in.txt").n(1).q(2)), overwritten("in.txt", "sec")),
         (replace("box/other", "box/in.txt"), overwritten("in.txt", "se")),
         ((REMOVE, s("box/l")), removed("l", "-> in.txt")),
         ((REMOVE, s("box/in.txt")), removed("in.txt", "other")),
