@@ -3,10 +3,9 @@
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::poll::PollFlags;
 
 use super::ServeError;
-use crate::sftp::wait;
+use crate::sftp::flow::{readable, writable};
 
 /// How much is read at once.
 const ROOM: usize = 1 << 17;
@@ -53,7 +52,7 @@ impl<I: AsFd, O: AsFd> Peer<I, O> {
                     return Ok(read > 0);
                 }
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => wait(&self.input, PollFlags::POLLIN).map_err(ServeError::Read)?,
+                Err(Errno::EAGAIN) => readable(&self.input).map_err(ServeError::Read)?,
                 Err(errno) => return Err(ServeError::Read(errno)),
             }
         }
@@ -128,7 +127,9 @@ impl<I: AsFd, O: AsFd> Peer<I, O> {
             match nix::unistd::write(&self.output, bytes) {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => wait(&self.output, PollFlags::POLLOUT).map_err(ServeError::Write)?,
+                Err(Errno::EAGAIN) => {
+                    writable(&self.output, None::<&I>).map_err(ServeError::Write)?;
+                }
                 Err(errno) => return Err(ServeError::Write(errno)),
             }
         }

@@ -49,8 +49,12 @@ impl Session<'_> {
     pub(super) fn close(&mut self, mut request: Request<'_>, replies: &mut Replies) -> Result<(), Failure> {
         if let Handle::File(held) = self.handles.remove(request.fields.string()?)? {
             let HeldFile { file, mut record } = *held;
-            record.sums =
-                [file.sum_read().filter(|_| record.reads), file.sum_written().filter(|_| record.writes)];
+            if record.damaged.is_none() {
+                record.sums = [
+                    file.sum_read().filter(|_| record.reads),
+                    if record.writes { file.sum_written() } else { None },
+                ];
+            }
             let closed = match record.damaged {
                 // What is not all that the client sent does not become visible.
                 Some(fault) if file.is_upload() => Err(fault),
