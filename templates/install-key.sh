@@ -10,7 +10,8 @@
 #
 # The edit is the one that akeys makes: under the same lock, in a temporary file in the same directory, synced and renamed. The
 # policy comes before the line. Every other byte of the file stays. Whatever is not plainly right is refused, and then nothing
-# has changed: exit status 1; 2 for words that say nothing; 3 where something else is there already.
+# has changed: exit status 1; 2 for words that say nothing; 3 where something else is there already. What a shell cannot do: an
+# editor that knows no lock and writes in the very moment of the rename loses its change.
 #
 # It needs a POSIX shell, the usual tools, and flock(1). Everything is in functions, and the last line runs them, so that a
 # script that arrives cut short does nothing.

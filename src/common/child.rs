@@ -33,8 +33,13 @@ impl Ended {
     }
 }
 
-/// Runs `command` with `input`, of which it need not read all.
-pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Ended> {
+/// Runs `command` without input. A child that it leaves behind with an end of a pipe is not waited for.
+pub fn run(command: &mut Command, limit: Duration) -> io::Result<Ended> {
+    run_with(command, b"", limit)
+}
+
+/// The same with `input`, of which it need not read all.
+pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Ended> {
     let end = Instant::now() + limit;
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -74,7 +79,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, limit: Duration) -> Ended {
-        run(Command::new("/bin/sh").args(["-c", script]), b"in", limit).unwrap()
+        run_with(Command::new("/bin/sh").args(["-c", script]), b"in", limit).unwrap()
     }
 
     #[test]

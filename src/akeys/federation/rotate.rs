@@ -189,7 +189,7 @@ fn verdict(card: &Card, grant: &GrantName, key: &PodKey, layout: &Layout) -> (St
 
 /// Logs in with one key. The gate answers `true` by doing nothing; a refusal of it shows as well that the key gets that far.
 fn ask(card: &Card, key: &std::path::Path, layout: &Layout) -> Answer {
-    let ended = match child::run(Ssh::to(card, key, layout).command().arg("true"), b"", PATIENCE) {
+    let ended = match child::run(Ssh::to(card, key, layout).command().arg("true"), PATIENCE) {
         Ok(ended) => ended,
         Err(error) => return Answer::Silent(format!("ssh: {error}")),
     };

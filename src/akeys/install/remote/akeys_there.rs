@@ -34,13 +34,13 @@ impl There<'_> {
              cd || return\n\
              printf '\\n%s begin\\n' {mark}\n\
              printf '\\n%s begin\\n' {mark} >&2\n\
-             {akeys} install --bundle - \"$@\" <<'{end}' || return\n{text}{end}\n\
+             {akeys} install --bundle - \"$@\" <<'{end}' || return\n{text}\n{end}\n\
              printf '%s end\\n' {mark}\n\
              printf '%s end\\n' {mark} >&2\n\
              {akeys} federation card {federation} --pod {pod} </dev/null 2>/dev/null || :\n}}\n\
              akeys_there \"$@\"\n",
             end = format_args!("{}-bundle", self.mark),
-            text = found.received.text,
+            text = found.received.text.trim_end_matches('\n'),
             pod = offer.pod,
         );
         let ended = self.session.run(&self.words(args)?, &script)?;

@@ -7,6 +7,8 @@ akeys_gate() {
     size=$1 sum=$2
     dir=$HOME/.local/bin
     mkdir -p -- "$dir" || return 1
+    # What a run that was killed left behind.
+    rm -f -- "$dir/.rrsync-rs.akeys-"*
     new=$dir/.rrsync-rs.akeys-$$
     trap 'rm -f -- "$new"' EXIT
     if [ -L "$dir/rrsync-rs" ] || [ -d "$dir/rrsync-rs" ]; then

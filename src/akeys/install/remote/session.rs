@@ -67,7 +67,7 @@ impl Session {
 
     /// What ssh's own configuration makes of the destination.
     pub(super) fn account(&self) -> Result<Account, Failure> {
-        let ended = child::run(&mut self.command(&["-G"]), b"", PATIENCE).map_err(|error| no_ssh(&error))?;
+        let ended = child::run(&mut self.command(&["-G"]), PATIENCE).map_err(|error| no_ssh(&error))?;
         if ended.code() != Some(0) {
             return Err(self.failure(&ended));
         }
@@ -101,7 +101,8 @@ impl Session {
         let input = format!("set -- {}\n{script}", words.join(" "));
         let mut command = self.command(&OPTIONS);
         command.arg("exec /bin/sh -s");
-        let ended = child::run(&mut command, input.as_bytes(), PATIENCE).map_err(|error| no_ssh(&error))?;
+        let ended =
+            child::run_with(&mut command, input.as_bytes(), PATIENCE).map_err(|error| no_ssh(&error))?;
         if matches!(ended.code(), None | Some(255)) { Err(self.failure(&ended)) } else { Ok(ended) }
     }
 
@@ -120,7 +121,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.socket().exists() {
-            let _ = child::run(&mut self.command(&["-O", "exit"]), b"", Duration::from_secs(10));
+            let _ = child::run(&mut self.command(&["-O", "exit"]), Duration::from_secs(10));
         }
     }
 }
@@ -171,7 +172,7 @@ mod tests {
         #[test]
         fn a_quoted_word_is_one_word_to_a_shell(word in "[^\0]{0,24}|['\"$`\\\\!\n ]{0,12}") {
             let script = format!("printf '%s' {}", quoted(&word));
-            let ended = child::run(Command::new("/bin/sh").arg("-s"), script.as_bytes(), PATIENCE).unwrap();
+            let ended = child::run_with(Command::new("/bin/sh").arg("-s"), script.as_bytes(), PATIENCE).unwrap();
             prop_assert_eq!(String::from_utf8(ended.stdout).unwrap(), word);
         }
     }
