@@ -265,7 +265,8 @@ pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
 pub fn lock_anew(old: Option<File>, directory: Option<&Path>) -> Result<Option<File>, Refusal> {
     match (old, directory) {
         (Some(old), Some(directory)) => {
-            drop(old);
+            // Closed, it could still be held: a process that was started may not have come as far as to close its copy.
+            let _ = old.unlock();
             lock(directory)
         }
         (_, _) => Ok(None),

@@ -417,23 +417,3 @@ fn a_failed_install_takes_back_the_directory_that_it_made() {
     assert_eq!(home.names(".config/akeys/grants"), [""; 0]);
     assert_eq!(home.keys(), format!("{FOREIGN} alice\n"));
 }
-
-#[test]
-fn watch_is_not_served_yet_and_that_is_said() {
-    let home = Home::with_federation();
-    let papers = home.at("papers");
-    let args = ["--federation", "playground", "--workspace", &papers, "--tools"];
-    let before = home.everything();
-    home.install(&[&args[..], &["watch"]].concat()).fails(1, "the gate does not serve watch yet, so the key");
-    assert_eq!(home.everything(), before);
-    let ran = home.install(&[&args[..], &["rsync,watch"]].concat()).ok();
-    assert!(ran.err.contains("akeys: playground.chef1: the gate does not serve watch yet\n"), "{ran:?}");
-    // A key of its own for watching is left out beside others.
-    home.akeys(&["federation", "new", "lab", "--pod", "pc", "--tools", "rsync", "--tools", "watch"]).ok();
-    let ran = home.install(&["--federation", "lab", "--workspace", &papers]).ok();
-    assert!(
-        ran.err.contains("akeys: lab.pc.watch is left out: the gate does not serve watch yet\n"),
-        "{ran:?}"
-    );
-    assert_eq!(home.names(".config/akeys/grants"), ["lab.pc.rsync.toml", "playground.chef1.toml"]);
-}

@@ -32,6 +32,7 @@ mod akeys_remove;
 mod akeys_rotate;
 mod akeys_signed;
 mod akeys_users;
+mod awatch_gate;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;

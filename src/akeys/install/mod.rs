@@ -42,7 +42,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let found = wanted_bundle(args, layout)?;
     let bundle = &found.received.bundle;
     let mut report = Report::default();
-    let offers = served(bundle, offers_of_one_pod(bundle, args)?, args, &mut report)?;
+    let offers = offers_of_one_pod(bundle, args)?;
     let gate = gate(args)?;
     federation::named_host_keys(&args.card)?;
     let here = Here { gate: &gate, layout, hidden: args.hidden };
@@ -142,26 +142,6 @@ fn offers_of_one_pod<'a>(bundle: &'a Bundle, args: &Install) -> Result<Vec<&'a O
         None => *pods.first().ok_or_else(|| Failure::new(Exit::Failed, "the bundle offers no key"))?,
     };
     Ok(bundle.offers.iter().filter(|offer| offer.pod == *pod).collect())
-}
-
-/// The offers for which the gate serves anything. A key that could do nothing is not installed.
-fn served<'a>(
-    bundle: &Bundle,
-    offers: Vec<&'a Offer>,
-    args: &Install,
-    report: &mut Report,
-) -> Result<Vec<&'a Offer>, Failure> {
-    let (served, useless): (Vec<_>, Vec<_>) =
-        offers.into_iter().partition(|offer| plan::is_served(args, offer));
-    if served.is_empty() {
-        let message = "the gate does not serve watch yet, so the key could do nothing";
-        return Err(Failure::new(Exit::Failed, message).hint("name other tools: --tools rsync"));
-    }
-    for offer in useless {
-        let name = bundle.grant_name(offer).map_err(|error| Failure::new(Exit::Usage, error))?;
-        report.note(format_args!("{name} is left out: the gate does not serve watch yet"));
-    }
-    Ok(served)
 }
 
 fn policies(plans: &[Plan], layout: &Layout) -> Result<Vec<Policy>, Failure> {

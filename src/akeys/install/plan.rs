@@ -3,7 +3,7 @@
 //! The user's words decide. The bundle says who asks and for which tools; its `from` and its end hold unless the user
 //! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -67,7 +67,6 @@ impl Plan {
         refuse_past(expires)?;
         let tools = args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone());
         note_differences(args, offer, &workspaces, report);
-        note_what_is_not_served(&name, &tools, report);
         let grant = Grant {
             federation: bundle.federation.clone(),
             pod: offer.pod.clone(),
@@ -251,21 +250,6 @@ fn suggested(bundle: &Bundle) -> String {
         "--workspace DIR[:NAME[=ACCESS]]".to_owned()
     } else {
         format!("the bundle suggests: {}", options.join(" "))
-    }
-}
-
-/// Whether the gate serves anything of what `offer` would be installed for.
-pub(super) fn is_served(args: &Install, offer: &Offer) -> bool {
-    let tools = args.tools.as_ref().map_or(&offer.tools, |tools| &tools.0);
-    tools.iter().any(|tool| !NOT_SERVED.contains(tool))
-}
-
-/// What a policy may name and the gate does not serve yet.
-const NOT_SERVED: [Tool; 1] = [Tool::Watch];
-
-fn note_what_is_not_served(name: &GrantName, tools: &BTreeSet<Tool>, report: &mut Report) {
-    for tool in tools.iter().filter(|tool| NOT_SERVED.contains(tool)) {
-        report.note(format_args!("{name}: the gate does not serve {tool} yet"));
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod atomic;
 mod escapes;
+mod flood;
 mod hostile;
 mod requests;
 

@@ -16,8 +16,9 @@ use std::path::PathBuf;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{Label, WorkspaceName};
+use ssh_key::rand_core::{OsRng, RngCore as _};
 
-use super::{offers_of_one_pod, served, wanted_bundle};
+use super::{offers_of_one_pod, wanted_bundle};
 use crate::akeys::bundle::Offer;
 use crate::akeys::cli::Install;
 use crate::akeys::federation::{self, named_host_keys};
@@ -37,7 +38,7 @@ pub(super) fn run(args: &Install, host: &Destination, layout: &Layout) -> Result
     let found = wanted_bundle(args, layout)?;
     let mut report = Report::default();
     let bundle = &found.received.bundle;
-    let offers = served(bundle, offers_of_one_pod(bundle, args)?, args, &mut report)?;
+    let offers = offers_of_one_pod(bundle, args)?;
     let host_keys = named_host_keys(&args.card)?;
     let there = There::ask(args, host)?;
     let known = match &there.facts.akeys {
@@ -84,7 +85,7 @@ impl<'a> There<'a> {
             let dir = args.workspaces.iter().find(named).map(|word| word.dir.join(&sub.path));
             asked.extend(dir.map(|dir| (dir, Some((sub.workspace.clone(), sub.path.clone())))));
         }
-        let mark = format!("akeys-{}", uuid::Uuid::now_v7().simple());
+        let mark = format!("akeys-{:016x}", OsRng.next_u64());
         let mut words = vec![mark.clone()];
         for (dir, _) in &asked {
             words.push(path_word(dir)?);
