@@ -9,9 +9,10 @@ use crate::cli::Gate;
 use crate::confine::{self, Files, Level};
 use crate::escape::Escaped;
 use crate::gate;
-use crate::grant::Confine;
+use crate::grant::{Access, Confine};
 use crate::request::Request;
 use crate::session::{self, Environment, NoTerms};
+use crate::watch;
 
 /// The answer to one question.
 #[derive(Debug, Serialize)]
@@ -84,12 +85,22 @@ fn fill(
             gate::sftp_allowed(&terms)?;
             "sftp".clone_into(&mut exposition.rule);
             for exposed in &terms.policy.exposed {
-                for (path, access) in exposed.workspace.places() {
+                for (path, access) in exposed.workspace.places().filter(|(_, access)| *access != Access::None)
+                {
                     let list =
                         if access.may_write() { &mut exposition.writes } else { &mut exposition.reads };
                     list.push(Escaped::os(&exposed.root.real().join(path)).to_string());
                 }
             }
+        }
+        Request::Watch(asked) => {
+            let stream = watch::judge(&asked, &terms)?;
+            "watch".clone_into(&mut exposition.rule);
+            exposition.argv = gate::shown_stream(&stream);
+            exposition.cwd = Some(Escaped::os(&stream.root.real).to_string());
+            exposition.reads =
+                stream.reach.iter().map(|reach| Escaped::os(&reach.real).to_string()).collect();
+            exposition.targets = vec![stream.target];
         }
         Request::Exists(wanted, path) => {
             let yes = gate::exists(wanted, &path, &terms)?;
@@ -107,7 +118,7 @@ fn fill(
             exposition.cwd = Some(Escaped::os(&cwd).to_string());
             exposition.confinement.namespace &= isolates(&allowed);
             for reach in &allowed.plan.reach {
-                let list = if reach.write { &mut exposition.writes } else { &mut exposition.reads };
+                let list = if reach.rights.writes() { &mut exposition.writes } else { &mut exposition.reads };
                 list.push(Escaped::os(&reach.real).to_string());
             }
             exposition.targets = allowed.plan.targets;
@@ -120,7 +131,10 @@ fn fill(
 /// Whether the session would ask for a mount namespace of its own.
 fn isolates(allowed: &gate::Allowed) -> bool {
     let (reach, names_users) = (allowed.plan.reach.as_slice(), allowed.names_users);
-    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, allowed.isolation)
+    confine::isolates(
+        &Files { reach, programs: &[], libraries: &[], parts: &[], names_users },
+        allowed.plan.isolation,
+    )
 }
 
 impl Exposition {

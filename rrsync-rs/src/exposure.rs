@@ -1,20 +1,22 @@
 //! Which directories may never be a workspace, because whoever writes (or reads) them has the account.
 //!
 //! A key that may write `~/.bashrc` needs no shell: the next login is its shell (bash reads that file even before the
-//! forced command of another key). So a workspace is refused that is or holds the home, the toolkit's own files, or any
-//! place that the account's shell, session or tools take code from. A place counts although nothing is there yet, since a
-//! push can create it; and it counts where it really is: every symlink on the way to it is followed, and the link itself
-//! is a place too, since a push can replace it.
+//! forced command of another key). So a workspace is refused that is or holds the home, the toolkit's own files, or a place
+//! that a session takes code from; and so is everything hidden in the home, where programs keep secrets and what they run, unless
+//! the policy says `hidden = true`. A place counts although nothing is there yet, since a push can create it; and it counts where it really is:
+//! every symlink on the way to it is followed, and the link itself is a place too, since a push can replace it.
 //!
 //! Directories are compared by device and inode, so another spelling or a bind mount is the same directory. What this
-//! cannot see: a hard link to a protected file, a mount somewhere beneath the workspace, and places that only an
-//! environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
+//! cannot see: a hard link to a protected file, a mount somewhere beneath the workspace, a symlink deeper in a hidden directory than
+//! [`LINKS_FROM`] looks, and places that only an environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use crate::escape::Escaped;
@@ -42,6 +44,8 @@ pub enum Relation {
     Contains,
     /// It is inside that place.
     LiesInside,
+    /// That place cannot be looked into, so nobody knows.
+    Unknown,
 }
 
 /// What makes a place worth the account.
@@ -55,10 +59,10 @@ pub enum Role {
     Toolkit,
     /// The directory that the toolkit's programs are run from.
     Binaries,
-    /// A file that a login shell, or what starts a session, runs or obeys.
-    Startup,
-    /// A directory from which the account's session or tools take programs.
+    /// A directory from which the account's session takes programs, or what it runs when it starts.
     Code,
+    /// Something hidden in the home, or what a hidden link leads to.
+    Hidden,
     /// A place from which the whole system, this account included, takes programs or decides who may log in.
     System,
 }
@@ -69,6 +73,7 @@ impl fmt::Display for Exposure {
             Relation::Is => "is",
             Relation::Contains => "contains",
             Relation::LiesInside => "lies inside",
+            Relation::Unknown => "may be linked from",
         };
         let (workspace, place) = (Escaped::os(&self.workspace), Escaped::os(&self.place));
         let why = match self.role {
@@ -79,21 +84,24 @@ impl fmt::Display for Exposure {
             Role::Ssh => "which decides who may log in",
             Role::Toolkit => "where the grants and their records are kept",
             Role::Binaries => "where the gate's programs are",
-            Role::Startup => "which is run or obeyed when a session starts",
             Role::Code => "from which this account's programs are run",
+            Role::Hidden => "where programs keep secrets, and what they run",
             Role::System => {
                 return match self.relation {
                     Relation::Is => write!(f, "{workspace} is a system directory"),
                     Relation::Contains => {
                         write!(f, "{workspace} is a system directory: it contains {place}")
                     }
-                    Relation::LiesInside => write!(f, "{workspace} lies inside {place}, a system directory"),
+                    Relation::LiesInside | Relation::Unknown => {
+                        write!(f, "{workspace} {relation} {place}, a system directory")
+                    }
                 };
             }
         };
         match self.relation {
             Relation::Is => write!(f, "{workspace} is a place {why}"),
             Relation::Contains | Relation::LiesInside => write!(f, "{workspace} {relation} {place}, {why}"),
+            Relation::Unknown => write!(f, "{workspace} {relation} {place}, which cannot be listed"),
         }
     }
 }
@@ -108,27 +116,31 @@ enum Reach {
 }
 
 /// Refuses `workspace`, a directory with every symlink resolved, when exposing it could hand over the account that `layout`
-/// describes. `binaries` are the directories that the toolkit's programs run from.
+/// describes. `binaries` are the directories that the toolkit's programs run from; with `hidden`, the owner has said that a hidden
+/// directory is meant.
 ///
 /// The answer holds for the moment: a symlink made later is seen at the next call, so the gate asks at every session.
-pub fn refuse(workspace: &Path, layout: &Layout, binaries: &[&Path]) -> Result<(), Exposure> {
+pub fn refuse(workspace: &Path, hidden: bool, layout: &Layout, binaries: &[&Path]) -> Result<(), Exposure> {
     let sight = Sight::of(workspace);
     let root = Path::new("/");
+    let exposed =
+        |relation, place, role| Err(Exposure { workspace: workspace.to_owned(), relation, place, role });
     let check = |from: &Path, known_as: PathBuf, path: &Path, role: Role, reach: Reach| {
-        sight.relation(from, path, reach).map_or(Ok(()), |relation| {
-            Err(Exposure { workspace: workspace.to_owned(), relation, place: known_as, role })
-        })
+        sight.relation(from, path, reach).map_or(Ok(()), |relation| exposed(relation, known_as, role))
     };
     check(root, layout.home().to_owned(), layout.home(), Role::Home, Reach::Above)?;
-    // Resolved once, so that the hundred places below it need no walk through its own parents.
+    // Resolved once, so that the places below it need no walk through its own parents.
     let home = layout.home().canonicalize();
-    for (role, reach, places) in BELOW_HOME {
+    let below_home = |place: &Path, role, reach| {
+        let known_as = layout.home().join(place);
+        match &home {
+            Ok(home) => check(home, known_as, place, role, reach),
+            Err(_) => check(root, known_as.clone(), &known_as, role, reach),
+        }
+    };
+    for (role, places) in BELOW_HOME {
         for place in places.split(' ') {
-            let known_as = layout.home().join(place);
-            match &home {
-                Ok(home) => check(home, known_as, Path::new(place), *role, *reach)?,
-                Err(_) => check(root, known_as.clone(), &known_as, *role, *reach)?,
-            }
+            below_home(Path::new(place), *role, Reach::AboveAndInside)?;
         }
     }
     for dir in binaries {
@@ -141,14 +153,46 @@ pub fn refuse(workspace: &Path, layout: &Layout, binaries: &[&Path]) -> Result<(
             check(root, PathBuf::from(place), Path::new(place), Role::System, *reach)?;
         }
     }
+    let Ok(home) = &home else { return Ok(()) };
+    for directory in LINKS_FROM {
+        let entries = match home.join(directory).read_dir() {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => continue,
+            Err(_) => return exposed(Relation::Unknown, layout.home().join(directory), Role::Hidden),
+        };
+        let at_top = directory.is_empty();
+        for entry in entries {
+            let Ok(entry) = entry else {
+                return exposed(Relation::Unknown, layout.home().join(directory), Role::Hidden);
+            };
+            let name = entry.file_name();
+            if at_top && !is_hidden(&name) {
+                continue;
+            }
+            let place = Path::new(directory).join(name);
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                // Where a hidden directory is meant, so is what it leads to; but not what holds the end of a link.
+                below_home(&place, Role::Hidden, if hidden { Reach::Above } else { Reach::AboveAndInside })?;
+            } else if at_top
+                && !hidden
+                && let Some(relation) = sight.within(home, &place, entry.ino())
+            {
+                return exposed(relation, layout.home().join(place), Role::Hidden);
+            }
+        }
+    }
     Ok(())
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
 }
 
 /// A directory, however it is spelt: its device and inode.
 type Identity = (u64, u64);
 
 /// The file system during one call, as seen from one workspace. Each path is looked at once, and is compared as bytes:
-/// the gate asks about a hundred places at every login, and a client waits for it.
+/// the gate asks at every login, and a client waits for it.
 struct Sight<'a> {
     seen: RefCell<BTreeMap<OsString, Option<Seen>>>,
     /// The workspace and every directory above it.
@@ -214,6 +258,17 @@ impl<'a> Sight<'a> {
         inside.then_some(Relation::LiesInside)
     }
 
+    /// How the workspace lies to the entry `name` of the directory `home`, if it is that or inside; `inode` is the entry's.
+    fn within(&self, home: &Path, name: &Path, inode: u64) -> Option<Relation> {
+        let place = home.join(name);
+        let device = self.at(home).map(|seen| seen.identity.0);
+        let found = self.workspace.iter().position(|(path, identity)| {
+            *path == place.as_os_str()
+                || identity.is_some_and(|(dev, ino)| Some(dev) == device && ino == inode)
+        })?;
+        Some(if found == 0 { Relation::Is } else { Relation::LiesInside })
+    }
+
     /// Every place that decides what `path` is: each symlink on the way from `from`, and where it ends. What does not exist
     /// yet is taken as it is written.
     fn stops(&self, from: &Path, path: &Path) -> Vec<PathBuf> {
@@ -250,48 +305,32 @@ impl<'a> Sight<'a> {
     }
 }
 
-/// Places relative to the home, a blank between them. A file matters only where a symlink takes it into a workspace (a
-/// directory of dotfiles), or, with a directory in its name, where that directory is the workspace.
-const BELOW_HOME: &[(Role, Reach, &str)] = &[
-    (Role::Ssh, Reach::AboveAndInside, ".ssh .ssh/akeys"),
-    (Role::Ssh, Reach::Above, SSH_FILES),
-    (Role::Toolkit, Reach::AboveAndInside, ".config/akeys .config/akeys/grants .local/state/akeys"),
-    (Role::Startup, Reach::Above, STARTUP_FILES),
-    (Role::Code, Reach::AboveAndInside, CODE_DIRS),
+/// Places relative to the home that no policy can expose, a blank between them: who may log in, the grants, and what a login or
+/// a session runs without being asked (bash(1), fish(1), environment.d(5), systemd.unit(5), the XDG autostart specification).
+/// The start-up files of other shells lie in the home itself.
+const BELOW_HOME: &[(Role, &str)] = &[
+    (Role::Ssh, ".ssh"),
+    (Role::Toolkit, ".config/akeys .local/state/akeys"),
+    (
+        Role::Code,
+        "bin .bin .local/bin go/bin perl5 .config/systemd .local/share/systemd .config/environment.d \
+         .config/autostart .config/fish .local/share/fish .config/bash .config/zsh .bashrc.d .profile.d",
+    ),
 ];
 
-/// sshd(8) "FILES", ssh(1) "FILES": what decides who logs in, and which programs ssh runs.
-const SSH_FILES: &str = "\
-    .ssh/authorized_keys .ssh/authorized_keys2 .ssh/rc .ssh/environment .ssh/config .ssh/known_hosts \
-    .rhosts .shosts .k5login .k5users";
-
-/// bash(1), zsh(1), tcsh(1), ksh(1), mksh(1), fish(1), environment.d(5), `pam_env(7)`, startx(1), git-config(1), local(8),
-/// procmail(1), readline(3): what each reads at its start.
-const STARTUP_FILES: &str = "\
-    .bashrc .bash_profile .bash_login .bash_logout .bash_aliases .bash_completion .profile .inputrc .zshenv \
-    .zprofile .zshrc .zlogin .zlogout .cshrc .tcshrc .login .logout .kshrc .mkshrc .shrc .shinit .yashrc \
-    .xonshrc .pam_environment .environment .xinitrc .xserverrc .xprofile .xsession .xsessionrc .Xclients \
-    .forward .procmailrc .mailcap .popt .gitconfig .vimrc .exrc .nanorc .emacs .emacs.el .gdbinit .tmux.conf \
-    .screenrc .lesskey .pythonrc .pythonrc.py .Rprofile .npmrc .condarc .netrc";
-
-/// Directories of programs, or of configuration that names programs to run.
-const CODE_DIRS: &str = "\
-    bin .bin .local/bin .local/lib .local/share/systemd .local/share/applications .local/share/dbus-1 \
-    .local/share/autostart .local/share/bash-completion .local/share/fish .config/systemd \
-    .config/environment.d .config/autostart .config/autostart-scripts .config/plasma-workspace \
-    .config/upstart .config/user-tmpfiles.d .config/user-dirs.dirs .config/fish .config/zsh .config/nushell \
-    .config/xonsh .config/git .config/nvim .config/vim .config/emacs .config/tmux .config/i3 .config/sway \
-    .config/hypr .config/procps .kde/Autostart .kde4/Autostart .fluxbox .init .vim .emacs.d .gnupg .docker \
-    .kube .cargo .rustup .nvm .pyenv .rbenv .sdkman .oh-my-zsh .bash_completion.d .bashrc.d .profile.d .zsh \
-    .direnv .config/direnv .ipython .jupyter .config/Yubico .yubico .ecryptfs .config/elvish \
-    .config/powershell .config/bash .local/share/zsh .local/share/xonsh .fzf .bash_it .antigen .zinit \
-    .config/openbox .config/awesome .config/bspwm .config/herbstluftwm .config/qtile .config/river \
-    .config/niri .config/xmonad .config/sxhkd .config/xfce4 .config/lxsession .xmonad \
-    .local/share/gnome-shell .local/share/plasma .local/share/kservices5 .local/share/nvim .config/gdb \
-    .config/mpv .config/pip .config/npm .config/containers .config/mc .config/ranger .config/helix \
-    .config/mutt .config/Code .vscode .vscode-server .mozilla .aws .m2 .gradle .subversion .ansible .julia \
-    perl5 .var/app go/bin .npm-global .deno .bun .volta .asdf .yarn .krew .cabal .ghcup \
-    .local/share/mise .local/share/pnpm .nix-profile .local/state/nix";
+/// Directories below the home whose symlinks are places too: in the home itself the hidden ones. That is where directories of
+/// dotfiles are linked from.
+const LINKS_FROM: &[&str] = &[
+    "",
+    ".ssh",
+    ".config",
+    ".config/autostart",
+    ".config/fish",
+    ".config/systemd/user",
+    ".local/bin",
+    ".local/share",
+    "bin",
+];
 
 /// sshd(8) "LOGIN PROCESS", bash(1) and zsh(1) "STARTUP", cron(8): an ordinary account cannot write these, root can; and
 /// the kernel's own trees hold the memory of every process of the account.
@@ -335,7 +374,7 @@ mod tests {
             let workspace = self.dir.join(path);
             fs::create_dir_all(&workspace).unwrap();
             let workspace = fs::canonicalize(workspace).unwrap();
-            refuse(&workspace, &self.layout, &[&self.dir.join("opt/akeys/bin")])
+            refuse(&workspace, false, &self.layout, &[&self.dir.join("opt/akeys/bin")])
         }
 
         fn refused(&self, path: &str) -> (Relation, Role) {
@@ -355,11 +394,7 @@ mod tests {
         let scratch = Scratch::new("ordinary");
         for path in [
             "home/u/papers",
-            "home/u/.sshx",
-            "home/u/.config/akeys-notes",
-            "home/u/.config/my-editor",
-            "home/u/.local/share/music",
-            "home/u/.bashrc.d.old",
+            "home/u/papers/.hidden",
             "home/u/binaries",
             "home/u2",
             "srv/data",
@@ -386,6 +421,9 @@ mod tests {
             ("home/u/.local", Contains, Role::Toolkit),
             ("home/u/.local/state", Contains, Role::Toolkit),
             ("home/u/.local/share", Contains, Role::Code),
+            ("home/u/.sshx", Is, Role::Hidden),
+            ("home/u/.aws", Is, Role::Hidden),
+            ("home/u/.config/my-editor", LiesInside, Role::Hidden),
             ("home/u/.local/bin", Is, Role::Code),
             ("home/u/.local/bin/sub", LiesInside, Role::Code),
             ("home/u/.config/systemd/user", LiesInside, Role::Code),
@@ -399,9 +437,48 @@ mod tests {
         for (path, relation) in
             [("/", Contains), ("/etc", Contains), ("/usr/bin", Is), ("/proc/self", LiesInside)]
         {
-            let exposure = refuse(Path::new(path), &scratch.layout, &[]).expect_err(path);
+            let exposure = refuse(Path::new(path), false, &scratch.layout, &[]).expect_err(path);
             assert_eq!(exposure.relation, relation, "{path}");
         }
+    }
+
+    #[test]
+    fn a_hidden_directory_is_a_workspace_only_where_it_is_meant() {
+        let scratch = Scratch::new("hidden");
+        let home = scratch.layout.home();
+        symlink(scratch.dir.join("cfg"), home.join(".config")).unwrap();
+        symlink(".local/share/music/profile", home.join(".profile")).unwrap();
+        let meant = |path: &str| {
+            fs::create_dir_all(scratch.dir.join(path)).unwrap();
+            refuse(&scratch.dir.join(path), true, &scratch.layout, &[]).map_err(|exposure| exposure.role)
+        };
+        assert_eq!(meant("home/u/.local/share/books"), Ok(()));
+        assert_eq!(meant("cfg/my-editor"), Ok(()));
+        for (path, role) in [
+            ("home/u/.ssh/x", Role::Ssh),
+            ("home/u/.local", Role::Toolkit),
+            ("cfg/akeys/grants", Role::Toolkit),
+            ("cfg/fish", Role::Code),
+            ("home/u/.local/share/music", Role::Hidden),
+        ] {
+            assert_eq!(meant(path), Err(role), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_listed_is_no_reason_to_believe_in_it() {
+        if nix::unistd::geteuid().is_root() {
+            // Root lists everything; the tests run once more without its rights.
+            return;
+        }
+        let scratch = Scratch::new("unlisted");
+        fs::create_dir_all(scratch.dir.join("srv")).unwrap();
+        let home = scratch.layout.home();
+        let mode = |mode| fs::set_permissions(home, std::os::unix::fs::PermissionsExt::from_mode(mode));
+        mode(0o300).unwrap();
+        let answer = scratch.ask("srv");
+        mode(0o700).unwrap();
+        assert_eq!(answer.unwrap_err().relation, Relation::Unknown);
     }
 
     #[test]
@@ -420,7 +497,7 @@ mod tests {
         symlink("dotfiles/shell/bashrc", home.join(".bashrc")).unwrap();
         // Dangling: a push would create it, and the next login would run it.
         for path in ["home/u/dotfiles", "home/u/dotfiles/shell"] {
-            assert_eq!(scratch.refused(path), (Relation::Contains, Role::Startup), "{path}");
+            assert_eq!(scratch.refused(path), (Relation::Contains, Role::Hidden), "{path}");
         }
         assert_eq!(scratch.ask("home/u/dotfiles/other"), Ok(()));
     }
@@ -434,12 +511,12 @@ mod tests {
         symlink("middle/profile", home.join(".profile")).unwrap();
         symlink("../../../far/profile", home.join("middle/profile")).unwrap();
         for path in ["home/u/middle", "far"] {
-            assert_eq!(scratch.refused(path), (Relation::Contains, Role::Startup), "{path}");
+            assert_eq!(scratch.refused(path), (Relation::Contains, Role::Hidden), "{path}");
         }
         symlink(scratch.dir.join("cfg"), home.join(".config")).unwrap();
         assert_eq!(scratch.refused("cfg"), (Relation::Contains, Role::Toolkit));
         assert_eq!(scratch.refused("cfg/systemd/user"), (Relation::LiesInside, Role::Code));
-        assert_eq!(scratch.ask("cfg/harmless"), Ok(()));
+        assert_eq!(scratch.refused("cfg/harmless"), (Relation::LiesInside, Role::Hidden));
     }
 
     #[test]
@@ -448,7 +525,10 @@ mod tests {
         let home = scratch.layout.home().to_owned();
         fs::create_dir_all(home.join(".ssh")).unwrap();
         symlink("../keys/authorized", home.join(".ssh/authorized_keys")).unwrap();
-        assert_eq!(scratch.refused("home/u/keys"), (Relation::Contains, Role::Ssh));
+        assert_eq!(scratch.refused("home/u/keys"), (Relation::Contains, Role::Hidden));
+        fs::create_dir_all(home.join(".local/bin")).unwrap();
+        symlink("../../src/tool/run.sh", home.join(".local/bin/tool")).unwrap();
+        assert_eq!(scratch.refused("home/u/src"), (Relation::Contains, Role::Hidden));
         fs::create_dir_all(scratch.dir.join("opt/akeys")).unwrap();
         fs::create_dir_all(scratch.dir.join("store/v1")).unwrap();
         symlink("../../store/v1", scratch.dir.join("opt/akeys/bin")).unwrap();
@@ -462,7 +542,7 @@ mod tests {
         symlink("home", scratch.dir.join("alias")).unwrap();
         let layout = Layout::new(scratch.dir.join("alias/u")).unwrap();
         fs::create_dir_all(scratch.dir.join("home/u/papers")).unwrap();
-        let ask = |path: &str| refuse(&scratch.dir.join(path), &layout, &[]);
+        let ask = |path: &str| refuse(&scratch.dir.join(path), false, &layout, &[]);
         assert_eq!(ask("home/u").unwrap_err().relation, Relation::Is);
         assert_eq!(ask("home").unwrap_err().relation, Relation::Contains);
         assert_eq!(ask("home/u/papers"), Ok(()));
@@ -476,8 +556,13 @@ mod tests {
         let home = scratch.layout.home();
         // What a bind mount looks like to path comparison: another path, the same inode.
         let spelt = Path::new("/proc/self/root").join(home.strip_prefix("/").unwrap());
-        let exposure = refuse(&spelt, &scratch.layout, &[]).unwrap_err();
+        let exposure = refuse(&spelt, false, &scratch.layout, &[]).unwrap_err();
         assert_eq!((exposure.relation, exposure.role), (Relation::Is, Role::Home));
+        fs::create_dir_all(home.join(".aws/x")).unwrap();
+        let inode = home.join(".aws").metadata().unwrap().ino();
+        let sight = spelt.join(".aws/x");
+        let relation = Sight::of(&sight).within(home, Path::new(".aws"), inode);
+        assert_eq!(relation, Some(Relation::LiesInside));
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! The gate trusts `HOME`, which sshd sets from the password database, and nothing else: the XDG variables could
 //! be sent by a client through `AcceptEnv`, so the XDG *default* places are fixed here for all four programs.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::name::GrantName;
+use crate::name::{GrantName, Label};
+use crate::sha256::Sum;
 
 /// The directories of one account, all derived from its home directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,26 @@ impl Layout {
         self.home.join(".ssh/akeys")
     }
 
+    /// `~/.ssh/akeys/next`: private keys that will take the place of those with the same names.
+    pub fn next_key_dir(&self) -> PathBuf {
+        self.home.join(".ssh/akeys/next")
+    }
+
+    /// `~/.ssh/akeys/signers`: private keys that sign bundles, one for each federation.
+    pub fn signer_dir(&self) -> PathBuf {
+        self.home.join(".ssh/akeys/signers")
+    }
+
+    /// `~/.ssh/akeys/FEDERATION.known_hosts`: the host keys that are pinned for a federation.
+    pub fn known_hosts(&self, federation: &Label) -> PathBuf {
+        self.key_dir().join(format!("{federation}.known_hosts"))
+    }
+
+    /// `~/.ssh/akeys/FEDERATION.ssh_config`: how ssh finds the way to the hosts of a federation, where that has to be said.
+    pub fn ssh_config(&self, federation: &Label) -> PathBuf {
+        self.key_dir().join(format!("{federation}.ssh_config"))
+    }
+
     /// `~/.config/akeys`.
     pub fn config_dir(&self) -> PathBuf {
         self.home.join(".config/akeys")
@@ -60,6 +82,26 @@ impl Layout {
         self.grants_dir().join(format!("{name}.toml"))
     }
 
+    /// `~/.config/akeys/cards`: where a pod's side finds the accounts that let it in, a directory for each federation.
+    pub fn cards_dir(&self) -> PathBuf {
+        self.home.join(".config/akeys/cards")
+    }
+
+    /// `~/.config/akeys/cards/FEDERATION`: one file for each account, `USER@HOST.toml`.
+    pub fn cards_of(&self, federation: &Label) -> PathBuf {
+        self.cards_dir().join(federation.as_str())
+    }
+
+    /// `~/.config/akeys/issued`: the cards of this account, as they were given to pods.
+    pub fn issued_dir(&self) -> PathBuf {
+        self.home.join(".config/akeys/issued")
+    }
+
+    /// `~/.config/akeys/issued/FEDERATION.POD.toml`.
+    pub fn issued_card(&self, federation: &Label, pod: &Label) -> PathBuf {
+        self.issued_dir().join(format!("{federation}.{pod}.toml"))
+    }
+
     /// `~/.local/state/akeys`.
     pub fn state_dir(&self) -> PathBuf {
         self.home.join(".local/state/akeys")
@@ -68,6 +110,16 @@ impl Layout {
     /// `~/.local/state/akeys/audit.jsonl`: one JSON record per request.
     pub fn audit_file(&self) -> PathBuf {
         self.state_dir().join("audit.jsonl")
+    }
+
+    /// `~/.local/state/akeys/versions`: what clients have overwritten or removed, a store for each workspace.
+    pub fn versions_dir(&self) -> PathBuf {
+        self.state_dir().join("versions")
+    }
+
+    /// The store of the versions of one workspace, by the real path of its directory.
+    pub fn versions_of(&self, workspace: &Path) -> PathBuf {
+        self.versions_dir().join(directory_id(workspace))
     }
 
     /// A path as people write it: `~/x` and `~` stand for the home, everything else must be absolute.
@@ -90,4 +142,14 @@ impl Layout {
             Err(_) => path.to_owned(),
         }
     }
+}
+
+/// A name for what is known about the directory `real`: the plain part of its own name, so that people find it, and
+/// enough of the sum of its path that no two have the same.
+fn directory_id(real: &Path) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let name = real.file_name().unwrap_or_default().as_bytes().iter().copied().filter(plain);
+    let name: String = name.take(48).map(char::from).collect();
+    let sum = Sum::of(real.as_os_str().as_bytes()).to_string();
+    format!("{name}-{}", sum.get(..16).unwrap_or(&sum))
 }

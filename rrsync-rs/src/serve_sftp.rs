@@ -11,9 +11,9 @@ use serde::Serialize;
 use crate::audit::{Log, Record};
 use crate::beneath::Last;
 use crate::confine::seccomp::Filter;
-use crate::confine::{self, ConfineError, Files};
+use crate::confine::{self, ConfineError, Files, Rights};
 use crate::escape::Escaped;
-use crate::grant::Confine;
+use crate::grant::{Access, Confine};
 use crate::policy::{Exposed, Policy};
 use crate::rsync::judge::Reach;
 use crate::sftp::{self, FileEvent, Outcome, ServeError, syscalls};
@@ -92,11 +92,12 @@ pub fn prepare(policy: Policy, subsystem: Subsystem) -> io::Result<Prepared> {
     let mut mounts = Vec::new();
     for Exposed { name, root, workspace, .. } in policy.exposed {
         let Some(name) = name else { continue };
-        for (path, access) in workspace.places() {
+        for (path, access) in workspace.places().filter(|(_, access)| *access != Access::None) {
             // A sub-path that does not exist has nothing to allow.
             if let Ok(held) = root.hold(path, Last::Follow) {
                 let real = root.real().join(&held.at);
-                reach.push(Reach { dir: held.fd, real, write: access.may_write(), special_files: false });
+                let rights = if access.may_write() { Rights::ALL } else { Rights::PULL };
+                reach.push(Reach { dir: held.fd, real, rights });
             }
         }
         mounts.push(Mount::new(name, root, workspace));
@@ -110,10 +111,11 @@ pub fn prepare(policy: Policy, subsystem: Subsystem) -> io::Result<Prepared> {
 impl Prepared {
     /// Confines this process, for good.
     pub fn confine(&self, demand: Confine) -> Result<confine::Level, ConfineError> {
-        let writes = self.reach.iter().any(|reach| reach.write);
+        let writes = self.reach.iter().any(|reach| reach.rights.writes());
         let changing = if writes { syscalls::CHANGING } else { &[] };
         let calls = syscalls::READING.iter().chain(changing).map(|allowed| (allowed.call, allowed.only_if));
-        let files = Files { reach: &self.reach, programs: &[], libraries: &[], names_users: false };
+        let files =
+            Files { reach: &self.reach, programs: &[], libraries: &[], parts: &[], names_users: false };
         confine::apply(&files, Filter::listed(calls).and_record(), demand, false)
     }
 

@@ -126,7 +126,7 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         let path = workspace.path.clone();
         match Exposed::open(Some(workspace_name.clone()), workspace, false) {
             Ok(open) => {
-                refuse_exposure(open.root.real(), layout).map_err(|detail| {
+                refuse_exposure(open.root.real(), open.workspace.hidden, layout).map_err(|detail| {
                     let told = format!("workspace {workspace_name} may not be exposed");
                     NoTerms::new("workspace.exposure", &told, detail)
                 })?;
@@ -174,7 +174,7 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
     })?;
     let mut warnings = Vec::new();
     if let Some(layout) = layout
-        && let Err(detail) = refuse_exposure(open.root.real(), layout)
+        && let Err(detail) = refuse_exposure(open.root.real(), false, layout)
     {
         // rrsync takes any directory, so a drop-in does; the record says what it means.
         warnings.push(detail);
@@ -217,10 +217,10 @@ fn absolute(dir: &Path) -> PathBuf {
     std::env::current_dir().map_or_else(|_| dir.to_owned(), |cwd| cwd.join(dir))
 }
 
-fn refuse_exposure(real: &Path, layout: &Layout) -> Result<(), String> {
+fn refuse_exposure(real: &Path, hidden: bool, layout: &Layout) -> Result<(), String> {
     let program = std::env::current_exe().ok();
     let binaries: Vec<&Path> = program.as_deref().and_then(Path::parent).into_iter().collect();
-    exposure::refuse(real, layout, &binaries).map_err(|exposure| exposure.to_string())
+    exposure::refuse(real, hidden, layout, &binaries).map_err(|exposure| exposure.to_string())
 }
 
 /// rrsync's lock: `flock(2)` on the directory itself, not waited for. Where the file system has no locks, none is held.
@@ -265,7 +265,8 @@ pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
 pub fn lock_anew(old: Option<File>, directory: Option<&Path>) -> Result<Option<File>, Refusal> {
     match (old, directory) {
         (Some(old), Some(directory)) => {
-            drop(old);
+            // Closed, it could still be held: a process that was started may not have come as far as to close its copy.
+            let _ = old.unlock();
             lock(directory)
         }
         (_, _) => Ok(None),

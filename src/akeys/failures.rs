@@ -2,14 +2,19 @@
 
 use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
+use rrsync_rs::name::Label;
 use rrsync_rs::trusted::Distrust;
 
+use super::bundle::{BadSuccessor, MergeError, PodKey, Received};
 use super::gate::GateError;
 use super::key_pair::KeyPairError;
 use super::policy::{NotApplicable, PolicyError};
 use super::safe_write::WriteError;
 use super::shelf::ShelfError;
+use super::words::Fingerprint;
+use crate::card::CardError;
 use crate::common::exit::{Exit, Failure};
+use crate::common::input::InputError;
 use crate::common::moment::in_words;
 use crate::common::private::PrivateError;
 
@@ -21,6 +26,45 @@ pub(super) fn refuse_past(end: Option<Timestamp>) -> Result<(), Failure> {
                 .hint("say another end: --expires WHEN"))
         }
         None => Ok(()),
+    }
+}
+
+/// Refuses a bundle that another key has signed than the one that was demanded.
+pub(super) fn demand_signer(demanded: Option<&Fingerprint>, comes: &Received) -> Result<(), Failure> {
+    let Some(demanded) = demanded else { return Ok(()) };
+    let signer = comes.signer.as_ref().map(PodKey::fingerprint);
+    if signer.as_ref() == Some(&demanded.0) {
+        return Ok(());
+    }
+    let message = format!(
+        "the bundle of federation {} is not signed by the key that was demanded\n  demanded: {}\n  bundle:   {}",
+        comes.bundle.federation,
+        demanded.0,
+        signer.as_deref().unwrap_or("nobody")
+    );
+    Err(Failure::new(Exit::Conflict, message))
+}
+
+/// How a bundle that may not take the place of the one that is here ends the program.
+pub(super) fn bundle_failure(error: &BadSuccessor, federation: &Label) -> Failure {
+    let message = match error {
+        BadSuccessor::Merge(MergeError::Offer { here, there, .. }) => format!(
+            "federation {federation}: {error}\n  here:   {} {}\n  bundle: {} {}",
+            here.key.fingerprint(),
+            here.wants(),
+            there.key.fingerprint(),
+            there.wants()
+        ),
+        _ => format!("federation {federation}: {error}"),
+    };
+    let failure = Failure::new(Exit::Conflict, message);
+    match error {
+        BadSuccessor::Older { .. } | BadSuccessor::Twice(_) | BadSuccessor::Returns { .. } => {
+            failure.hint("nothing was changed; ask the sender for the newest bundle")
+        }
+        BadSuccessor::Signer { .. } | BadSuccessor::Merge(_) => failure.hint(format!(
+            "when the sender confirms it: akeys federation remove --imported {federation}, then import again"
+        )),
     }
 }
 
@@ -48,11 +92,30 @@ impl From<KeyPairError> for Failure {
     }
 }
 
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::File(PrivateError::Io { ref source, .. }) => Self::named(source, &error),
+            InputError::File(error) => error.into(),
+            InputError::Invalid { .. } => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
 impl From<ShelfError> for Failure {
     fn from(error: ShelfError) -> Self {
-        match &error {
-            ShelfError::Io { source, .. } => Self::named(source, &error),
-            _ => Self::new(Exit::Failed, error),
+        match error {
+            ShelfError::Input(error) => error.into(),
+            ShelfError::Misnamed { .. } => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
+impl From<CardError> for Failure {
+    fn from(error: CardError) -> Self {
+        match error {
+            CardError::Input(error) => error.into(),
+            CardError::Misplaced { .. } => Self::new(Exit::Failed, error),
         }
     }
 }

@@ -3,37 +3,23 @@
 //! Both are the same file form. An imported bundle stays what somebody else said: it is read as carefully every time.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::Label;
 
-use super::bundle::{self, Bundle};
+use super::bundle::{self, Received};
+use crate::common::input::{self, InputError};
 use crate::common::lock::{bundles_dir, federations_dir};
 use crate::common::private::{self, IfThere, PrivateError};
-use crate::common::toml_text::At;
 
 /// Why a bundle cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
-    /// It could not be read.
-    #[error("{}: {source}", Escaped::os(path))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It is no bundle.
-    #[error("{}:{source}", Escaped::os(path))]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// Where and what.
-        source: At,
-    },
+    /// The file cannot be read, or is no bundle.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// It names another federation than its file does.
     #[error("{} is the bundle of federation {found}", Escaped::os(path))]
     Misnamed {
@@ -74,22 +60,28 @@ impl Shelf {
         }
     }
 
-    /// The bundle of `federation`; `None` when there is none here.
-    pub fn load(self, layout: &Layout, federation: &Label) -> Result<Option<Bundle>, ShelfError> {
+    /// The bundle of `federation`; `None` when there is none here. A signature is checked every time.
+    pub fn load(self, layout: &Layout, federation: &Label) -> Result<Option<Received>, ShelfError> {
         let path = self.path(layout, federation);
-        match read(&path) {
-            Err(ShelfError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Ok(bundle) if bundle.federation != *federation => {
+        match input::own(&path, bundle::receive) {
+            Err(error) if error.is_missing() => Ok(None),
+            Ok(Received { bundle, .. }) if bundle.federation != *federation => {
                 Err(ShelfError::Misnamed { path, found: bundle.federation })
             }
-            other => other.map(Some),
+            received => Ok(Some(received?)),
         }
     }
 
-    /// Keeps `bundle`.
-    pub fn store(self, layout: &Layout, bundle: &Bundle, if_there: IfThere) -> Result<PathBuf, PrivateError> {
-        let path = self.path(layout, &bundle.federation);
-        private::write(&path, bundle::render(bundle).as_bytes(), 0o600, if_there)?;
+    /// Keeps the text of a bundle of `federation`.
+    pub fn store(
+        self,
+        layout: &Layout,
+        federation: &Label,
+        text: &str,
+        if_there: IfThere,
+    ) -> Result<PathBuf, PrivateError> {
+        let path = self.path(layout, federation);
+        private::write(&path, text.as_bytes(), 0o600, if_there)?;
         Ok(path)
     }
 
@@ -105,20 +97,24 @@ impl Shelf {
 }
 
 /// Reads the bundle in the file `path`; `-` is standard input.
-pub fn read(path: &Path) -> Result<Bundle, ShelfError> {
-    let (path, text) = if path == Path::new("-") {
-        (PathBuf::from("standard input"), io::read_to_string(io::stdin().lock()))
-    } else {
-        (path.to_owned(), fs::read_to_string(path))
-    };
-    let text = text.map_err(|source| ShelfError::Io { path: path.clone(), source })?;
-    bundle::parse(&text).map_err(|source| ShelfError::Invalid { path, source })
+pub fn read(path: &Path) -> Result<Received, ShelfError> {
+    Ok(input::named(path, bundle::receive)?)
 }
 
 /// The bundle of `federation`: an imported one, else one of this account's own.
-pub fn find(layout: &Layout, federation: &Label) -> Result<Option<Bundle>, ShelfError> {
-    match Shelf::Imported.load(layout, federation)? {
-        Some(bundle) => Ok(Some(bundle)),
-        None => Shelf::Own.load(layout, federation),
+pub fn find(layout: &Layout, federation: &Label) -> Result<Option<Found>, ShelfError> {
+    if let Some(received) = Shelf::Imported.load(layout, federation)? {
+        return Ok(Some(Found { trusted: received.signer.is_some(), received }));
     }
+    Ok(Shelf::Own.load(layout, federation)?.map(|received| Found { trusted: true, received }))
+}
+
+/// A bundle to install from.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The bundle.
+    pub received: Received,
+    /// Whether its word is enough to put another key in the place of one that is installed: it is this account's own, or
+    /// its signer is the one that was believed from the first.
+    pub trusted: bool,
 }

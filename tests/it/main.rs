@@ -12,6 +12,7 @@
 )]
 
 mod akeys_audit;
+mod akeys_cards;
 mod akeys_disable;
 mod akeys_doctor;
 mod akeys_explain;
@@ -27,7 +28,10 @@ mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;
+mod akeys_rotate;
+mod akeys_signed;
 mod akeys_users;
+mod awatch_gate;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;

@@ -7,6 +7,7 @@
 
 mod landlock;
 mod namespace;
+mod rights;
 pub mod seccomp;
 
 use std::fmt;
@@ -20,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::beneath::kind;
 use crate::grant::Confine;
 use crate::rsync::Place;
-use crate::rsync::judge::Reach;
+use crate::rsync::judge::{Part, Reach};
 use namespace::Failure;
+pub use rights::Rights;
 
 /// What a session may use of the file system.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Files<'a> {
     pub programs: &'a [Needed],
     /// Files that may be read: shared libraries and their cache.
     pub libraries: &'a [Needed],
+    /// Parts of the exposed directories that are kept apart, which takes a namespace.
+    pub parts: &'a [Part],
     /// Whether the session may write access control lists, which name other users.
     pub names_users: bool,
 }
@@ -54,6 +58,11 @@ impl<'a> Files<'a> {
     /// Whether `path` lies in an exposed directory.
     fn reaches(&self, path: &Path) -> bool {
         self.reach.iter().any(|reach| path.starts_with(&reach.real))
+    }
+
+    /// Whether anything can be made or changed.
+    pub fn write(&self) -> bool {
+        self.reach.iter().any(|reach| reach.rights.writes())
     }
 
     /// Whether a namespace would hide anything: where the root itself is exposed, nothing lies outside.
@@ -156,7 +165,7 @@ pub fn isolates(files: &Files<'_>, wanted: Isolation) -> bool {
         _ if !files.hides() => false,
         Isolation::Required => true,
         Isolation::Off => false,
-        Isolation::Auto if !files.reach.iter().any(|reach| reach.write) => false,
+        Isolation::Auto if !files.write() => false,
         Isolation::Auto if nix::unistd::geteuid().is_root() => true,
         Isolation::Auto => !files.names_users && only_primary_group() && !namespace::powerless(),
     }
@@ -214,6 +223,29 @@ pub fn apply_as_of(
     Ok(level)
 }
 
+/// Whether the kernel can hold a session to adding, or to not reading, by having it move files from one directory to another:
+/// since ABI 2 of Landlock.
+///
+/// # Errors
+/// With [`Confine::Required`] where it cannot.
+pub fn can_stage(demand: Confine) -> Result<bool, ConfineError> {
+    // Asked only where it matters: the answer takes a few system calls.
+    can_stage_with(demand, if demand == Confine::Off { 0 } else { landlock::abi() })
+}
+
+/// [`can_stage`] on a kernel with this ABI of Landlock, 0 for none. For tests.
+#[doc(hidden)]
+pub fn can_stage_with(demand: Confine, abi: u8) -> Result<bool, ConfineError> {
+    match (demand, abi) {
+        (Confine::Required, 0) => Err(ConfineError::NoLandlock),
+        (Confine::Required, 1) => {
+            Err(ConfineError::Landlock("ABI 1 cannot keep a key from reading, or from replacing".to_owned()))
+        }
+        (Confine::Off, _) | (Confine::BestEffort, 0 | 1) => Ok(false),
+        (Confine::Required | Confine::BestEffort, _) => Ok(true),
+    }
+}
+
 /// Closes what was open when this process started, but for the standard streams. sshd leaves nothing open, but a login
 /// shell's start-up files may; a directory among it would lead out of every confinement.
 ///
@@ -252,6 +284,13 @@ pub fn out_of_reach(program: &OwnedFd) -> io::Result<OwnedFd> {
 
 /// How many files a program can have open besides those that it was given.
 const FILES_AT_A_TIME: usize = 64;
+
+/// No file can become larger than this any more: rsync reports that as an error of its own. A client's `--max-size` is kept by
+/// rsync's generator, and by nobody for a client that sends what was not asked for.
+pub fn limit_files(largest: u64) -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    Ok(setrlimit(Resource::RLIMIT_FSIZE, largest, largest)?)
+}
 
 /// No privileges through exec, and no core dumps: they would be written where the working directory is.
 fn limits() {

@@ -6,6 +6,8 @@
 mod decide;
 mod end;
 mod run;
+mod staging;
+mod stream;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -20,9 +22,11 @@ use crate::request::Request;
 use crate::serve_sftp::{self, Subsystem};
 use crate::session::{self, Environment, NoTerms, Terms};
 use crate::verdict::{Change, Refusal};
+use crate::watch;
 
 pub use decide::{Allowed, complete, decide, exists};
 pub use run::shown;
+pub use stream::shown as shown_stream;
 
 /// The usage, for `-h`.
 pub const USAGE: &str = "\
@@ -66,6 +70,9 @@ pub enum Exit {
 
 /// Runs the gate.
 pub fn main() -> ExitCode {
+    if let Some(swept) = staging::sweeper(std::env::args_os().skip(1)) {
+        return ExitCode::from(if swept.is_ok() { Exit::Done } else { Exit::Refused } as u8);
+    }
     let environment = Environment::read();
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Err(error) => {
@@ -164,6 +171,10 @@ fn under(
             return Ok(Served { yes: true });
         }
         Request::Sftp(subsystem) => return sftp(subsystem, terms, log, record),
+        Request::Watch(asked) => {
+            let stream = watch::judge(&asked, &terms)?;
+            return stream::run(stream, &terms, log, record).map(|never| match never {});
+        }
         Request::Exists(wanted, path) => {
             let yes = exists(wanted, &path, &terms)?;
             "probe.exists".clone_into(&mut record.rule);

@@ -158,11 +158,12 @@ fn limits(form: &LimitsForm, at: Misplaced<'_>) -> Result<Limits, GrantError> {
 #[serde(deny_unknown_fields)]
 struct WorkspaceForm {
     path: Spanned<String>,
-    access: Access,
+    access: Spanned<Access>,
     #[serde(default)]
     paths: BTreeMap<Spanned<String>, Access>,
     delete: Option<Spanned<bool>>,
     overwrite: Option<bool>,
+    hidden: Option<bool>,
     munge: Option<bool>,
 }
 
@@ -211,6 +212,10 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
                 return Err(at(written.span().start, problem));
             }
         }
+        if *form.access.get_ref() == Access::None && paths.values().all(|access| *access == Access::None) {
+            let problem = Problem::Contradiction("access is none, and no sub-path says otherwise");
+            return Err(at(form.access.span().start, problem));
+        }
         let overwrite = form.overwrite.unwrap_or(true);
         if let Some(delete) = &form.delete
             && *delete.get_ref()
@@ -223,10 +228,11 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
             name.clone(),
             Workspace {
                 path: absolute(&form.path)?,
-                access: form.access,
+                access: *form.access.get_ref(),
                 paths,
                 delete: form.delete.as_ref().map_or(overwrite, |delete| *delete.get_ref()),
                 overwrite,
+                hidden: form.hidden.unwrap_or(false),
                 munge: form.munge.unwrap_or(false),
             },
         );
@@ -300,6 +306,9 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
             text.push_str("overwrite = false\n");
         } else if !workspace.delete {
             text.push_str("delete = false\n");
+        }
+        if workspace.hidden {
+            text.push_str("hidden = true\n");
         }
         if workspace.munge {
             text.push_str("munge = true\n");
@@ -390,6 +399,23 @@ access = "ro"
             let grant = Grant { namespace, ..grant.clone() };
             assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
         }
+    }
+
+    #[test]
+    fn a_part_can_be_left_out_and_everything_but_a_part() {
+        for (whole, part, summary) in [
+            ("ro", "none", "read papers, see nothing of papers/build"),
+            ("none", "ro", "see nothing of papers, read papers/build"),
+        ] {
+            let text = TEXT.replacen("\"ro\"", &format!("\"{whole}\""), 1);
+            let text = text.replacen("\"rw\"", &format!("\"{part}\""), 1);
+            let grant = parse(&text, &layout()).unwrap();
+            assert!(grant.summary().contains(summary), "{}", grant.summary());
+            assert_eq!(parse(&render(&grant, &layout()).unwrap(), &layout()).unwrap(), grant);
+        }
+        let text = TEXT.replacen("\"ro\"", "\"none\"", 1).replacen("\"rw\"", "\"none\"", 1);
+        let error = parse(&text, &layout()).unwrap_err();
+        assert_eq!((error.line, error.column), (9, 10), "{error}");
     }
 
     #[test]

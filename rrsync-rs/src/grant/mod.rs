@@ -32,17 +32,20 @@ pub enum Access {
     /// Both directions.
     #[serde(rename = "rw")]
     ReadWrite,
+    /// Neither: what is there is not read, written or named.
+    #[serde(rename = "none")]
+    None,
 }
 
 impl Access {
     /// Whether a pull is allowed.
     pub fn may_read(self) -> bool {
-        self != Self::WriteOnly
+        matches!(self, Self::ReadOnly | Self::ReadWrite)
     }
 
     /// Whether a push is allowed.
     pub fn may_write(self) -> bool {
-        self != Self::ReadOnly
+        matches!(self, Self::WriteOnly | Self::ReadWrite)
     }
 }
 
@@ -52,6 +55,7 @@ impl fmt::Display for Access {
             Self::ReadOnly => "ro",
             Self::WriteOnly => "wo",
             Self::ReadWrite => "rw",
+            Self::None => "none",
         })
     }
 }
@@ -107,6 +111,8 @@ pub struct Workspace {
     pub delete: bool,
     /// Whether a push may replace or change what is there. `false` implies no removal.
     pub overwrite: bool,
+    /// Whether the owner means a directory that is hidden in the home.
+    pub hidden: bool,
     /// Whether symlinks are stored munged (rsync's `--munge-links`).
     pub munge: bool,
 }
@@ -120,6 +126,7 @@ impl Workspace {
             paths: BTreeMap::new(),
             delete: true,
             overwrite: true,
+            hidden: false,
             munge: false,
         }
     }
@@ -204,6 +211,7 @@ fn verb(access: Access, workspace: &Workspace) -> &'static str {
         (Access::ReadWrite, true, true) => "read and write",
         (Access::ReadWrite, true, false) => "read and write, without deleting,",
         (Access::ReadWrite, false, _) => "read and add to",
+        (Access::None, ..) => "see nothing of",
     }
 }
 

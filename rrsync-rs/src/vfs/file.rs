@@ -10,8 +10,9 @@ use nix::unistd::fsync;
 
 use super::attributes::apply;
 use super::space::Space;
-use super::upload::{Upload, copy};
+use super::upload::Upload;
 use super::{Changes, Fault, Rule, View};
+use crate::copying::copy;
 
 /// A regular file that the client may use as it asked to.
 #[derive(Debug)]
@@ -66,7 +67,8 @@ impl OpenFile {
             return Err(Fault::Malformed);
         }
         let length = if length == 0 { u64::MAX } else { length };
-        copy((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?), length, &target.space)
+        let (from, into) = ((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?));
+        copy(from, into, length, |bytes| target.space.take(&target.fd, bytes))
     }
 
     /// What the file is.

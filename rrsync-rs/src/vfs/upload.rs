@@ -4,26 +4,23 @@
 //! removes the hidden file; its name begins with [`PREFIX`], so what a killed session left is easy to find.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, ResolveFlag, copy_file_range, renameat, renameat2};
+use nix::fcntl::{OFlag, RenameFlags, ResolveFlag, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod};
-use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::place::Spot;
 use super::space::Space;
 use super::{Fault, Mount, OpenHow};
 use crate::beneath::{Held, open_beneath};
+use crate::copying::copy;
 
 /// How the hidden names begin. Listings leave them out.
 pub(super) const PREFIX: &str = ".akeys-upload-";
-
-/// How much one `copy_file_range` call is asked for.
-const CHUNK: u64 = 16 << 20;
 
 /// A hidden file that is to take the place of `target`.
 #[derive(Debug)]
@@ -64,7 +61,7 @@ impl Upload {
         let fd = upload.reopen(OFlag::O_WRONLY)?;
         if !how.truncate {
             let old = mount.reopen(&held.at, OFlag::O_RDONLY)?;
-            copy((old.as_fd(), 0), (fd.as_fd(), 0), u64::MAX, space)?;
+            copy((old.as_fd(), 0), (fd.as_fd(), 0), u64::MAX, |bytes| space.take(&fd, bytes))?;
         }
         fchmod(&fd, Mode::from_bits_truncate(held.stat.st_mode & 0o777))?;
         Ok(upload)
@@ -96,50 +93,4 @@ impl Drop for Upload {
             let _ = unlinkat(&self.target.dir, self.hidden.as_os_str(), UnlinkatFlags::NoRemoveDir);
         }
     }
-}
-
-/// Copies up to `length` bytes from one open file and offset to another, in the kernel where the file system can.
-pub(super) fn copy(
-    (from, mut offset): (BorrowedFd<'_>, i64),
-    (into, mut to): (BorrowedFd<'_>, i64),
-    length: u64,
-    space: &Space,
-) -> Result<u64, Fault> {
-    let mut copied = 0;
-    let mut buffer = Vec::new();
-    while copied < length {
-        let wanted = (length - copied).min(CHUNK);
-        let wanted = usize::try_from(wanted).map_err(|_| Errno::EINVAL)?;
-        let done = if buffer.is_empty() {
-            // EBADF: a file opened for appending.
-            match copy_file_range(from, Some(&mut offset), into, Some(&mut to), wanted) {
-                Err(Errno::EINTR) => continue,
-                Err(
-                    Errno::EXDEV
-                    | Errno::EINVAL
-                    | Errno::ENOSYS
-                    | Errno::EOPNOTSUPP
-                    | Errno::EBADF
-                    | Errno::EPERM,
-                ) => {
-                    buffer.resize(1 << 16, 0);
-                    continue;
-                }
-                done => done?,
-            }
-        } else {
-            let part = buffer.len().min(wanted);
-            let read = pread(from, buffer.get_mut(..part).unwrap_or_default(), offset)?;
-            let written = pwrite(into, buffer.get(..read).unwrap_or_default(), to)?;
-            offset += i64::try_from(written).map_err(|_| Errno::EFBIG)?;
-            to += i64::try_from(written).map_err(|_| Errno::EFBIG)?;
-            written
-        };
-        if done == 0 {
-            break;
-        }
-        copied += done as u64;
-        space.take(into, done as u64)?;
-    }
-    Ok(copied)
 }

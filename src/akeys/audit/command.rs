@@ -77,7 +77,7 @@ impl Commands {
                 let written = drop_in.dir.to_string_lossy().into_owned();
                 let dir =
                     forced::expanded(&written, layout).unwrap_or_else(|| layout.home().join(&drop_in.dir));
-                faults.extend(workspace_fault("", &dir, layout));
+                faults.extend(workspace_fault("", &dir, false, layout));
                 Some(program)
             }
             Forced::Program { program } | Forced::Refused { program, .. } => Some(program),
@@ -201,15 +201,20 @@ fn policy_faults(name: &GrantName, layout: &Layout, now: Timestamp) -> Vec<Fault
         ));
     }
     for (workspace, exposed) in &grant.workspaces {
-        faults.extend(workspace_fault(&format!("workspace {workspace}: "), &exposed.path, layout));
+        faults.extend(workspace_fault(
+            &format!("workspace {workspace}: "),
+            &exposed.path,
+            exposed.hidden,
+            layout,
+        ));
     }
     faults
 }
 
-fn workspace_fault(prefix: &str, dir: &Path, layout: &Layout) -> Option<Fault> {
+fn workspace_fault(prefix: &str, dir: &Path, hidden: bool, layout: &Layout) -> Option<Fault> {
     match dir.canonicalize() {
         Ok(real) => {
-            let exposure = exposure::refuse(&real, layout, &[&gate::own_directory()]).err()?;
+            let exposure = exposure::refuse(&real, hidden, layout, &[&gate::own_directory()]).err()?;
             Some((Code::WorkspaceExposed, format!("{prefix}{exposure}"), None))
         }
         Err(error) => Some((Code::WorkspaceMissing, format!("{prefix}{}: {error}", Escaped::os(dir)), None)),

@@ -155,7 +155,7 @@ fn drop_in_words(drop_in: &DropIn, layout: &Layout, meaning: &mut Meaning) -> St
     let dir = forced::expanded(&written, layout).unwrap_or_else(|| layout.home().join(&drop_in.dir));
     match dir.canonicalize() {
         Ok(real) => {
-            if let Err(exposure) = exposure::refuse(&real, layout, &[&gate::own_directory()]) {
+            if let Err(exposure) = exposure::refuse(&real, false, layout, &[&gate::own_directory()]) {
                 meaning.findings.push(Finding::new("exposure", exposure.to_string()));
             }
         }
@@ -172,6 +172,7 @@ fn drop_in_words(drop_in: &DropIn, layout: &Layout, meaning: &mut Meaning) -> St
         (Access::ReadWrite, true, true) => "read and write",
         (Access::ReadWrite, true, false) => "read and write, without deleting,",
         (Access::ReadWrite, false, _) => "read and add to",
+        (Access::None, ..) => "nothing in",
     };
     format!("rsync; {verb} {}", Escaped::os(&drop_in.dir))
 }

@@ -16,7 +16,9 @@ pub fn policy_findings(grant: &Grant, layout: &Layout) -> Vec<Finding> {
     for (name, workspace) in &grant.workspaces {
         match workspace.path.canonicalize() {
             Ok(real) => {
-                if let Err(exposure) = exposure::refuse(&real, layout, &[&gate::own_directory()]) {
+                if let Err(exposure) =
+                    exposure::refuse(&real, workspace.hidden, layout, &[&gate::own_directory()])
+                {
                     let text = format!("the gate refuses workspace {name}: {exposure}");
                     findings.push(Finding::new("exposure", text));
                 }

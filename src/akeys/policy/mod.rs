@@ -132,9 +132,11 @@ impl Policy {
                 continue;
             }
             let real = workspace.path.canonicalize().unwrap_or_else(|_| workspace.path.clone());
-            exposure::refuse(&real, layout, binaries).map_err(|exposure| PolicyError::Exposed {
-                path: layout.grant_file(&self.name),
-                at: self.place_of(name, &exposure),
+            exposure::refuse(&real, workspace.hidden, layout, binaries).map_err(|exposure| {
+                PolicyError::Exposed {
+                    path: layout.grant_file(&self.name),
+                    at: self.place_of(name, &exposure),
+                }
             })?;
         }
         Ok(())

@@ -150,6 +150,10 @@ fn picture(root: &Path) -> BTreeMap<PathBuf, Entry> {
     fn add(root: &Path, path: &Path, found: &mut BTreeMap<PathBuf, Entry>) {
         use std::os::unix::ffi::OsStringExt as _;
         let metadata = fs::symlink_metadata(path).unwrap();
+        if !metadata.is_symlink() && metadata.mode() & 0o400 == 0 {
+            // A client has copied the mode of what could not be read.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
         let content = if metadata.is_symlink() {
             fs::read_link(path).unwrap().into_os_string().into_vec()
         } else if metadata.is_file() {
