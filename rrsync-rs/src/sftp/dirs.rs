@@ -11,7 +11,7 @@ use super::status::Failure;
 use super::wire::packet;
 
 /// How long a reply with names may get before it is sent: every client that has been tried has room for it, sshfs with
-/// 128 KiB the least. OpenSSH stops at 100 entries, which over a slow link takes seven times as long.
+/// 128 KiB the least. OpenSSH stops at 100 entries, which over a slow link takes six times as long.
 const BATCH: usize = 96 * 1024;
 
 impl Session<'_> {
