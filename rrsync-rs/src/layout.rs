@@ -102,6 +102,11 @@ impl Layout {
         self.issued_dir().join(format!("{federation}.{pod}.toml"))
     }
 
+    /// `~/.config/akeys/issued/USER@HOST/FEDERATION.POD.toml`: the same of an account of another host.
+    pub fn issued_card_of(&self, account: &str, federation: &Label, pod: &Label) -> PathBuf {
+        self.issued_dir().join(account).join(format!("{federation}.{pod}.toml"))
+    }
+
     /// `~/.local/state/akeys`.
     pub fn state_dir(&self) -> PathBuf {
         self.home.join(".local/state/akeys")

@@ -74,7 +74,9 @@ pub fn serve(
     vfs: &Vfs,
     audit: &mut dyn FnMut(&FileEvent<'_>),
 ) -> (Summary, Result<(), ServeError>) {
-    let _blocking_again_at_the_end = NonBlocking::set(&input, &output);
+    flow::widen(&input);
+    flow::widen(&output);
+    let _blocking_again_at_the_end = NonBlocking::set(&output);
     let mut session = Session::new(vfs, audit);
     let mut replies = Replies::default();
     let mut input = Input::new(&input);
