@@ -9,6 +9,7 @@ mod openssh_scp;
 mod openssh_sftp;
 mod paramiko;
 mod putty;
+mod raw;
 mod rclone;
 mod restic;
 mod sshfs;
