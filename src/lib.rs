@@ -2,5 +2,6 @@
 
 pub mod akeys;
 pub mod authkeys;
+pub mod card;
 pub mod common;
 pub mod event;

@@ -6,7 +6,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::name::GrantName;
+use crate::name::{GrantName, Label};
 use crate::sha256::Sum;
 
 /// The directories of one account, all derived from its home directory.
@@ -47,6 +47,11 @@ impl Layout {
         self.home.join(".ssh/akeys")
     }
 
+    /// `~/.ssh/akeys/FEDERATION.known_hosts`: the host keys that are pinned for a federation.
+    pub fn known_hosts(&self, federation: &Label) -> PathBuf {
+        self.key_dir().join(format!("{federation}.known_hosts"))
+    }
+
     /// `~/.config/akeys`.
     pub fn config_dir(&self) -> PathBuf {
         self.home.join(".config/akeys")
@@ -60,6 +65,26 @@ impl Layout {
     /// `~/.config/akeys/grants/NAME.toml`.
     pub fn grant_file(&self, name: &GrantName) -> PathBuf {
         self.grants_dir().join(format!("{name}.toml"))
+    }
+
+    /// `~/.config/akeys/cards`: where a pod's side finds the accounts that let it in, a directory for each federation.
+    pub fn cards_dir(&self) -> PathBuf {
+        self.home.join(".config/akeys/cards")
+    }
+
+    /// `~/.config/akeys/cards/FEDERATION`: one file for each account, `USER@HOST.toml`.
+    pub fn cards_of(&self, federation: &Label) -> PathBuf {
+        self.cards_dir().join(federation.as_str())
+    }
+
+    /// `~/.config/akeys/issued`: the cards of this account, as they were given to pods.
+    pub fn issued_dir(&self) -> PathBuf {
+        self.home.join(".config/akeys/issued")
+    }
+
+    /// `~/.config/akeys/issued/FEDERATION.POD.toml`.
+    pub fn issued_card(&self, federation: &Label, pod: &Label) -> PathBuf {
+        self.issued_dir().join(format!("{federation}.{pod}.toml"))
     }
 
     /// `~/.local/state/akeys`.

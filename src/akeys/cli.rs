@@ -14,6 +14,7 @@ use super::audit::Severity;
 use super::bundle::{FromList, HostKey, NatsUrl};
 use super::grant::words::{AccessWord, End, Switch};
 use super::words::{SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
+use crate::card::Address;
 use crate::common::moment;
 
 /// Let other machines move your files over SSH, and do nothing else.
@@ -77,6 +78,12 @@ pub enum Federation {
         /// The bundle; "-" reads standard input.
         bundle: PathBuf,
     },
+    /// Print the card for a pod: where it finds the workspaces that are installed for it here.
+    Card(PrintCard),
+    /// On the pod: take in the card of an account that lets it in, and pin its host keys.
+    Meet(Meet),
+    /// On the pod: forget the card of an account.
+    Forget(Forget),
     /// Show the federations that were made and imported here.
     List {
         /// Print JSON.
@@ -122,6 +129,53 @@ pub struct NewFederation {
     /// A host key to pin, as in known_hosts.
     #[arg(long = "host-key", value_name = "HOST TYPE KEY")]
     pub host_keys: Vec<HostKey>,
+}
+
+/// What a card says that can be said in another way
+#[derive(Debug, Args)]
+pub struct CardWords {
+    /// Where the pod reaches this account: a host, and a port where it is not that of this machine's sshd.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub address: Option<Address>,
+    /// A host key to name on the card, instead of those of this machine's sshd: a .pub file.
+    #[arg(long = "host-key", value_name = "FILE")]
+    pub host_keys: Vec<PathBuf>,
+    /// The label under which workspaces of several accounts are found together.
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<Label>,
+}
+
+/// `akeys federation card`
+#[derive(Debug, Args)]
+pub struct PrintCard {
+    /// The federation.
+    pub name: Label,
+    /// The pod; needed where several are installed.
+    #[arg(long)]
+    pub pod: Option<Label>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the doc comment would be the help text of the command")]
+    pub words: CardWords,
+}
+
+/// `akeys federation meet`
+#[derive(Debug, Args)]
+pub struct Meet {
+    /// The card; "-" reads standard input.
+    pub card: PathBuf,
+    /// The host has new keys: pin those of the card instead.
+    #[arg(long)]
+    pub replace_host_key: bool,
+}
+
+/// `akeys federation forget`
+#[derive(Debug, Args)]
+pub struct Forget {
+    /// The account, USER@HOST.
+    pub account: String,
+    /// The federation; needed where several know the account.
+    #[arg(long, value_name = "NAME")]
+    pub federation: Option<Label>,
 }
 
 /// `akeys federation remove`
@@ -177,6 +231,9 @@ pub struct Install {
     /// The gate to run, instead of the rrsync-rs beside this program.
     #[arg(long, value_name = "PATH")]
     pub gate: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the doc comment would be the help text of the command")]
+    pub card: CardWords,
 }
 
 /// `akeys list`

@@ -9,7 +9,9 @@ use super::key_pair::KeyPairError;
 use super::policy::{NotApplicable, PolicyError};
 use super::safe_write::WriteError;
 use super::shelf::ShelfError;
+use crate::card::CardError;
 use crate::common::exit::{Exit, Failure};
+use crate::common::input::InputError;
 use crate::common::moment::in_words;
 use crate::common::private::PrivateError;
 
@@ -48,11 +50,30 @@ impl From<KeyPairError> for Failure {
     }
 }
 
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::File(PrivateError::Io { ref source, .. }) => Self::named(source, &error),
+            InputError::File(error) => error.into(),
+            InputError::Invalid { .. } => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
 impl From<ShelfError> for Failure {
     fn from(error: ShelfError) -> Self {
-        match &error {
-            ShelfError::Io { source, .. } => Self::named(source, &error),
-            _ => Self::new(Exit::Failed, error),
+        match error {
+            ShelfError::Input(error) => error.into(),
+            ShelfError::Misnamed { .. } => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
+impl From<CardError> for Failure {
+    fn from(error: CardError) -> Self {
+        match error {
+            CardError::Input(error) => error.into(),
+            CardError::Misplaced { .. } => Self::new(Exit::Failed, error),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod gate;
 pub mod grant;
 pub mod grants;
 pub mod history;
+pub mod host;
 pub mod install;
 pub mod key_pair;
 pub mod learn;

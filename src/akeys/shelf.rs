@@ -3,7 +3,6 @@
 //! Both are the same file form. An imported bundle stays what somebody else said: it is read as carefully every time.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rrsync_rs::escape::Escaped;
@@ -11,29 +10,16 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::Label;
 
 use super::bundle::{self, Bundle};
+use crate::common::input::{self, InputError};
 use crate::common::lock::{bundles_dir, federations_dir};
 use crate::common::private::{self, IfThere, PrivateError};
-use crate::common::toml_text::At;
 
 /// Why a bundle cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
-    /// It could not be read.
-    #[error("{}: {source}", Escaped::os(path))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It is no bundle.
-    #[error("{}:{source}", Escaped::os(path))]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// Where and what.
-        source: At,
-    },
+    /// The file cannot be read, or is no bundle.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// It names another federation than its file does.
     #[error("{} is the bundle of federation {found}", Escaped::os(path))]
     Misnamed {
@@ -77,12 +63,12 @@ impl Shelf {
     /// The bundle of `federation`; `None` when there is none here.
     pub fn load(self, layout: &Layout, federation: &Label) -> Result<Option<Bundle>, ShelfError> {
         let path = self.path(layout, federation);
-        match read(&path) {
-            Err(ShelfError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        match input::own(&path, bundle::parse) {
+            Err(error) if error.is_missing() => Ok(None),
             Ok(bundle) if bundle.federation != *federation => {
                 Err(ShelfError::Misnamed { path, found: bundle.federation })
             }
-            other => other.map(Some),
+            bundle => Ok(Some(bundle?)),
         }
     }
 
@@ -106,13 +92,7 @@ impl Shelf {
 
 /// Reads the bundle in the file `path`; `-` is standard input.
 pub fn read(path: &Path) -> Result<Bundle, ShelfError> {
-    let (path, text) = if path == Path::new("-") {
-        (PathBuf::from("standard input"), io::read_to_string(io::stdin().lock()))
-    } else {
-        (path.to_owned(), fs::read_to_string(path))
-    };
-    let text = text.map_err(|source| ShelfError::Io { path: path.clone(), source })?;
-    bundle::parse(&text).map_err(|source| ShelfError::Invalid { path, source })
+    Ok(input::named(path, bundle::parse)?)
 }
 
 /// The bundle of `federation`: an imported one, else one of this account's own.

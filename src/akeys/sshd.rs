@@ -107,7 +107,13 @@ impl Asker {
             .output()
             .map_err(|source| Unasked::Io { path: self.program.to_owned(), source })?;
         if output.status.success() {
-            return Ok(Settings::parse(&String::from_utf8_lossy(&output.stdout)));
+            let mut settings = Settings::parse(&String::from_utf8_lossy(&output.stdout));
+            // What is left are the keys that the configuration names; none where sshd's own defaults hold.
+            let asked_with = self.host_key.path().to_str();
+            if let Some(keys) = settings.0.get_mut("hostkey") {
+                keys.retain(|key| Some(key.as_str()) != asked_with);
+            }
+            return Ok(settings);
         }
         let complaint = output.stderr.split(|&byte| byte == b'\n').next().unwrap_or_default();
         Err(Unasked::Refused(complaint.trim_ascii().to_vec()))
@@ -133,6 +139,11 @@ impl Settings {
     /// The first value of `name`.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.first().map(String::as_str)
+    }
+
+    /// Every value of `name`, in order.
+    pub fn values(&self, name: &str) -> &[String] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether `name` has this value.

@@ -46,9 +46,13 @@ impl Lock {
             layout.key_dir(),
             bundles_dir(layout),
             federations_dir(layout),
+            layout.issued_dir(),
             layout.state_dir().join("backups"),
         ] {
             sweep(&dir);
+        }
+        for federation in fs::read_dir(layout.cards_dir()).into_iter().flatten().flatten() {
+            sweep(&federation.path());
         }
         Ok(Self { _file: file })
     }

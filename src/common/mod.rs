@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod exit;
+pub mod input;
 pub mod json;
 pub mod lock;
 pub mod moment;

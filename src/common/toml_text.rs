@@ -1,8 +1,10 @@
 //! Positions in a TOML text, and quoting for the ones that are written.
 
 use std::fmt;
+use std::str::FromStr;
 
 use rrsync_rs::escape::Escaped;
+use toml::Spanned;
 
 /// Where in a text something is wrong: `LINE:COLUMN: what`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +36,12 @@ impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, Escaped(self.what.as_bytes()))
     }
+}
+
+/// What a string in `text` says, or where it does not.
+pub fn value<T: FromStr<Err: fmt::Display>>(text: &str, written: &Spanned<String>) -> Result<T, At> {
+    let wrong = |error: T::Err| At::offset(text, written.span().start, error.to_string());
+    written.get_ref().parse().map_err(wrong)
 }
 
 /// `text` as a TOML string.

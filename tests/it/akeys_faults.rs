@@ -57,6 +57,9 @@ fn killed_in_the_middle_of_a_write_it_leaves_the_old_file_and_the_next_run_mends
 /// The system calls that change something, each of which is where a kill may hit.
 const CALLS: [&str; 8] = ["write", "fsync", "/^rename", "/^link", "/^unlink", "/^mkdir", "fchmod", "flock"];
 
+/// More often than any of them is called.
+const TRIES: usize = 20;
+
 #[test]
 fn killed_at_any_system_call_it_leaves_no_half_state() {
     let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
@@ -71,7 +74,7 @@ fn killed_at_any_system_call_it_leaves_no_half_state() {
     for before in [format!("{FOREIGN} alice\n"), String::new()] {
         for call in CALLS {
             let mut killed = 0;
-            for when in 1..=12 {
+            for when in 1..=TRIES {
                 let at = format!("{call} {when}");
                 let home = Home::new();
                 home.make("papers");
@@ -79,23 +82,27 @@ fn killed_at_any_system_call_it_leaves_no_half_state() {
                 if !before.is_empty() {
                     home.write(".ssh/authorized_keys", &before);
                 }
-                let install = ["--bundle", &home.at("bundle.toml"), "--workspace", &home.at("papers")];
+                home.write("host.pub", FOREIGN);
+                let (bundle, papers) = (home.at("bundle.toml"), home.at("papers"));
+                let card = ["--address", "laptop:22", "--host-key", "host.pub"];
+                let install = [&["--bundle", &bundle, "--workspace", &papers][..], &card].concat();
                 let mut command = Command::new("strace");
                 let inject = format!("inject={call}:signal=KILL:when={when}");
                 home.settle(&mut command).args(["-f", "-o", "/dev/null", "-e", &inject]);
                 command.arg(our_program("akeys")).args(["install", "--gate"]).arg(home.gate());
-                let status = command.args(install).output().unwrap().status;
+                let status = command.args(&install).output().unwrap().status;
                 sound(&home, &before, &at);
                 home.install(&install).ok();
                 assert_eq!(home.keys().lines().count(), before.lines().count() + 1, "{at}");
                 assert_eq!(home.names(".ssh"), ["authorized_keys"], "{at}");
                 assert_eq!(home.names(".config/akeys/grants"), ["playground.chef1.toml"], "{at}");
+                assert_eq!(home.names(".config/akeys/issued"), ["playground.chef1.toml"], "{at}");
                 if status.success() {
                     break;
                 }
                 killed += 1;
             }
-            assert!(killed < 12, "{call} is called more often than was tried");
+            assert!(killed < TRIES, "{call} is called more often than was tried");
             kills += killed;
         }
     }

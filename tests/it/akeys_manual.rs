@@ -7,6 +7,7 @@ use crate::support::our_program;
 
 const PROGRAM: &str = include_str!("../../man/akeys.1");
 const FORMAT: &str = include_str!("../../man/akeys-grant.5");
+const CARD: &str = include_str!("../../man/akeys-card.5");
 const GATE: &str = include_str!("../../man/rrsync-rs.1");
 
 #[test]
@@ -16,6 +17,9 @@ fn every_option_is_in_the_manual() {
         &["federation", "new"][..],
         &["federation", "export"],
         &["federation", "import"],
+        &["federation", "card"],
+        &["federation", "meet"],
+        &["federation", "forget"],
         &["federation", "list"],
         &["federation", "remove"],
         &["install"],
@@ -99,4 +103,12 @@ fn the_examples_of_the_format_are_read() {
     assert!(grant.summary().starts_with("rsync; add only to inbox"), "{}", grant.summary());
     home.write("bundle.toml", &bundle.replace("ssh-ed25519 AAAA...", FOREIGN));
     home.akeys(&["federation", "import", &home.at("bundle.toml")]).ok();
+}
+
+#[test]
+fn the_example_of_a_card_is_read() {
+    let blocks = literal_blocks(CARD);
+    let [card] = blocks.as_slice() else { panic!("{blocks:?}") };
+    let card = akeys::card::parse(&card.replace("ssh-ed25519 AAAA...", FOREIGN)).unwrap();
+    assert_eq!(card.account(), "anna@laptop.example.org");
 }

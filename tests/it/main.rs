@@ -12,6 +12,7 @@
 )]
 
 mod akeys_audit;
+mod akeys_cards;
 mod akeys_disable;
 mod akeys_doctor;
 mod akeys_explain;

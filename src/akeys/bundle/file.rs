@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
-use std::str::FromStr;
 
 use jiff::Timestamp;
 use rrsync_rs::grant::{Access, Tool};
@@ -13,10 +12,7 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 use super::{Bundle, FromList, Offer, Suggestion};
-use crate::common::toml_text::{At, array, quoted};
-
-/// More than this is not a bundle.
-const MAX_BYTES: usize = 1 << 20;
+use crate::common::toml_text::{At, array, quoted, value};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -59,9 +55,6 @@ const fn read_only() -> Access {
 
 /// Reads a bundle. Nothing unknown is accepted, and every value is a checked type afterwards.
 pub fn parse(text: &str) -> Result<Bundle, At> {
-    if text.len() > MAX_BYTES {
-        return Err(At { line: 1, column: 1, what: "larger than 1 MiB".to_owned() });
-    }
     let form: BundleForm = toml::from_str(text).map_err(|error| At::toml(text, &error))?;
     let mut workspaces = BTreeMap::new();
     for (name, form) in form.workspace {
@@ -146,13 +139,6 @@ fn suggestion(text: &str, form: SuggestionForm) -> Result<Suggestion, At> {
         writable.insert(sub.components().collect());
     }
     Ok(Suggestion { path: path.transpose()?, access: form.access, writable })
-}
-
-fn value<T: FromStr<Err: std::fmt::Display>>(text: &str, written: &Spanned<String>) -> Result<T, At> {
-    written
-        .get_ref()
-        .parse()
-        .map_err(|error: T::Err| At::offset(text, written.span().start, error.to_string()))
 }
 
 /// Writes a bundle. `parse(render(b)) == b`.

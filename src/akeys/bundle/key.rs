@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::authkeys::{Algorithm, Key, Target};
+use crate::card::{HostPublicKey, Place};
 
 /// Why a text is no key, host key or URL for a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,11 +73,13 @@ impl fmt::Display for PodKey {
     }
 }
 
-/// A host's public key with the name that it is pinned under: `HOST TYPE BASE64`, as in `known_hosts`.
+/// A host's public key with the place that it is pinned for: `HOST TYPE BASE64`, as in `known_hosts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKey {
-    host: String,
-    key: Key,
+    /// The host and its port.
+    pub place: Place,
+    /// The key.
+    pub key: HostPublicKey,
 }
 
 impl FromStr for HostKey {
@@ -84,18 +87,14 @@ impl FromStr for HostKey {
 
     fn from_str(text: &str) -> Result<Self, BadKey> {
         let (host, key) = text.split_once(' ').ok_or(BadKey::HostForm)?;
-        let name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-_[]".contains(&b));
-        let key = public_line(key).ok_or(BadKey::HostForm)?;
-        if host.is_empty() || !name || key.algorithm() == Algorithm::Dsa {
-            return Err(BadKey::HostForm);
-        }
-        Ok(Self { host: host.to_owned(), key })
+        let place = host.parse().map_err(|_| BadKey::HostForm)?;
+        Ok(Self { place, key: key.parse().map_err(|_| BadKey::HostForm)? })
     }
 }
 
 impl fmt::Display for HostKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.host, self.key)
+        write!(f, "{} {}", self.place.known_as(), self.key)
     }
 }
 

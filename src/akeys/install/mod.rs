@@ -17,6 +17,7 @@ use rrsync_rs::name::WorkspaceName;
 
 use super::bundle::{Bundle, Offer};
 use super::cli::Install;
+use super::federation;
 use super::gate::{Gate, GateError};
 use super::safe_write::{self, Outcome};
 use super::shelf;
@@ -36,6 +37,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let mut report = Report::default();
     let offers = served(&bundle, offers_of_one_pod(&bundle, args)?, args, &mut report)?;
     let gate = gate(args)?;
+    federation::named_host_keys(&args.card)?;
     let mut plans = Vec::new();
     for offer in offers {
         plans.push(Plan::make(args, &bundle, offer, &gate, layout, &mut report)?);
@@ -63,6 +65,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     for plan in &plans {
         report.out.push_str(&plan.words(layout));
     }
+    issue_card(args, &plans, layout, &lock, &mut report);
     for made in &made {
         report.line(format_args!("made {}", shown(layout, &made.path)));
     }
@@ -181,6 +184,18 @@ fn take_back(written: &[&Plan], layout: &Layout) {
         if !present::holds_line(&there, &plan.line) {
             let _ = private::remove(&layout.grant_file(&plan.name));
         }
+    }
+}
+
+/// Writes the card for the pod. Without it the grant holds all the same, so nothing is taken back.
+fn issue_card(args: &Install, plans: &[Plan], layout: &Layout, lock: &Lock, report: &mut Report) {
+    let Some(plan) = plans.first() else { return };
+    match federation::issue(&plan.grant.federation, &plan.grant.pod, &args.card, layout, lock) {
+        Ok(issued) => {
+            report.line(federation::card_line(&issued, layout));
+            report.notes.extend(issued.notes);
+        }
+        Err(failure) => report.note(format_args!("no card for the pod was written: {failure}")),
     }
 }
 
