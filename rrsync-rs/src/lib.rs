@@ -25,7 +25,7 @@ pub mod policy;
 pub mod request;
 pub mod rsync;
 pub mod rules;
-pub mod serve_sftp;
+pub mod serve;
 pub mod session;
 pub mod sftp;
 pub mod sha256;

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::rsync::judge::Direction;
 use crate::rsync::options::{Parsed, parse};
 use crate::rsync::words::split;
-use crate::serve_sftp::Subsystem;
+use crate::sftp::Subsystem;
 use crate::verdict::Refusal;
 
 /// A request, by tool.

@@ -17,8 +17,9 @@ use crate::confine::{self, ConfineError};
 use crate::explain;
 use crate::grant::Tool;
 use crate::request::Request;
-use crate::serve_sftp::{self, Subsystem};
+use crate::serve;
 use crate::session::{self, Environment, NoTerms, Terms};
+use crate::sftp::Subsystem;
 use crate::verdict::{Change, Refusal};
 
 pub use decide::{Allowed, complete, decide, exists};
@@ -187,7 +188,7 @@ fn sftp(subsystem: Subsystem, terms: Terms, log: &mut Log, record: &mut Record) 
     sftp_allowed(&terms)?;
     let slot = slot(&terms)?;
     let confine = terms.confine;
-    let session = serve_sftp::prepare(terms.policy, subsystem).map_err(system("open the workspaces"))?;
+    let session = serve::prepare(terms, subsystem).map_err(system("open the workspaces"))?;
     let level = session.confine(confine).map_err(unconfined)?;
     record.confinement = Some(level);
     "sftp".clone_into(&mut record.rule);

@@ -31,7 +31,15 @@ impl Session<'_> {
         let file = self.record_refusal(if writes { Deed::Write } else { Deed::Read }, &path, opened)?;
         self.summary.files_read += u64::from(reads);
         self.summary.files_written += u64::from(writes);
-        let record = FileRecord { path, reads, writes, bytes_read: 0, bytes_written: 0, damaged: None };
+        let record = FileRecord {
+            path,
+            reads,
+            writes,
+            bytes_read: 0,
+            bytes_written: 0,
+            sums: [None; 2],
+            damaged: None,
+        };
         let handle = self.handles.insert(Handle::File(Box::new(HeldFile { file, record })));
         replies.handle(request.id, &handle);
         Ok(())
@@ -40,7 +48,9 @@ impl Session<'_> {
     /// `SSH_FXP_CLOSE`, of a file or a directory.
     pub(super) fn close(&mut self, mut request: Request<'_>, replies: &mut Replies) -> Result<(), Failure> {
         if let Handle::File(held) = self.handles.remove(request.fields.string()?)? {
-            let HeldFile { file, record } = *held;
+            let HeldFile { file, mut record } = *held;
+            record.sums =
+                [file.sum_read().filter(|_| record.reads), file.sum_written().filter(|_| record.writes)];
             let closed = match record.damaged {
                 // What is not all that the client sent does not become visible.
                 Some(fault) if file.is_upload() => Err(fault),
@@ -111,9 +121,15 @@ impl Session<'_> {
         let handle = request.fields.string()?;
         let changes = request.fields.changes()?;
         let held = self.handles.file(handle)?;
-        if let Err(fault) = held.file.set(&changes) {
+        let (set, writes) = (held.file.set(&changes), held.record.writes);
+        if !writes || set.is_err() {
             let path = held.record.path.clone();
-            self.record_refusal(Deed::SetAttributes, &path, Err(fault))?;
+            // What is written has a record of its own, when it is closed.
+            if writes {
+                self.record_refusal(Deed::SetAttributes, &path, set)
+            } else {
+                self.record(Deed::SetAttributes, &path, None, set)
+            }?;
         }
         replies.status(request.id, Ok(()));
         Ok(())

@@ -19,6 +19,7 @@ mod names;
 mod replies;
 mod session;
 mod status;
+mod subsystem;
 pub mod syscalls;
 mod wire;
 
@@ -30,6 +31,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 pub use audit::{Deed, FileEvent, Outcome, Summary};
+pub use subsystem::Subsystem;
 
 use crate::vfs::Vfs;
 use input::Input;

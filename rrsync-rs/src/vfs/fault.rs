@@ -31,6 +31,9 @@ pub enum Rule {
     /// `access = "wo"`.
     #[error("this key may only write here")]
     WriteOnly,
+    /// `access = "none"`.
+    #[error("this is not exposed to this key")]
+    NotExposed,
     /// `overwrite = false`.
     #[error("this key may not change what is already here")]
     NoOverwrite,

@@ -15,7 +15,7 @@ use super::ours::Ours;
 use super::place::Spot;
 use super::{Fault, Mount, Rule};
 use crate::beneath::Held;
-use crate::grant::Symlinks;
+use crate::grant::{Access, Symlinks};
 
 /// What is to get a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +34,20 @@ pub(super) enum New {
 impl Mount {
     /// Content and names at `at` may be read.
     pub(super) fn reading(&self, at: &Path) -> Result<(), Fault> {
-        if self.rules.access_to(at).may_read() { Ok(()) } else { Err(Fault::Refused(Rule::WriteOnly)) }
+        match self.rules.access_to(at) {
+            access if access.may_read() => Ok(()),
+            Access::None => Err(Fault::Refused(Rule::NotExposed)),
+            _ => Err(Fault::Refused(Rule::WriteOnly)),
+        }
     }
 
     /// Something at `at` may be written, as far as the access says.
     pub(super) fn writing(&self, at: &Path) -> Result<(), Fault> {
-        if self.rules.access_to(at).may_write() { Ok(()) } else { Err(Fault::Refused(Rule::ReadOnly)) }
+        match self.rules.access_to(at) {
+            access if access.may_write() => Ok(()),
+            Access::None => Err(Fault::Refused(Rule::NotExposed)),
+            _ => Err(Fault::Refused(Rule::ReadOnly)),
+        }
     }
 
     /// Something new may get the name of `spot`. In a delivery of the key's own, says which.
@@ -106,9 +114,15 @@ impl Mount {
         is_hidden(name) || self.rules.files.names.hides(name)
     }
 
-    /// Whether a component of `path` is not there for this key.
-    pub(super) fn hides_in(&self, path: &Path) -> bool {
+    /// Whether what is at `path` is not there for this key: by a name, or because nothing at it or below it is exposed.
+    pub(super) fn hides_at(&self, path: &Path) -> bool {
         path.components().any(|part| self.hides(part.as_os_str().as_bytes()))
+            || self.rules.access_to(path) == Access::None && !self.leads_to_exposed(path)
+    }
+
+    /// Whether some sub-path at or below `at` is exposed.
+    pub(super) fn leads_to_exposed(&self, at: &Path) -> bool {
+        self.rules.paths.iter().any(|(place, access)| *access != Access::None && place.starts_with(at))
     }
 
     /// Whether removal is allowed at all: `overwrite = false` implies that it is not.

@@ -8,7 +8,6 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -111,7 +110,7 @@ impl Mount {
     pub(super) fn hold(&self, rest: &Path, last: Last) -> Result<Held, Fault> {
         let held = self.hold_anything(rest, last)?;
         // Neither by its own name nor through a symlink is there anything that this key does not see.
-        if self.hides_in(rest) || self.hides_in(&held.at) { Err(Errno::ENOENT.into()) } else { Ok(held) }
+        if self.hides_at(rest) || self.hides_at(&held.at) { Err(Errno::ENOENT.into()) } else { Ok(held) }
     }
 
     fn hold_anything(&self, rest: &Path, last: Last) -> Result<Held, Fault> {
@@ -150,7 +149,7 @@ impl Mount {
 
     /// Holds what is at `spot`, a symlink itself included.
     pub(super) fn at(&self, spot: &Spot) -> Result<Held, Fault> {
-        if self.hides(spot.name.as_bytes()) {
+        if self.hides_at(&spot.at) {
             return Err(Errno::ENOENT.into());
         }
         hold_in(&spot.dir, &spot.name, &spot.at)
