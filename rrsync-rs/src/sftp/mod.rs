@@ -11,6 +11,7 @@
 mod audit;
 mod dirs;
 mod extended;
+mod fetch;
 mod files;
 mod handles;
 mod input;

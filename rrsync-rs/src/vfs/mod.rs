@@ -29,6 +29,7 @@ mod open;
 mod ours;
 mod path;
 mod place;
+mod precise;
 mod room;
 mod sums;
 mod upload;
@@ -44,6 +45,7 @@ pub use list::{Entry, Listing};
 pub use open::OpenHow;
 pub use path::VirtualPath;
 pub use place::{Belongings, Mount};
+pub use precise::Precise;
 
 use ours::Ours;
 

@@ -3,6 +3,7 @@
 mod access;
 mod atomic;
 mod escapes;
+mod fetch;
 mod hostile;
 mod requests;
 
