@@ -1,6 +1,7 @@
 //! What the programs share: how they end, what they print, and how they keep private files.
 
 pub mod clock;
+pub mod command_line;
 pub mod exit;
 pub mod input;
 pub mod json;
@@ -8,4 +9,5 @@ pub mod lock;
 pub mod moment;
 pub mod private;
 pub mod report;
+pub mod ssh;
 pub mod toml_text;

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod afiles_fetch;
 mod akeys_audit;
 mod akeys_cards;
 mod akeys_disable;

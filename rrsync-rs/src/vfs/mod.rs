@@ -20,7 +20,7 @@ mod change;
 mod delivery;
 mod fault;
 mod file;
-mod hidden;
+pub mod hidden;
 mod judge;
 mod keep;
 mod links;

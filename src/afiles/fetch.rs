@@ -1,0 +1,84 @@
+//! `afiles fetch`: something new, under a name that is there when all of it is.
+
+use nix::errno::Errno;
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::layout::Layout;
+
+use super::cli::Fetch;
+use super::destination::{NewName, new_name};
+use super::arrive::{Arrivals, NoBook};
+use super::get::{Got, Wanted, get};
+use super::receive::{Keeper, ReceiveError, Tree};
+use super::remote::Workspace;
+use super::tell::{Deed, Teller};
+use super::walk::walk;
+use crate::common::exit::{Exit, Failure};
+use crate::common::report::Report;
+use crate::event::EventPath;
+
+/// Runs the subcommand.
+pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
+    let target = new_name(&args.target, layout)?;
+    let workspace = Workspace::find(&args.source, layout)?;
+    let mut sftp = workspace.sftp()?;
+    let teller = Teller::new(args.json);
+    let origin = workspace.found.origin();
+    let durability = args.receiving.durability;
+    let beside = Tree::open(&target.parent, layout, &origin, Keeper::new(layout, false), durability)?;
+    let path = EventPath::new(target.name.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let wire = workspace.found.wire_path();
+    let wanted = Wanted { wire: wire.clone(), path: path.clone(), size: None, sum: None };
+
+    let mut state = None;
+    get(&mut sftp, &beside, &[wanted], u64::MAX, &mut |_, got| {
+        state = Some(got);
+        Ok(())
+    })?;
+    match state {
+        Some(Got::Directory(state)) => {
+            let hidden = beside.hidden_dir()?;
+            let tree = Tree::open_new(&hidden.path(), layout, &origin, durability)?;
+            let mut book = NoBook;
+            let mut arrivals = Arrivals::new(&tree, &teller, args.receiving.outside_links, &mut book);
+            walk(&mut sftp, &wire, None, &mut |sftp, group| arrivals.take(sftp, &group))?;
+            arrivals.end(Some(&state))?;
+            hidden.publish(&path).map_err(|error| occupied(&error, &target))?;
+            beside.end()?;
+        }
+        Some(Got::File(file, state)) => {
+            let sum = file.sum();
+            beside.settle(std::iter::once(&file))?;
+            file.place_new().map_err(|error| occupied(&error, &target))?;
+            beside.end()?;
+            teller.tell(&target.name, Deed::Arrived { bytes: state.size, sum: Some(sum) });
+        }
+        Some(got) => return Err(unfit(&got, &args.source)),
+        None => return Err(Failure::new(Exit::Failed, "the server has not answered")),
+    }
+    let mut report = Report { notes: teller.notes(), ..Report::default() };
+    if !args.json {
+        report.line(format_args!("{}: {}", Escaped::os(&args.target), teller.summary()));
+    }
+    Ok(report)
+}
+
+/// Somebody else has made something of that name meanwhile.
+fn occupied(error: &ReceiveError, target: &NewName) -> Failure {
+    match error {
+        ReceiveError::System { errno: Errno::EEXIST, .. } => {
+            Failure::new(Exit::Conflict, format!("{} is there by now", Escaped::os(&target.path())))
+        }
+        error => Failure::new(Exit::Failed, error),
+    }
+}
+
+/// Why what is there cannot be fetched.
+fn unfit(got: &Got<'_>, source: &super::words::Remote) -> Failure {
+    match got {
+        Got::Missing => Failure::new(Exit::NoMatch, format!("there is no {source}")),
+        Got::Link(says, _) => Failure::new(Exit::Failed, format!("{source} is a symlink to {}", Escaped(says))),
+        Got::Busy => Failure::new(Exit::Failed, format!("{source} has not stopped changing")),
+        Got::Refused(said) => Failure::new(Exit::Failed, format!("{source}: {said}")),
+        _ => Failure::new(Exit::Failed, format!("{source} is neither a file nor a directory")),
+    }
+}

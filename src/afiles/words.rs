@@ -1,0 +1,225 @@
+//! The words of afiles' command line: where something is, here or in a workspace.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::name::{Label, WorkspaceName};
+
+use crate::card::{Host, User};
+use crate::event::EventPath;
+
+/// Why a word says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadWord {
+    /// Not the form of something in a workspace.
+    #[error("{0:?} must be [PROJECT/ or USER@HOST/]WORKSPACE:[PATH]; a file here with a colon in its name starts with './'")]
+    Remote(String),
+    /// A path that leads out of a workspace, or is none.
+    #[error("{0:?} must be a path below the workspace, without '..'")]
+    Path(String),
+    /// A word that must name something in a workspace, and does not.
+    #[error("{0:?} is here: say WORKSPACE:[PATH]")]
+    Here(String),
+    /// Not the form of something that is brought back.
+    #[error("{0:?} must be DIR=WORKSPACE:[PATH]")]
+    Push(String),
+}
+
+/// Whose workspace is meant, where its name alone may not say.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// That of a project.
+    Project(Label),
+    /// That of an account.
+    Account(User, Host),
+}
+
+/// Something in a workspace: `[PROJECT/ or USER@HOST/]WORKSPACE:[PATH]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Remote {
+    /// Whose, if that was said.
+    pub owner: Option<Owner>,
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// What in it; `None` for the workspace itself.
+    pub path: Option<EventPath>,
+}
+
+/// Somewhere: here, or in a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Here.
+    Here(PathBuf),
+    /// In a workspace.
+    There(Remote),
+}
+
+impl Place {
+    /// Reads a word. What has a colon is in a workspace, unless it starts with `/`, `./` or `../`.
+    pub fn read(word: &OsStr) -> Result<Self, BadWord> {
+        let bytes = word.as_bytes();
+        let here = [&b"/"[..], b"./", b"../"].iter().any(|start| bytes.starts_with(start));
+        if here || !bytes.contains(&b':') {
+            return Ok(Self::Here(word.into()));
+        }
+        Remote::read(word).map(Self::There)
+    }
+}
+
+impl Remote {
+    /// Reads a word that must name something in a workspace.
+    pub fn read(word: &OsStr) -> Result<Self, BadWord> {
+        let shown = || word.to_string_lossy().into_owned();
+        let bytes = word.as_bytes();
+        // An IPv6 address has colons; a workspace and a project have none.
+        let slash = bytes.iter().position(|byte| *byte == b'/');
+        let owner_end = slash.filter(|slash| {
+            let head = bytes.get(..*slash).unwrap_or_default();
+            head.contains(&b'@') || !head.contains(&b':')
+        });
+        let (owner, rest) = match owner_end {
+            Some(at) => (bytes.get(..at), bytes.get(at + 1..).unwrap_or_default()),
+            None => (None, bytes),
+        };
+        let owner = match owner.map(std::str::from_utf8) {
+            None => None,
+            Some(Ok(text)) => Some(text.parse().map_err(|()| BadWord::Remote(shown()))?),
+            Some(Err(_)) => return Err(BadWord::Remote(shown())),
+        };
+        let colon = rest.iter().position(|byte| *byte == b':').ok_or_else(|| BadWord::Here(shown()))?;
+        let (name, path) = rest.split_at(colon);
+        let workspace = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+        let workspace = workspace.ok_or_else(|| BadWord::Remote(shown()))?;
+        let path = below(path.get(1..).unwrap_or_default()).ok_or_else(|| BadWord::Path(shown()))?;
+        Ok(Self { owner, workspace, path })
+    }
+
+    /// What lies at `path` below this.
+    pub fn join(&self, path: &EventPath) -> Option<EventPath> {
+        let Some(own) = &self.path else { return Some(path.clone()) };
+        EventPath::new([own.as_bytes(), b"/", path.as_bytes()].concat()).ok()
+    }
+}
+
+/// A path below a workspace as people write it: slashes too many and `.` mean nothing. `None` when it leads out.
+fn below(written: &[u8]) -> Option<Option<EventPath>> {
+    let parts: Vec<&[u8]> =
+        written.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    if parts.is_empty() {
+        return Some(None);
+    }
+    EventPath::new(parts.join(&b'/')).ok().map(Some)
+}
+
+impl FromStr for Owner {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        match word.rsplit_once('@') {
+            Some((user, host)) => {
+                let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+                Ok(Self::Account(user.parse().map_err(drop)?, host.parse().map_err(drop)?))
+            }
+            None => word.parse().map(Self::Project).map_err(drop),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Project(project) => project.fmt(f),
+            Self::Account(user, host) => write!(f, "{user}@{host}"),
+        }
+    }
+}
+
+impl fmt::Display for Remote {
+    /// As it is written, with foreign bytes escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(owner) = &self.owner {
+            write!(f, "{owner}/")?;
+        }
+        write!(f, "{}:", self.workspace)?;
+        self.path.as_ref().map_or(Ok(()), |path| write!(f, "{}", Escaped(path.as_bytes())))
+    }
+}
+
+/// What is brought back: a directory below the copy, and where in a workspace it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// Relative to the copy; `None` for all of it.
+    pub from: Option<EventPath>,
+    /// Where it goes.
+    pub to: Remote,
+}
+
+impl Push {
+    /// Reads `DIR=WORKSPACE:[PATH]`.
+    pub fn read(word: &OsStr) -> Result<Self, BadWord> {
+        let bad = || BadWord::Push(word.to_string_lossy().into_owned());
+        let bytes = word.as_bytes();
+        let equals = bytes.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
+        let (from, to) = bytes.split_at(equals);
+        let from = if Path::new(OsStr::from_bytes(from)).is_absolute() { None } else { below(from) };
+        Ok(Self { from: from.ok_or_else(bad)?, to: Remote::read(OsStr::from_bytes(to.get(1..).unwrap_or_default()))? })
+    }
+}
+
+/// [`Place::read`], as clap wants it.
+pub fn place(word: OsString) -> Result<Place, BadWord> {
+    Place::read(&word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remote(word: &str) -> Option<String> {
+        match Place::read(OsStr::new(word)) {
+            Ok(Place::There(remote)) => Some(remote.to_string()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_has_a_colon_is_in_a_workspace() {
+        for (word, means) in [
+            ("papers:", "papers:"),
+            ("papers:.", "papers:"),
+            ("papers:/sub//dir/", "papers:sub/dir"),
+            ("papers:a:b", "papers:a:b"),
+            ("papers:a@b/c", "papers:a@b/c"),
+            ("thesis/papers:x", "thesis/papers:x"),
+            ("anna@Laptop/papers:x/y", "anna@laptop/papers:x/y"),
+            ("anna@corp@laptop/papers:", "anna@corp@laptop/papers:"),
+            ("anna@[2001:DB8::1]/papers:x", "anna@2001:db8::1/papers:x"),
+            ("anna@2001:db8::1/papers:x", "anna@2001:db8::1/papers:x"),
+        ] {
+            assert_eq!(remote(word).as_deref(), Some(means), "{word}");
+        }
+        for here in ["papers", "./papers:", "/a:b", "../a:b", "", "a/b"] {
+            assert_eq!(Place::read(OsStr::new(here)), Ok(Place::Here(here.into())));
+        }
+        for bad in [":", "papers:../x", "papers:a/../..", "-o:x", "a b:x", "a/b/c:x", "-l@h/w:", "u@-h/w:", "u@h/:"] {
+            assert!(Place::read(OsStr::new(bad)).is_err(), "{bad}");
+        }
+        assert!(matches!(Remote::read(OsStr::new("papers")), Err(BadWord::Here(_))));
+        let bytes = Remote::read(OsStr::from_bytes(b"papers:\xff")).unwrap();
+        assert_eq!(bytes.to_string(), "papers:\\xff");
+    }
+
+    #[test]
+    fn what_is_brought_back_lies_in_the_copy() {
+        let push = Push::read(OsStr::new("build/=papers:build")).unwrap();
+        assert_eq!((push.from.unwrap().as_bytes(), push.to.to_string().as_str()), (&b"build"[..], "papers:build"));
+        assert_eq!(Push::read(OsStr::new(".=papers:")).unwrap().from, None);
+        for bad in ["build", "/build=papers:", "../b=papers:", "build=papers"] {
+            assert!(Push::read(OsStr::new(bad)).is_err(), "{bad}");
+        }
+    }
+}
