@@ -9,7 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 
 use super::receive::{Durability, Symlinks};
-use super::words::{BadWord, Remote};
+use super::words::{BadWord, Remote, VersionWord};
 
 /// Move files between here and the workspaces of others, in both directions, never half.
 #[derive(Debug, Parser)]
@@ -25,8 +25,20 @@ pub struct Cli {
 pub enum Command {
     /// Bring a file or a directory here under a new name, which is there when all of it is.
     Fetch(Fetch),
+    /// Make a directory here the same as one in a workspace.
+    Pull(Pull),
+    /// Say what a pull would do.
+    Diff(Diff),
+    /// Send what is new in a directory here to one in a workspace.
+    Push(Push),
     /// Show what is in a directory of a workspace.
     Ls(Ls),
+    /// Show what was transferred.
+    History(History),
+    /// Show what a path has had before.
+    Versions(Versions),
+    /// Bring back what a path has had before, under a name that is free.
+    Restore(Restore),
 }
 
 fn remote() -> impl clap::builder::TypedValueParser<Value = Remote> {
@@ -70,4 +82,94 @@ pub struct Ls {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `afiles pull`
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// What: [PROJECT/ or USER@HOST/]WORKSPACE:[PATH], a directory.
+    #[arg(value_name = "SRC", value_parser = remote())]
+    pub source: Remote,
+    /// The directory here; it is made if it is missing.
+    #[arg(value_name = "DST")]
+    pub target: PathBuf,
+    /// How files arrive.
+    #[command(flatten)]
+    pub receiving: Receiving,
+    /// Keep what is overwritten or removed here, also what is only a copy.
+    #[arg(long)]
+    pub keep_versions: bool,
+    /// Make DST a copy of SRC although it is one of something else.
+    #[arg(long)]
+    pub adopt: bool,
+    /// Print an event for each file, as JSON, one a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `afiles diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// What: [PROJECT/ or USER@HOST/]WORKSPACE:[PATH], a directory.
+    #[arg(value_name = "SRC", value_parser = remote())]
+    pub source: Remote,
+    /// The directory here.
+    #[arg(value_name = "DST")]
+    pub target: PathBuf,
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `afiles push`
+#[derive(Debug, Args)]
+pub struct Push {
+    /// The directory here.
+    #[arg(value_name = "SRC")]
+    pub source: PathBuf,
+    /// Where its content goes: [PROJECT/ or USER@HOST/]WORKSPACE:[PATH].
+    #[arg(value_name = "DST", value_parser = remote())]
+    pub target: Remote,
+    /// Remove there what is not here.
+    #[arg(long)]
+    pub delete: bool,
+    /// Print an event for each file, as JSON, one a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `afiles history`
+#[derive(Debug, Args)]
+pub struct History {
+    /// Only of this path here, and of what is below it.
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// How many, the last ones.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub last: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `afiles versions`
+#[derive(Debug, Args)]
+pub struct Versions {
+    /// A path in a copy, or in a workspace whose grants say versions = true; of a directory, all that was in it.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `afiles restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Which version: the path and its number, as afiles versions shows them.
+    #[arg(value_name = "PATH@N", value_parser = OsStringValueParser::new().try_map(|word| VersionWord::read(&word)))]
+    pub version: VersionWord,
+    /// Its name. There must be nothing of that name.
+    #[arg(long, value_name = "NAME")]
+    pub to: PathBuf,
 }

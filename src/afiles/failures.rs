@@ -1,9 +1,31 @@
 //! How the errors of the parts end the program, and what helps against them.
 
-use super::get::GetError;
+use super::catalog::CatalogError;
 use super::receive::ReceiveError;
+use super::rsync::RsyncError;
 use super::sftp::SftpError;
 use crate::common::exit::{Exit, Failure};
+use crate::common::ssh::SshError;
+
+/// Why files do not move any further.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The way to the host.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
+    /// The SFTP server there, or the way to it.
+    #[error(transparent)]
+    Sftp(#[from] SftpError),
+    /// rsync, here or there.
+    #[error(transparent)]
+    Rsync(#[from] RsyncError),
+    /// The disk here.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// What is known of the copy.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
 
 impl From<SftpError> for Failure {
     fn from(error: SftpError) -> Self {
@@ -17,17 +39,41 @@ impl From<SftpError> for Failure {
     }
 }
 
+impl From<RsyncError> for Failure {
+    fn from(error: RsyncError) -> Self {
+        let failure = Self::new(Exit::Failed, &error);
+        match error {
+            RsyncError::Start(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                failure.hint("install rsync")
+            }
+            _ => failure,
+        }
+    }
+}
+
 impl From<ReceiveError> for Failure {
     fn from(error: ReceiveError) -> Self {
         Self::new(Exit::Failed, error)
     }
 }
 
-impl From<GetError> for Failure {
-    fn from(error: GetError) -> Self {
+impl From<CatalogError> for Failure {
+    fn from(error: CatalogError) -> Self {
         match error {
-            GetError::Sftp(error) => error.into(),
-            GetError::Receive(error) => error.into(),
+            CatalogError::Directory(error) => error.into(),
+            error => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Ssh(error) => error.into(),
+            TransferError::Sftp(error) => error.into(),
+            TransferError::Rsync(error) => error.into(),
+            TransferError::Receive(error) => error.into(),
+            TransferError::Catalog(error) => error.into(),
         }
     }
 }

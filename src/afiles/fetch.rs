@@ -4,9 +4,10 @@ use nix::errno::Errno;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
+use super::arrive::{Arrivals, Book as _, NewBook};
+use super::catalog::{self, Catalog, CopyBook, Transfer, now};
 use super::cli::Fetch;
 use super::destination::{NewName, new_name};
-use super::arrive::{Arrivals, NoBook};
 use super::get::{Got, Wanted, get};
 use super::receive::{Keeper, ReceiveError, Tree};
 use super::remote::Workspace;
@@ -19,6 +20,7 @@ use crate::event::EventPath;
 /// Runs the subcommand.
 pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
     let target = new_name(&args.target, layout)?;
+    let catalog = Catalog::open(layout)?;
     let workspace = Workspace::find(&args.source, layout)?;
     let mut sftp = workspace.sftp()?;
     let teller = Teller::new(args.json);
@@ -38,12 +40,16 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
         Some(Got::Directory(state)) => {
             let hidden = beside.hidden_dir()?;
             let tree = Tree::open_new(&hidden.path(), layout, &origin, durability)?;
-            let mut book = NoBook;
+            let mut book = NewBook::default();
             let mut arrivals = Arrivals::new(&tree, &teller, args.receiving.outside_links, &mut book);
             walk(&mut sftp, &wire, None, &mut |sftp, group| arrivals.take(sftp, &group))?;
             arrivals.end(Some(&state))?;
             hidden.publish(&path).map_err(|error| occupied(&error, &target))?;
             beside.end()?;
+            let copy = catalog.adopt(&target.path(), &workspace.found.remote.to_string())?;
+            let mut copy = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), origin);
+            book.0.iter().try_for_each(|(path, arrived)| copy.arrived(path, arrived))?;
+            copy.write(None)?;
         }
         Some(Got::File(file, state)) => {
             let sum = file.sum();
@@ -51,6 +57,16 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
             file.place_new().map_err(|error| occupied(&error, &target))?;
             beside.end()?;
             teller.tell(&target.name, Deed::Arrived { bytes: state.size, sum: Some(sum) });
+            catalog.record(&Transfer {
+                time: now(),
+                path: target.path(),
+                remote: workspace.found.remote.to_string(),
+                deed: catalog::Deed::Received,
+                who: origin,
+                author: None,
+                bytes: Some(state.size),
+                sum: Some(sum),
+            })?;
         }
         Some(got) => return Err(unfit(&got, &args.source)),
         None => return Err(Failure::new(Exit::Failed, "the server has not answered")),
@@ -76,7 +92,9 @@ fn occupied(error: &ReceiveError, target: &NewName) -> Failure {
 fn unfit(got: &Got<'_>, source: &super::words::Remote) -> Failure {
     match got {
         Got::Missing => Failure::new(Exit::NoMatch, format!("there is no {source}")),
-        Got::Link(says, _) => Failure::new(Exit::Failed, format!("{source} is a symlink to {}", Escaped(says))),
+        Got::Link(says, _) => {
+            Failure::new(Exit::Failed, format!("{source} is a symlink to {}", Escaped(says)))
+        }
         Got::Busy => Failure::new(Exit::Failed, format!("{source} has not stopped changing")),
         Got::Refused(said) => Failure::new(Exit::Failed, format!("{source}: {said}")),
         _ => Failure::new(Exit::Failed, format!("{source} is neither a file nor a directory")),

@@ -150,7 +150,10 @@ mod tests {
     fn pod() -> (tempfile::TempDir, Layout) {
         let scratch = tempfile::tempdir().unwrap();
         let layout = Layout::new(scratch.path()).unwrap();
-        for (user, extra) in [("anna", "project = \"thesis\"\nworkspaces = [\"papers\", \"data\"]"), ("bob", "workspaces = [\"data\"]")] {
+        for (user, extra) in [
+            ("anna", "project = \"thesis\"\nworkspaces = [\"papers\", \"data\"]"),
+            ("bob", "workspaces = [\"data\"]"),
+        ] {
             let text = format!(
                 "federation = \"lab\"\npod = \"pc\"\nuser = \"{user}\"\nhost = \"h\"\n{extra}\nhost-keys = [\"{KEY}\"]\n"
             );

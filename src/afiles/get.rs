@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::sys::stat::SFlag;
 use rrsync_rs::sha256::Sum;
 
+use super::failures::TransferError;
 use super::receive::{Attributes, Incoming, ReceiveError, Tree};
 use super::sftp::{Fetched, LARGEST_FETCH, Sftp, SftpError, State, Ticket};
 use crate::event::EventPath;
@@ -65,17 +66,6 @@ pub enum Got<'t> {
     Refused(String),
 }
 
-/// Why nothing more can be had.
-#[derive(Debug, thiserror::Error)]
-pub enum GetError {
-    /// The server, or the way to it.
-    #[error(transparent)]
-    Sftp(#[from] SftpError),
-    /// The disk here.
-    #[error(transparent)]
-    Receive(#[from] ReceiveError),
-}
-
 /// What a file was found to be, as far as it has been read.
 enum Read<'t> {
     Got(Got<'t>),
@@ -89,8 +79,8 @@ pub fn get<'t>(
     tree: &'t Tree,
     wanted: &[Wanted],
     largest: u64,
-    each: &mut dyn FnMut(usize, Got<'t>) -> Result<(), GetError>,
-) -> Result<(), GetError> {
+    each: &mut dyn FnMut(usize, Got<'t>) -> Result<(), TransferError>,
+) -> Result<(), TransferError> {
     let mut left: Vec<(usize, Option<State>)> = (0..wanted.len()).map(|index| (index, None)).collect();
     for attempt in 0..ATTEMPTS {
         let mut again = Vec::new();
@@ -98,7 +88,8 @@ pub fn get<'t>(
         let mut bytes = 0;
         let mut next = left.iter();
         loop {
-            while under_way.len() < FILES && bytes < BYTES
+            while under_way.len() < FILES
+                && bytes < BYTES
                 && let Some((index, earlier)) = next.next().copied()
                 && let Some(want) = wanted.get(index)
             {
@@ -138,7 +129,7 @@ fn read<'t>(
     earlier: Option<State>,
     fetched: Result<Fetched, SftpError>,
     largest: u64,
-) -> Result<Read<'t>, GetError> {
+) -> Result<Read<'t>, TransferError> {
     let Fetched { content, state } = match fetched {
         Err(error) if error.is_final() => return Err(error.into()),
         Err(error) => return Ok(Read::Got(failed(&error))),
@@ -170,7 +161,7 @@ fn large<'t>(
     tree: &'t Tree,
     want: &Wanted,
     earlier: Option<State>,
-) -> Result<Read<'t>, GetError> {
+) -> Result<Read<'t>, TransferError> {
     let handle = match sftp.open_file(&want.wire) {
         Err(error) if error.is_final() => return Err(error.into()),
         Err(error) => return Ok(Read::Got(failed(&error))),

@@ -57,7 +57,8 @@ fn workspaces(json: bool, layout: &Layout) -> Report {
     }
     for card in &cards {
         for name in &card.workspaces {
-            let project = card.project.as_ref().map_or_else(String::new, |project| format!(", project {project}"));
+            let project =
+                card.project.as_ref().map_or_else(String::new, |project| format!(", project {project}"));
             report.line(format_args!("{}/{name}: (federation {}{project})", card.account(), card.federation));
         }
     }

@@ -3,18 +3,25 @@
 //! `words` says what was meant, `find` whose workspace that is, [`crate::common::ssh`] how it is reached. `receive` is how anything gets
 //! its place here, whatever brought it: `get` over an open SFTP session, `rsync` for what is large or many.
 
-pub mod cli;
 mod arrive;
+mod catalog;
+pub mod cli;
 mod destination;
 mod failures;
 mod fetch;
 mod find;
 mod get;
+mod history;
 mod ls;
+mod pull;
+mod push;
 mod receive;
+mod reconcile;
 mod remote;
+mod rsync;
 mod sftp;
 mod tell;
+mod versions;
 mod walk;
 mod words;
 
@@ -43,6 +50,12 @@ pub fn run() -> ExitCode {
 fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
     match command {
         Command::Fetch(args) => fetch::run(&args, layout),
+        Command::Pull(args) => pull::run(&args, layout),
+        Command::Diff(args) => pull::diff(&args, layout),
+        Command::Push(args) => push::run(&args, layout),
         Command::Ls(args) => ls::run(&args, layout),
+        Command::History(args) => history::run(&args, layout),
+        Command::Versions(args) => versions::list(&args, layout),
+        Command::Restore(args) => versions::restore(&args, layout),
     }
 }

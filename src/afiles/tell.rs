@@ -181,7 +181,9 @@ pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64 / 1000.0;
     let mut units = UNITS.iter();
     let mut unit = units.next().unwrap_or(&"kB");
-    while value >= 999.95 && let Some(next) = units.next() {
+    while value >= 999.95
+        && let Some(next) = units.next()
+    {
         value /= 1000.0;
         unit = next;
     }

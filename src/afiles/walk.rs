@@ -2,7 +2,8 @@
 
 use nix::sys::stat::SFlag;
 
-use super::get::{GetError, Wanted};
+use super::failures::TransferError;
+use super::get::Wanted;
 use super::sftp::{Name, Sftp};
 use crate::event::EventPath;
 
@@ -15,8 +16,8 @@ pub fn walk(
     sftp: &mut Sftp,
     wire: &[u8],
     at: Option<&EventPath>,
-    each: &mut dyn FnMut(&mut Sftp, Vec<Wanted>) -> Result<(), GetError>,
-) -> Result<(), GetError> {
+    each: &mut dyn FnMut(&mut Sftp, Vec<Wanted>) -> Result<(), TransferError>,
+) -> Result<(), TransferError> {
     let mut directories = vec![(wire.to_owned(), at.cloned())];
     let mut group = Vec::new();
     while let Some((wire, at)) = directories.pop() {
@@ -39,7 +40,7 @@ pub fn walk(
     if group.is_empty() { Ok(()) } else { each(sftp, group) }
 }
 
-fn wanted(wire: &[u8], at: Option<&EventPath>, name: &Name) -> Result<Wanted, GetError> {
+fn wanted(wire: &[u8], at: Option<&EventPath>, name: &Name) -> Result<Wanted, TransferError> {
     let below = |parent: &[u8]| [parent, b"/", &name.name].concat();
     let path = at.map_or_else(|| name.name.clone(), |at| below(at.as_bytes()));
     let path = EventPath::new(path)

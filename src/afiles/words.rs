@@ -16,7 +16,9 @@ use crate::event::EventPath;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadWord {
     /// Not the form of something in a workspace.
-    #[error("{0:?} must be [PROJECT/ or USER@HOST/]WORKSPACE:[PATH]; a file here with a colon in its name starts with './'")]
+    #[error(
+        "{0:?} must be [PROJECT/ or USER@HOST/]WORKSPACE:[PATH]; a file here with a colon in its name starts with './'"
+    )]
     Remote(String),
     /// A path that leads out of a workspace, or is none.
     #[error("{0:?} must be a path below the workspace, without '..'")]
@@ -24,6 +26,9 @@ pub enum BadWord {
     /// A word that must name something in a workspace, and does not.
     #[error("{0:?} is here: say WORKSPACE:[PATH]")]
     Here(String),
+    /// Not the form of a version.
+    #[error("{0:?} must be PATH@N, with a number that afiles versions shows")]
+    Version(String),
     /// Not the form of something that is brought back.
     #[error("{0:?} must be DIR=WORKSPACE:[PATH]")]
     Push(String),
@@ -166,7 +171,36 @@ impl Push {
         let equals = bytes.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
         let (from, to) = bytes.split_at(equals);
         let from = if Path::new(OsStr::from_bytes(from)).is_absolute() { None } else { below(from) };
-        Ok(Self { from: from.ok_or_else(bad)?, to: Remote::read(OsStr::from_bytes(to.get(1..).unwrap_or_default()))? })
+        Ok(Self {
+            from: from.ok_or_else(bad)?,
+            to: Remote::read(OsStr::from_bytes(to.get(1..).unwrap_or_default()))?,
+        })
+    }
+}
+
+/// A version of a path: `PATH@N`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionWord {
+    /// The path.
+    pub path: PathBuf,
+    /// Which of its versions, the oldest being 1.
+    pub number: usize,
+}
+
+impl VersionWord {
+    /// Reads `PATH@N`.
+    pub fn read(word: &OsStr) -> Result<Self, BadWord> {
+        let bad = || BadWord::Version(word.to_string_lossy().into_owned());
+        let bytes = word.as_bytes();
+        let at = bytes.iter().rposition(|byte| *byte == b'@').ok_or_else(bad)?;
+        let (path, number) = bytes.split_at(at);
+        let digits = number.get(1..).filter(|digits| digits.iter().all(u8::is_ascii_digit));
+        let number =
+            digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).filter(|n| *n > 0);
+        match number {
+            Some(number) if !path.is_empty() => Ok(Self { path: OsStr::from_bytes(path).into(), number }),
+            _ => Err(bad()),
+        }
     }
 }
 
@@ -205,7 +239,9 @@ mod tests {
         for here in ["papers", "./papers:", "/a:b", "../a:b", "", "a/b"] {
             assert_eq!(Place::read(OsStr::new(here)), Ok(Place::Here(here.into())));
         }
-        for bad in [":", "papers:../x", "papers:a/../..", "-o:x", "a b:x", "a/b/c:x", "-l@h/w:", "u@-h/w:", "u@h/:"] {
+        for bad in
+            [":", "papers:../x", "papers:a/../..", "-o:x", "a b:x", "a/b/c:x", "-l@h/w:", "u@-h/w:", "u@h/:"]
+        {
             assert!(Place::read(OsStr::new(bad)).is_err(), "{bad}");
         }
         assert!(matches!(Remote::read(OsStr::new("papers")), Err(BadWord::Here(_))));
@@ -214,9 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_a_path_and_a_number() {
+        let word = VersionWord::read(OsStr::new("a@b/c@12")).unwrap();
+        assert_eq!((word.path.to_str().unwrap(), word.number), ("a@b/c", 12));
+        for bad in ["a", "a@", "@1", "a@0", "a@-1", "a@+1", "a@1x", "a@99999999999999999999999"] {
+            assert!(VersionWord::read(OsStr::new(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn what_is_brought_back_lies_in_the_copy() {
         let push = Push::read(OsStr::new("build/=papers:build")).unwrap();
-        assert_eq!((push.from.unwrap().as_bytes(), push.to.to_string().as_str()), (&b"build"[..], "papers:build"));
+        assert_eq!(
+            (push.from.unwrap().as_bytes(), push.to.to_string().as_str()),
+            (&b"build"[..], "papers:build")
+        );
         assert_eq!(Push::read(OsStr::new(".=papers:")).unwrap().from, None);
         for bad in ["build", "/build=papers:", "../b=papers:", "build=papers"] {
             assert!(Push::read(OsStr::new(bad)).is_err(), "{bad}");

@@ -14,8 +14,7 @@ pub fn nothing_to_do(program: &str, error: &clap::Error) -> ExitCode {
     }
     let text = error.to_string();
     // Without a subcommand it is the help, and nothing is said to be wrong.
-    let said =
-        text.strip_prefix("error: ").map_or_else(|| text.clone(), |what| format!("{program}: {what}"));
+    let said = text.strip_prefix("error: ").map_or_else(|| text.clone(), |what| format!("{program}: {what}"));
     let _ = io::stderr().write_all(said.as_bytes());
     Exit::Usage.into()
 }

@@ -34,7 +34,7 @@ fn papers(sandbox: &Sandbox) {
 }
 
 /// What is below a directory: paths with kind, mode, time and content.
-fn everything(dir: &Path) -> Vec<(String, String)> {
+pub(crate) fn everything(dir: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut directories = vec![dir.to_owned()];
     while let Some(path) = directories.pop() {
@@ -70,7 +70,11 @@ fn a_directory_comes_whole_and_as_it_is() {
     let ran = pod.afiles(&["fetch", "papers:", "copy"]).succeeds();
     assert!(ran.stdout_text().starts_with("copy: 10 files, 400.1 kB in "), "{ran}");
     for skipped in ["escape: left out: Permission denied: symlink", "fig/climbs: left out: a symlink"] {
-        assert!(ran.stderr_text().contains(&format!("{skipped} that leads out") ) || ran.stderr_text().contains(&format!("{skipped} leads out")), "{ran}");
+        assert!(
+            ran.stderr_text().contains(&format!("{skipped} that leads out"))
+                || ran.stderr_text().contains(&format!("{skipped} leads out")),
+            "{ran}"
+        );
     }
     for escape in ["escape", "fig/climbs"] {
         fs::remove_file(sandbox.home().join("papers").join(escape)).unwrap();
@@ -99,7 +103,10 @@ fn each_file_is_told_of_with_its_sum() {
     let pod = pod(&sandbox);
     let ran = pod.afiles(&["fetch", "--json", "papers:", "copy"]).succeeds();
     let event: Value = serde_json::from_str(ran.stdout_text().trim_end()).unwrap();
-    assert_eq!((&event["type"], &event["path"], &event["bytes"]), (&"arrived".into(), &"a".into(), &3.into()));
+    assert_eq!(
+        (&event["type"], &event["path"], &event["bytes"]),
+        (&"arrived".into(), &"a".into(), &3.into())
+    );
     assert_eq!(event["sha256"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
@@ -160,7 +167,11 @@ fn ls_shows_workspaces_and_what_is_in_them() {
     let kinds: Vec<_> = json.iter().map(|name| (name["name"].as_str(), name["kind"].as_str())).collect();
     assert_eq!(
         kinds,
-        [(Some("climbs"), Some("symlink")), (Some("data.csv"), Some("file")), (Some("deep"), Some("directory"))]
+        [
+            (Some("climbs"), Some("symlink")),
+            (Some("data.csv"), Some("file")),
+            (Some("deep"), Some("directory"))
+        ]
     );
     pod.afiles(&["ls", "papers:draft.tex"]).fails_with(4);
 }
@@ -176,7 +187,8 @@ fn another_host_key_is_refused_with_both_fingerprints() {
     let other: Vec<_> = other.split(' ').collect();
     for (pinned, shows) in [(format!("laptop {} {}\n", other[0], other[1]), 2), (String::new(), 1)] {
         fs::write(&known, pinned).unwrap();
-        let ran = pod.afiles(&["ls", "papers:"]).fails_with(1).says("laptop is not the host that is pinned\n");
+        let ran =
+            pod.afiles(&["ls", "papers:"]).fails_with(1).says("laptop is not the host that is pinned\n");
         let text = ran.stderr_text();
         assert_eq!(text.matches("SHA256:").count(), shows, "{text}");
         assert!(text.contains("\n  pinned: ") && text.contains("\n  shown:  SHA256:"), "{text}");

@@ -13,10 +13,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::OFlag;
 use crate::audit::make_private;
 use crate::beneath::Root;
 use crate::removal::remove_all;
+use nix::fcntl::OFlag;
 
 /// How the hidden names begin.
 pub(super) const PREFIX: &str = ".akeys-upload-";

@@ -3,17 +3,19 @@
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, ResolveFlag};
-use nix::sys::stat::{Mode, fchmod, fstat, futimens};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
-use rrsync_rs::beneath::open_beneath;
+use rrsync_rs::beneath::{kind, open_beneath};
 use rrsync_rs::origin;
 use rrsync_rs::sha256::{Sum, Summing};
 
-use super::{ReceiveError, Spot, Tree};
+use super::{ReceiveError, Spot, Tree, parent_of};
 use crate::event::EventPath;
 
 /// A run of zeros of this length becomes a hole.
@@ -67,19 +69,69 @@ impl Tree {
         self.note(&hidden)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
         let private = Mode::S_IRUSR | Mode::S_IWUSR;
-        let file =
-            open_beneath(&*hidden.dir, hidden.name.as_ref(), flags, ResolveFlag::RESOLVE_NO_SYMLINKS, private)
-                .inspect_err(|_| self.forget_note())
-                .map_err(ReceiveError::at(&target.at))?;
-        Ok(Incoming {
-            tree: self,
-            target,
-            hidden,
-            file: file.into(),
-            summing: Summing::default(),
-            size: 0,
-            placed: false,
-        })
+        let file = open_beneath(
+            &*hidden.dir,
+            hidden.name.as_ref(),
+            flags,
+            ResolveFlag::RESOLVE_NO_SYMLINKS,
+            private,
+        )
+        .inspect_err(|_| self.forget_note())
+        .map_err(ReceiveError::at(&target.at))?;
+        let summing = Summing::default();
+        Ok(Incoming { tree: self, target, hidden, file: file.into(), summing, size: 0, placed: false })
+    }
+
+    /// Takes over a file that somebody else has brought into the hidden directory `stage`; `None` when there is no regular
+    /// file, or when it has other names by which it could be changed.
+    pub fn adopt(&self, stage: &Path, path: &EventPath) -> Result<Option<Incoming<'_>>, ReceiveError> {
+        let at = stage.join(path.as_path());
+        let Ok(dir) = self.open_beneath(parent_of(&at), OFlag::O_PATH | OFlag::O_DIRECTORY) else {
+            return Ok(None);
+        };
+        let name = path.as_path().file_name().unwrap_or_default().to_owned();
+        let hidden = Spot { dir: Rc::new(dir), name, at };
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let open =
+            |name| open_beneath(&*hidden.dir, name, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, Mode::empty());
+        let failed = ReceiveError::at(path.as_path());
+        let file: File = match open(hidden.name.as_ref()) {
+            Err(Errno::ENOENT | Errno::ELOOP) => return Ok(None),
+            file => file.map_err(failed)?.into(),
+        };
+        let failed = |errno| ReceiveError::at(path.as_path())(errno);
+        let stat = fstat(&file).map_err(failed)?;
+        if kind(&stat) != SFlag::S_IFREG || stat.st_nlink != 1 {
+            return Ok(None);
+        }
+        let target = self.spot(path)?;
+        self.change(&target)?;
+        let modified = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec);
+        let attributes = Attributes { mode: stat.st_mode, modified };
+        let same_device = fstat(&*target.dir).map_err(failed)?.st_dev == stat.st_dev;
+        let mut incoming = if same_device {
+            let mut incoming = self.incoming(target, hidden, file)?;
+            pieces(&incoming.file.try_clone().map_err(|_| failed(Errno::EMFILE))?, failed, &mut |piece| {
+                incoming.summing.add(piece);
+                incoming.size += piece.len() as u64;
+                Ok(())
+            })?;
+            fchmod(&incoming.file, Mode::S_IRUSR | Mode::S_IWUSR).map_err(failed)?;
+            incoming
+        } else {
+            // Something else is mounted where it is to be.
+            let mut incoming = self.begin(path)?;
+            pieces(&file, failed, &mut |piece| incoming.add(piece))?;
+            incoming
+        };
+        incoming.complete(attributes)?;
+        Ok(Some(incoming))
+    }
+
+    fn incoming(&self, target: Spot, hidden: Spot, file: File) -> Result<Incoming<'_>, ReceiveError> {
+        self.note(&hidden)?;
+        let summing = Summing::default();
+        Ok(Incoming { tree: self, target, hidden, file, summing, size: 0, placed: false })
     }
 
     /// Something is under a hidden name from now on.
@@ -133,16 +185,9 @@ impl Incoming<'_> {
             if fstat(&self.file)?.st_size.unsigned_abs() != self.size {
                 ftruncate(&self.file, i64::try_from(self.size).map_err(|_| Errno::EFBIG)?)?;
             }
-            finish(&self.file, attributes)
+            finish(&self.file, attributes, &self.tree.origin)
         };
-        set().map_err(at)?;
-        self.mark();
-        Ok(())
-    }
-
-    /// A file system without attributes has no marks.
-    fn mark(&self) {
-        drop(origin::mark(&self.file, &self.tree.origin));
+        set().map_err(at)
     }
 
     /// Its content is on the disk before this returns.
@@ -156,11 +201,34 @@ impl Incoming<'_> {
     }
 }
 
-/// Mode, then time: nothing that comes later changes it.
-pub(super) fn finish(file: &File, attributes: Attributes) -> Result<(), Errno> {
-    fchmod(file, attributes.permissions())?;
+/// Reads all of a file.
+fn pieces(
+    file: &File,
+    failed: impl Fn(Errno) -> ReceiveError,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), ReceiveError>,
+) -> Result<(), ReceiveError> {
+    let mut piece = vec![0; 1 << 17];
+    let mut at = 0_i64;
+    loop {
+        match nix::sys::uio::pread(file, &mut piece, at) {
+            Ok(0) => return Ok(()),
+            Ok(read) => {
+                each(piece.get(..read).unwrap_or_default())?;
+                at += i64::try_from(read).map_err(|_| failed(Errno::EFBIG))?;
+            }
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+}
+
+/// The time, then the mark that names it, then the mode: a file that may not be written takes no mark.
+fn finish(file: &File, attributes: Attributes, origin: &str) -> Result<(), Errno> {
     let (accessed, modified) = attributes.times();
-    futimens(file.as_fd(), &accessed, &modified)
+    futimens(file.as_fd(), &accessed, &modified)?;
+    // A file system without attributes has no marks.
+    drop(origin::mark(file, origin));
+    fchmod(file, attributes.permissions())
 }
 
 impl Drop for Incoming<'_> {
@@ -222,7 +290,8 @@ mod tests {
     fn zeros_are_cut_out_at_blocks() {
         let mut content = vec![0; 3 * BLOCK];
         content[BLOCK + 1] = 1;
-        let runs = |piece: &[u8], offset| -> Vec<usize> { Blocks::of(piece, offset).map(<[u8]>::len).collect() };
+        let runs =
+            |piece: &[u8], offset| -> Vec<usize> { Blocks::of(piece, offset).map(<[u8]>::len).collect() };
         assert_eq!(runs(&content, 0), [BLOCK, BLOCK, BLOCK]);
         assert_eq!(runs(&content[100..], 100), [BLOCK - 100, BLOCK, BLOCK]);
         assert_eq!(runs(&[1; 10], 5), [10]);

@@ -102,6 +102,42 @@ pub struct Tree {
     exchanges: Cell<bool>,
 }
 
+/// The name of the hidden directory for rsync.
+const STAGE: &[u8] = b".akeys-upload-stage";
+
+/// The hidden directory into which rsync brings files.
+#[derive(Debug)]
+pub struct Stage<'t> {
+    tree: &'t Tree,
+    path: EventPath,
+}
+
+impl Stage<'_> {
+    /// Where it is.
+    pub fn real(&self) -> PathBuf {
+        self.tree.real().join(self.path.as_path())
+    }
+
+    /// Where it is below its tree.
+    pub fn at(&self) -> &Path {
+        self.path.as_path()
+    }
+
+    /// What is in it at `path`, a symlink itself.
+    pub fn look(&self, path: &EventPath) -> Result<Option<FileStat>, ReceiveError> {
+        let staged = [self.path.as_bytes(), b"/", path.as_bytes()].concat();
+        EventPath::new(staged).map_or(Ok(None), |staged| self.tree.look(&staged))
+    }
+
+    /// Everything that was in it has its place.
+    pub fn clear(self) -> Result<(), ReceiveError> {
+        self.tree.forget_parent();
+        let name = self.path.as_path().as_os_str();
+        rrsync_rs::removal::remove_all(self.tree.root.dir(), name)
+            .map_err(ReceiveError::at(self.path.as_path()))
+    }
+}
+
 /// A name in a directory that is held open.
 #[derive(Debug, Clone)]
 pub(super) struct Spot {
@@ -177,8 +213,8 @@ impl Tree {
         durability: Durability,
     ) -> Result<Self, ReceiveError> {
         let keeper = Keeper::new(layout, false);
-        let root =
-            Root::open(directory).map_err(|source| ReceiveError::Root { path: directory.to_owned(), source })?;
+        let root = Root::open(directory)
+            .map_err(|source| ReceiveError::Root { path: directory.to_owned(), source })?;
         Ok(Self::of(root, None, origin, keeper, durability))
     }
 
@@ -197,6 +233,15 @@ impl Tree {
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
             Err(errno) => Err(ReceiveError::at(path.as_path())(errno)),
         }
+    }
+
+    /// The hidden directory into which rsync brings files. What an interrupted run has left in it is there again, as a basis
+    /// for the next.
+    pub fn stage(&self) -> Result<Stage<'_>, ReceiveError> {
+        let path =
+            EventPath::new(STAGE.to_vec()).map_err(|_| ReceiveError::at(Path::new(""))(Errno::EINVAL))?;
+        self.make_dir(&path, Some(Attributes { mode: 0o700, modified: 0 }), None)?;
+        Ok(Stage { tree: self, path })
     }
 
     /// Opens the regular file at `path` for reading; `None` for anything else.
@@ -270,7 +315,9 @@ impl Tree {
         let mut path = PathBuf::new();
         for part in parent {
             path.push(part);
-            if let Ok(path) = EventPath::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_owned()) {
+            if let Ok(path) =
+                EventPath::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_owned())
+            {
                 self.make_dir(&path, None, None)?;
             }
         }
@@ -297,4 +344,3 @@ fn set_mode(fd: &OwnedFd, mode: u32) -> Result<(), Errno> {
         nix::sys::stat::FchmodatFlags::FollowSymlink,
     )
 }
-

@@ -193,14 +193,20 @@ impl Tree {
     }
 
     /// Gives the file at `from` the second name `to`.
-    pub fn make_second(&self, from: &EventPath, to: &EventPath, known: Option<Known>) -> Result<(), ReceiveError> {
+    pub fn make_second(
+        &self,
+        from: &EventPath,
+        to: &EventPath,
+        known: Option<Known>,
+    ) -> Result<(), ReceiveError> {
         let (one, other) = (self.spot(from)?, self.spot(to)?);
         self.change(&other)?;
         let hidden = other.beside();
         self.note(&hidden)?;
-        let made = linkat(&*one.dir, one.name.as_os_str(), &*hidden.dir, hidden.name.as_os_str(), AtFlags::empty())
-            .map_err(ReceiveError::at(&other.at))
-            .and_then(|()| self.replace(&hidden, &other, known));
+        let made =
+            linkat(&*one.dir, one.name.as_os_str(), &*hidden.dir, hidden.name.as_os_str(), AtFlags::empty())
+                .map_err(ReceiveError::at(&other.at))
+                .and_then(|()| self.replace(&hidden, &other, known));
         // Renaming one name of a file to another of the same does nothing, and leaves both.
         let _ = unlinkat(&*hidden.dir, hidden.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
         self.forget_note();
@@ -334,7 +340,13 @@ impl Tree {
     }
 
     /// Removes what was moved aside from `was` to `hidden`. What is in it and is no copy is kept first.
-    fn let_go(&self, hidden: &Spot, was: &Spot, known: Option<Known>, reason: Reason) -> Result<(), ReceiveError> {
+    fn let_go(
+        &self,
+        hidden: &Spot,
+        was: &Spot,
+        known: Option<Known>,
+        reason: Reason,
+    ) -> Result<(), ReceiveError> {
         let Some(now) = hidden.look()? else { return Ok(()) };
         if kind(&now) == SFlag::S_IFDIR {
             self.keep_below(hidden, was)?;
@@ -358,7 +370,9 @@ impl Tree {
                 .map_err(ReceiveError::at(&was))?;
             for name in names(&opened).map_err(ReceiveError::at(&was))? {
                 let spot = Spot {
-                    dir: std::rc::Rc::new(opened.try_clone().map_err(|_| ReceiveError::at(&was)(Errno::EMFILE))?),
+                    dir: std::rc::Rc::new(
+                        opened.try_clone().map_err(|_| ReceiveError::at(&was)(Errno::EMFILE))?,
+                    ),
                     at: path.join(OsStr::from_bytes(&name)),
                     name: OsStr::from_bytes(&name).to_owned(),
                 };
@@ -400,9 +414,8 @@ impl Tree {
     /// The names in the directory at `path`, the tree itself for `None`. Hidden ones are not there.
     pub fn names(&self, path: Option<&EventPath>) -> Result<Vec<Vec<u8>>, ReceiveError> {
         let path = path.map_or(Path::new(""), EventPath::as_path);
-        let opened = self
-            .open_beneath(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
-            .map_err(ReceiveError::at(path))?;
+        let opened =
+            self.open_beneath(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY).map_err(ReceiveError::at(path))?;
         let mut names = names(&opened).map_err(ReceiveError::at(path))?;
         names.retain(|name| !rrsync_rs::vfs::hidden::is_hidden(name));
         Ok(names)

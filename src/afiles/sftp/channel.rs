@@ -48,7 +48,8 @@ impl Channel {
     pub(super) fn start(mut ssh: Command) -> Result<Self, SftpError> {
         let pipes = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().map_err(SftpError::Start)?;
-        let (Some(to), Some(from), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(to), Some(from), Some(errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(SftpError::Start(io::ErrorKind::BrokenPipe.into()));
         };
@@ -117,7 +118,8 @@ impl Channel {
             while let Some(packet) = self.packet()? {
                 came = true;
                 let (kind, rest) = packet.split_first().ok_or(SftpError::Protocol("an empty packet"))?;
-                let (number, body) = rest.split_first_chunk().ok_or(SftpError::Protocol("a packet without a number"))?;
+                let (number, body) =
+                    rest.split_first_chunk().ok_or(SftpError::Protocol("a packet without a number"))?;
                 let reply = (*kind, body.to_owned());
                 match self.under_way.get_mut(&u32::from_be_bytes(*number)) {
                     Some(place @ None) => *place = Some(reply),
@@ -162,7 +164,8 @@ impl Channel {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(SftpError::Start(errno.into())),
         }
-        let events = |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
+        let events =
+            |at: usize| fds.get(at).and_then(PollFd::revents).is_some_and(|events| !events.is_empty());
         let (input, errors, output) = (events(0), events(1), events(2));
         if since.elapsed() > SILENCE {
             return Err(SftpError::Lost(b"the server says nothing any more".to_vec()));

@@ -198,7 +198,8 @@ impl Sftp {
         let mut names = Vec::new();
         let listed = self.list_open(&handle, &mut names);
         // The first error is the one to tell.
-        let closed = if listed.as_ref().is_err_and(SftpError::is_final) { Ok(()) } else { self.close(&handle) };
+        let closed =
+            if listed.as_ref().is_err_and(SftpError::is_final) { Ok(()) } else { self.close(&handle) };
         listed.and(closed).map(|()| names)
     }
 
@@ -286,4 +287,3 @@ fn status(body: &[u8]) -> Option<SftpError> {
         Err(error) => Some(error),
     }
 }
-

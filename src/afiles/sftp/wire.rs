@@ -88,7 +88,8 @@ impl<'p> Fields<'p> {
 
     pub(super) fn string(&mut self) -> Result<&'p [u8], SftpError> {
         let length = usize::try_from(self.u32()?).unwrap_or(usize::MAX);
-        let (string, rest) = self.0.split_at_checked(length).ok_or(SftpError::Protocol("a reply is cut off"))?;
+        let (string, rest) =
+            self.0.split_at_checked(length).ok_or(SftpError::Protocol("a reply is cut off"))?;
         self.0 = rest;
         Ok(string)
     }
@@ -152,7 +153,8 @@ mod tests {
         }
         // Four thousand million extended attributes.
         assert!(Fields(b"\x80\0\0\0\xff\xff\xff\xff").attributes().is_err());
-        let all = [&b"\0\0\0\x0f"[..], &[0; 7], &[5], &[0; 8], b"\0\0\x81\xa4", &[0; 4], &[0, 0, 0, 9]].concat();
+        let all =
+            [&b"\0\0\0\x0f"[..], &[0; 7], &[5], &[0; 8], b"\0\0\x81\xa4", &[0; 4], &[0, 0, 0, 9]].concat();
         let attributes = Fields(&all).attributes().unwrap();
         assert_eq!(attributes, Attributes { size: Some(5), mode: Some(0o100_644), modified: Some(9) });
     }

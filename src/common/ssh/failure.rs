@@ -93,7 +93,8 @@ impl SshError {
 
 /// The last line that says anything, escaped; ssh gives the reason last.
 fn last_line(said: &[u8]) -> Option<String> {
-    let line = said.split(|byte| *byte == b'\n').rev().map(<[u8]>::trim_ascii).find(|line| !line.is_empty())?;
+    let line =
+        said.split(|byte| *byte == b'\n').rev().map(<[u8]>::trim_ascii).find(|line| !line.is_empty())?;
     Some(Escaped(line.get(..400).unwrap_or(line)).to_string())
 }
 

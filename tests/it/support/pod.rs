@@ -20,7 +20,13 @@ impl<'s> Pod<'s> {
     /// Pod `name`, with a home of its own. `install` are the words behind `akeys install` that say what is granted; `route` is a
     /// line or more of `ssh_config` that say how the host is reached.
     #[track_caller]
-    pub(super) fn new(sandbox: &'s Sandbox, name: &str, address: &str, route: &str, install: &[&str]) -> Self {
+    pub(super) fn new(
+        sandbox: &'s Sandbox,
+        name: &str,
+        address: &str,
+        route: &str,
+        install: &[&str],
+    ) -> Self {
         let home = sandbox.path(name);
         fs::create_dir_all(&home).unwrap();
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
@@ -47,8 +53,11 @@ impl<'s> Pod<'s> {
         fs::create_dir_all(&bin).unwrap();
         let ssh = bin.join("ssh");
         if !ssh.exists() {
-            let text =
-                format!("#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n", find_program("ssh").display(), config.display());
+            let text = format!(
+                "#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n",
+                find_program("ssh").display(),
+                config.display()
+            );
             // Another process that is forked meanwhile would have it open for writing.
             let install = Command::new("sh")
                 .args(["-c", "umask 022; printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", &text])
