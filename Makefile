@@ -27,6 +27,8 @@ demo:
 test:
 	@scripts/packages.sh sshd ssh ssh-keygen scp sftp rsync
 	@scripts/packages.sh strace || echo 'going on: without strace, kills between system calls are not tried'
+	@scripts/packages.sh rclone lftp sshfs fusermount3 restic python3-paramiko psftp puttygen curl \
+		|| echo 'going on: each client that is missing is named where it would be tried'
 	cargo build --workspace --bins --locked
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked --all-targets

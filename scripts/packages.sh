@@ -13,6 +13,8 @@ package_of() {
         setfacl | getfacl) echo acl ;;
         setfattr | getfattr) echo attr ;;
         setpriv | unshare) echo util-linux ;;
+        fusermount3) echo fuse3 ;;
+        psftp | pscp | puttygen) echo putty-tools ;;
         *) echo "$1" ;;
     esac
 }
@@ -20,10 +22,18 @@ package_of() {
 # sshd is not on an ordinary user's PATH.
 PATH=$PATH:/usr/sbin:/sbin:/usr/local/sbin
 
+# A Python module goes by the name of its package, and is there for Debian's own Python.
+is_there() {
+    case $1 in
+        python3-*) /usr/bin/python3 -c "import ${1#python3-}" 2>/dev/null ;;
+        *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
 missing_packages() {
     missing=
     for program in "$@"; do
-        if ! command -v "$program" >/dev/null 2>&1; then
+        if ! is_there "$program"; then
             package=$(package_of "$program")
             case " $missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
         fi

@@ -97,17 +97,23 @@ impl Ledger {
         })
     }
 
-    /// Gives back what is free again. What was taken from another count than the present one is in this one already, or
-    /// never was.
-    pub fn give(&self, usage: Usage, counted: u64) -> Result<(), Errno> {
+    /// So much is there no longer.
+    pub fn give(&self, gone: Usage) -> Result<(), Errno> {
+        self.lower(gone, |_| true)
+    }
+
+    /// Gives back what was taken and not used. A count made since then has never known of it.
+    pub fn give_back(&self, unused: Taken) -> Result<(), Errno> {
+        self.lower(Usage { bytes: unused.bytes, files: 0 }, |counted| counted == unused.counted)
+    }
+
+    fn lower(&self, by: Usage, concerns: impl FnOnce(u64) -> bool) -> Result<(), Errno> {
         self.locked(|_| match self.page() {
-            Some(page) if page.counted == counted => self.write(Page {
-                usage: Usage {
-                    bytes: page.usage.bytes.saturating_sub(usage.bytes),
-                    files: page.usage.files.saturating_sub(usage.files),
-                },
-                counted,
-            }),
+            Some(Page { usage, counted }) if concerns(counted) => {
+                let bytes = usage.bytes.saturating_sub(by.bytes);
+                let files = usage.files.saturating_sub(by.files);
+                self.write(Page { usage: Usage { bytes, files }, counted })
+            }
             _ => Ok(()),
         })
     }
@@ -193,10 +199,12 @@ mod tests {
         assert_eq!(one.take(usage(1, 0), 0, QUOTA, count), Err(Errno::EDQUOT));
         assert_eq!(one.take(usage(0, 1), 0, QUOTA, count), Err(Errno::EDQUOT));
         assert_eq!(one.take(usage(0, 0), 0, QUOTA, count).map(|taken| taken.bytes), Ok(0));
-        two.give(usage(200, 1), taken.counted).unwrap();
+        two.give(usage(200, 1)).unwrap();
         assert_eq!(one.take(usage(200, 1), 0, QUOTA, count).map(|taken| taken.bytes), Ok(200));
-        two.give(usage(900, 9), taken.counted - 1).unwrap();
+        two.give_back(Taken { bytes: 900, counted: taken.counted - 1 }).unwrap();
         assert_eq!(one.take(usage(1, 0), 0, QUOTA, count), Err(Errno::EDQUOT), "of another count");
+        two.give_back(Taken { bytes: 10, ..taken }).unwrap();
+        assert_eq!(one.take(usage(10, 0), 0, QUOTA, count).map(|taken| taken.bytes), Ok(10));
         assert_eq!(counts.get(), 1);
     }
 

@@ -26,6 +26,7 @@ pub mod removal;
 pub mod request;
 pub mod rsync;
 pub mod rules;
+pub mod scp;
 pub mod serve;
 pub mod session;
 pub mod sftp;

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::beneath::{Last, Root};
+use crate::confine::Rights;
 use crate::grant::{Access, Workspace};
 use crate::name::WorkspaceName;
 use crate::verdict::{Change, Refusal};
@@ -68,11 +69,25 @@ impl Exposed {
 
     /// Whether rsync keeps the rules of this workspace when it is used as `wanted`.
     pub fn kept_by_rsync(&self, wanted: Use) -> Result<(), Refusal> {
-        self.workspace.files.beyond_rsync(wanted == Use::Write).map_or(Ok(()), |rule| {
+        self.workspace.files.beyond_rsync(wanted != Use::Read).map_or(Ok(()), |rule| {
             let to = self.shown(Path::new(""));
             let message = format!("rsync does not keep the rule \"{rule}\" of {to}; sftp and scp do");
             Err(Refusal::new("access.rules", message))
         })
+    }
+
+    /// What a push may do at `at`, as far as the kernel can hold it to that.
+    pub fn push_rights(&self, at: &Path) -> Rights {
+        let (read, overwrite) = (self.workspace.access_to(at).may_read(), self.workspace.overwrite);
+        Rights {
+            read,
+            list: read,
+            change: overwrite,
+            add: true,
+            remove: overwrite,
+            remove_directories: overwrite && self.workspace.delete,
+            special: self.is_everything(),
+        }
     }
 
     /// The largest directory around `at` below which everything may be used as `wanted`; relative to the root.
@@ -126,6 +141,8 @@ pub enum Use {
     Read,
     /// Write it and what is below it.
     Write,
+    /// Remove it once it has been sent.
+    Remove,
 }
 
 impl Use {
@@ -133,7 +150,7 @@ impl Use {
         match self {
             Self::Read => access.may_read(),
             // A drop is not for rsync, which writes where it likes and looks at what is there.
-            Self::Write => access.may_write() && access != Access::Drop,
+            Self::Write | Self::Remove => access.may_write() && access != Access::Drop,
         }
     }
 
@@ -141,22 +158,13 @@ impl Use {
     pub fn refusal(self, shown: &str, access: Access) -> Refusal {
         match (self, access) {
             (Self::Read, Access::None) => Refusal::new("access.read", format!("{shown} is not exposed")),
-            (Self::Write, Access::None) => Refusal::new("access.write", format!("{shown} is not exposed")),
+            (_, Access::None) => Refusal::new("access.write", format!("{shown} is not exposed")),
             (Self::Read, _) => {
                 Refusal::new("access.read", format!("reading from {shown} is not allowed: it is write-only"))
             }
-            (Self::Write, _) => {
+            (Self::Write | Self::Remove, _) => {
                 Refusal::new("access.write", format!("sending to {shown} is not allowed: it is read-only"))
             }
         }
-    }
-}
-
-impl std::fmt::Display for Use {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Read => "read",
-            Self::Write => "write",
-        })
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::rsync::judge::Direction;
 use crate::rsync::options::{Parsed, parse};
 use crate::rsync::words::split;
+use crate::scp;
 use crate::sftp::Subsystem;
 use crate::verdict::Refusal;
 
@@ -20,6 +21,8 @@ pub enum Request {
     Exists(Exists, Vec<u8>),
     /// The SFTP subsystem.
     Sftp(Subsystem),
+    /// `scp -t …` or `scp -f …`: the old protocol of scp.
+    Scp(scp::Command),
     /// `rsync --server …`.
     Rsync(Direction, Parsed),
 }
@@ -56,6 +59,9 @@ impl Request {
         }
         if let Some(subsystem) = Subsystem::read(command) {
             return Ok(Self::Sftp(subsystem));
+        }
+        if let Some(line) = command.strip_prefix(b"scp ") {
+            return scp::Command::read(line).map(Self::Scp);
         }
         let not_allowed = || Refusal::new("request.command", "this key runs no such command");
         let rest = command.strip_prefix(b"rsync --server").ok_or_else(not_allowed)?;
@@ -122,6 +128,10 @@ mod tests {
             "bash",
             "rsync --daemon",
         ] {
+            assert!(read(command).is_err(), "{command:?}");
+        }
+        assert!(matches!(read("scp -t x"), Ok(Request::Scp(_))));
+        for command in ["scp", "scp\t-t x", "scp -x", "/usr/bin/scp -t x", " scp -t x", "Scp -t x"] {
             assert!(read(command).is_err(), "{command:?}");
         }
         assert!(Request::read(None).is_err());

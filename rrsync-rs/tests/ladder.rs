@@ -18,7 +18,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::Mode;
 use rrsync_rs::confine::seccomp::Filter;
-use rrsync_rs::confine::{Files, Level, apply_as_of};
+use rrsync_rs::confine::{Files, Level, Rights, apply_as_of, can_stage_with};
 use rrsync_rs::grant::Confine;
 use rrsync_rs::rsync::judge::Reach;
 use support::{Account, picture};
@@ -35,7 +35,8 @@ fn confined<T: Send>(
     then: impl FnOnce() -> T + Send,
 ) -> Result<(Level, T), String> {
     let dir = open(&account.d(""), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
-    let reach = [Reach { dir, real: account.root.join("D"), write, special_files: false }];
+    let rights = if write { Rights::ALL } else { Rights::PULL };
+    let reach = [Reach { dir, real: account.root.join("D"), rights }];
     let files = Files { reach: &reach, programs: &[], libraries: &[], names_users: false };
     let filter = if write { Filter::writer(false, true) } else { Filter::reader() };
     std::thread::scope(|scope| {
@@ -158,4 +159,18 @@ fn without_landlock_a_session_is_refused_unless_the_policy_says_otherwise() {
     let (level, ()) = confined(&account, 7, true, Confine::Off, || ()).unwrap();
     assert_eq!(level, Level::NONE);
     assert_eq!(level.to_string(), "none");
+}
+
+#[test]
+fn where_nothing_can_be_staged_a_key_that_may_only_add_is_refused() {
+    for abi in 0..=7 {
+        let required = can_stage_with(Confine::Required, abi).map_err(|error| error.to_string());
+        match abi {
+            0 => assert!(required.unwrap_err().contains("no Landlock")),
+            1 => assert!(required.unwrap_err().contains("ABI 1")),
+            _ => assert_eq!(required, Ok(true)),
+        }
+        assert_eq!(can_stage_with(Confine::BestEffort, abi).unwrap(), abi >= 2);
+        assert!(!can_stage_with(Confine::Off, abi).unwrap());
+    }
 }

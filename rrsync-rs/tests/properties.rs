@@ -381,13 +381,13 @@ fn check(plan: &Plan, setting: &Setting, tree: &Tree) -> Result<(), TestCaseErro
         // Named `v`, the same directory is read-only: what may be written there, `w` allows.
         let allowed = |path: &Path| {
             let access = access_at(setting, root, path);
-            if reach.write {
+            if reach.rights.writes() {
                 access.may_write()
             } else {
                 access.may_read() || setting.named && path.starts_with(root.join("sub"))
             }
         };
-        prop_assert!(allowed(&real), "{} {real:?}", if reach.write { "writes" } else { "reads" });
+        prop_assert!(allowed(&real), "{} {real:?}", if reach.rights.writes() { "writes" } else { "reads" });
         for name in ["sub", "link"] {
             let below = root.join(name);
             prop_assert!(!below.starts_with(&real) || allowed(&below), "reaches {real:?}, and so {below:?}");

@@ -174,8 +174,24 @@ const MODES: &[&str] = &[
     "-a --old-args",
 ];
 
-/// Runs one option set in one direction, with the gate or without, and pictures what it left.
-fn result(options: &str, push: bool, gated: bool) -> (String, Option<i32>, String) {
+/// How the server is reached.
+#[derive(Clone, Copy, PartialEq)]
+enum Through {
+    /// Without a gate; the client has the server's rsync do more.
+    Nothing(&'static str),
+    /// Through the gate with these flags.
+    Gate(&'static str),
+}
+
+/// What a transfer left on both sides, how it ended, and what was said.
+struct Outcome {
+    drawn: String,
+    code: Option<i32>,
+    said: String,
+}
+
+/// Runs one option set in one direction.
+fn result(options: &str, push: bool, through: Through) -> Outcome {
     let account = Account::new();
     let client = account.root.join("client");
     let server = account.d("ws");
@@ -190,21 +206,20 @@ fn result(options: &str, push: bool, gated: bool) -> (String, Option<i32>, Strin
     plant(&source);
     seed(&destination);
     fs::write(client.join("names"), "f1\nsub/s1\nmissing\n").unwrap();
-    let shell = if gated {
-        account.shell(&format!("-no-lock '{}'", account.d("").display()))
-    } else {
-        account.plain_shell()
+    let (shell, more) = match through {
+        Through::Gate(flags) => (account.shell(&format!("{flags} '{}'", account.d("").display())), ""),
+        Through::Nothing(more) => (account.plain_shell(), more),
     };
     // Without a gate, and for the client's own options, the root of the tree is nowhere: paths from it are written out.
-    let root = if gated && push {
-        String::new()
-    } else {
-        account.d("").display().to_string().trim_end_matches('/').to_owned()
+    let root = match through {
+        Through::Gate(_) if push => String::new(),
+        _ => account.d("").display().to_string().trim_end_matches('/').to_owned(),
     };
     let options = options.replace("=/", &format!("={root}/")).replace("-_", "- ");
     let mut args: Vec<String> =
         options.split(' ').map(|word| word.replace("--filter=-", "--filter=- ").trim().to_owned()).collect();
     args.retain(|word| !word.is_empty() && word != "*.o");
+    args.extend(more.split_whitespace().map(str::to_owned));
     if push {
         args.extend(["src/".to_owned(), "h:ws/".to_owned()]);
     } else {
@@ -213,26 +228,28 @@ fn result(options: &str, push: bool, gated: bool) -> (String, Option<i32>, Strin
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let output = account.rsync_with(&shell, &args);
     let drawn = [account.d(""), client].map(|tree| picture(&tree)).join("\n--\n");
-    (drawn, output.status.code(), said(&output))
+    Outcome { drawn, code: output.status.code(), said: said(&output) }
 }
 
-#[test]
-fn every_mode_transfers_what_it_does_without_the_gate() {
-    let cases: Vec<(&str, bool)> = MODES.iter().flat_map(|mode| [(*mode, false), (*mode, true)]).collect();
+/// Compares two ways for every case, and says where they differ.
+fn compare(cases: &[(&str, bool)], gate: Through, plain: Through) {
     let wrong = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for half in cases.chunks(cases.len().div_ceil(2)) {
             let wrong = &wrong;
             scope.spawn(move || {
                 for (mode, push) in half {
-                    let (with, with_code, text) = result(mode, *push, true);
-                    let (without, without_code, plain_text) = result(mode, *push, false);
-                    if with != without || with_code != without_code {
-                        let changed: Vec<&str> = with.lines().filter(|line| !without.contains(line)).collect();
-                        let lost: Vec<&str> = without.lines().filter(|line| !with.contains(line)).collect();
+                    let with = result(mode, *push, gate);
+                    let without = result(mode, *push, plain);
+                    if with.drawn != without.drawn || with.code != without.code {
+                        let only = |one: &Outcome, other: &Outcome| -> Vec<String> {
+                            let lines = one.drawn.lines().filter(|line| !other.drawn.contains(line));
+                            lines.map(str::to_owned).collect()
+                        };
                         let direction = if *push { "push" } else { "pull" };
                         wrong.lock().unwrap().push(format!(
-                            "{direction} {mode}: gate {with_code:?}, plain {without_code:?}\n only with the gate: {changed:#?}\n only without: {lost:#?}\n{text}\nplain: {plain_text}"
+                            "{direction} {mode}: gate {:?}, plain {:?}\n only with the gate: {:#?}\n only without: {:#?}\n{}\nplain: {}",
+                            with.code, without.code, only(&with, &without), only(&without, &with), with.said, without.said
                         ));
                     }
                 }
@@ -241,4 +258,58 @@ fn every_mode_transfers_what_it_does_without_the_gate() {
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+#[test]
+fn every_mode_transfers_what_it_does_without_the_gate() {
+    let cases: Vec<(&str, bool)> = MODES.iter().flat_map(|mode| [(*mode, false), (*mode, true)]).collect();
+    compare(&cases, Through::Gate("-no-lock"), Through::Nothing(""));
+}
+
+/// Option sets that need what may not be read, and are refused.
+const READ_BACK: &[&str] = &["-a --append", "-a --append-verify", "-a --block-size=1000"];
+
+/// Without `-p`, rsync gives a file that it replaces the old one's mode, which it cannot see.
+const MODE_OF_THE_OLD: &[&str] = &["-r", "-rlt"];
+
+#[test]
+fn every_mode_pushes_what_it_does_without_the_gate_where_nothing_is_read_back() {
+    let modes = MODES.iter().filter(|mode| !READ_BACK.contains(mode) && !MODE_OF_THE_OLD.contains(mode));
+    let cases: Vec<(&str, bool)> = modes.map(|mode| (*mode, true)).collect();
+    compare(&cases, Through::Gate("-wo -no-lock"), Through::Nothing(""));
+}
+
+/// Options that replace, continue or delete files, or change directories; and are refused.
+const REPLACING: &[&str] = &[
+    "-ab",
+    "-as --backup-dir",
+    "--delete",
+    "--partial-dir",
+    "--delay-updates",
+    "--append",
+    "-aA",
+    "-aX",
+    "-aHAXS",
+];
+
+#[test]
+fn modes_that_a_key_cannot_have_are_refused_and_change_nothing() {
+    let untouched = |mode| result(mode, true, Through::Gate("-ro")).drawn;
+    let replacing = MODES.iter().filter(|mode| REPLACING.iter().any(|option| mode.contains(option)));
+    let cases = READ_BACK.iter().map(|mode| (*mode, "-wo"));
+    for (mode, flags) in cases.chain(replacing.map(|mode| (*mode, "-no-overwrite"))) {
+        let outcome = result(mode, true, Through::Gate(flags));
+        assert_eq!(outcome.code, Some(12), "{flags} {mode}: {}", outcome.said);
+        assert_eq!(outcome.drawn, untouched(mode), "{flags} {mode}");
+    }
+}
+
+#[test]
+fn every_mode_adds_what_it_does_without_the_gate_where_nothing_is_replaced() {
+    for flags in ["-no-overwrite -no-lock", "-wo -no-overwrite -no-lock"] {
+        let modes = MODES.iter().filter(|mode| !REPLACING.iter().any(|option| mode.contains(option)));
+        let modes = modes.filter(|mode| !flags.contains("-wo") || !READ_BACK.contains(mode));
+        let cases: Vec<(&str, bool)> = modes.map(|mode| (*mode, true)).collect();
+        compare(&cases, Through::Gate(flags), Through::Nothing("-M--ignore-existing -M-O"));
+    }
 }

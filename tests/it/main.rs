@@ -34,4 +34,5 @@ mod akeys_users;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;
+mod sftp_clients;
 mod support;

@@ -3,8 +3,8 @@
 use std::ptr::null;
 
 use crate::Scene;
-use crate::files;
 use crate::sys::{Tried, c, open, sys, tried};
+use crate::{files, kept};
 
 /// One attack.
 pub struct Attack {
@@ -22,6 +22,11 @@ pub const fn attack(name: &'static str, run: fn(&Scene) -> Tried) -> Attack {
 /// Tries the attacks on files.
 pub fn on_files(scene: &Scene) {
     try_all(scene, &[files::LOOK, files::READ, files::WRITE, files::METADATA, files::INSIDE]);
+}
+
+/// Tries the attacks on what the destination holds.
+pub fn on_what_is_kept(scene: &Scene) {
+    try_all(scene, &[kept::KEPT]);
 }
 
 /// Tries every attack.

@@ -3,7 +3,7 @@
 use crate::attacks::{Attack, attack};
 use crate::sys::{Tried, c, open, read, sys};
 
-const AT: i32 = libc::AT_FDCWD;
+pub const AT: i32 = libc::AT_FDCWD;
 
 /// What is outside can be seen to be there. Landlock does not mediate this; a mount namespace leaves nothing to see.
 pub const LOOK: &[Attack] = &[
@@ -60,15 +60,16 @@ fn list(path: &str) -> Tried {
     sys!(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), buffer.len())
 }
 
-/// Opens `name` from every descriptor that was inherited.
+/// Opens `name` from every descriptor that was inherited, also from one that lies deeper.
 fn from_descriptors(name: &str, flags: i32) -> Tried {
-    let name = c(name);
     let mut last = Err(libc::EBADF);
-    for fd in 0..1024 {
-        match sys!(libc::SYS_openat, fd, name.as_ptr(), flags, 0) {
-            Err(libc::EBADF | libc::ENOTDIR) => {}
-            Ok(found) => return Ok(found),
-            other => last = other,
+    for name in [c(name), c(&format!("../../{name}"))] {
+        for fd in 0..1024 {
+            match sys!(libc::SYS_openat, fd, name.as_ptr(), flags, 0) {
+                Err(libc::EBADF | libc::ENOTDIR | libc::ENOENT) => {}
+                Ok(found) => return Ok(found),
+                other => last = other,
+            }
         }
     }
     last
@@ -139,17 +140,17 @@ pub const READ: &[Attack] = &[
     }),
 ];
 
-fn at_path(call: i64, path: &str, argument: i64) -> Tried {
+pub fn at_path(call: i64, path: &str, argument: i64) -> Tried {
     let path = c(path);
     sys!(call, AT, path.as_ptr(), argument)
 }
 
-fn in_path(call: i64, path: &str, argument: i64) -> Tried {
+pub fn in_path(call: i64, path: &str, argument: i64) -> Tried {
     let path = c(path);
     sys!(call, path.as_ptr(), argument)
 }
 
-fn rename2(from: &str, to: &str, flags: i32) -> Tried {
+pub fn rename2(from: &str, to: &str, flags: i32) -> Tried {
     let (from, to) = (c(from), c(to));
     sys!(libc::SYS_renameat2, AT, from.as_ptr(), AT, to.as_ptr(), flags)
 }

@@ -2,7 +2,7 @@
 //!
 //! The gate runs it through `-rsync PATH`. What it does is said by an option that the gate passes on:
 //! `--log-format=battery,ROOT,PID` tries every attack and prints one line for each; `files` in its
-//! place, those on files;
+//! place, those on files; `kept`, those on what the destination holds;
 //! `--log-format=stop` stops itself, and when it is continued, uses every path that it was given as rsync would.
 
 #![allow(unsafe_code, reason = "hostile code makes system calls that no safe wrapper offers")]
@@ -19,6 +19,7 @@
 
 mod attacks;
 mod files;
+mod kept;
 mod paths;
 mod sys;
 
@@ -30,6 +31,8 @@ pub struct Scene {
     pub root: PathBuf,
     /// A process of the same account, outside.
     pub victim: i32,
+    /// The directory where what arrives may be written, when there is one.
+    pub staging: String,
 }
 
 impl Scene {
@@ -40,6 +43,10 @@ impl Scene {
     fn inside(&self, name: &str) -> String {
         format!("{}/D/{name}", self.root.display())
     }
+
+    fn staged(&self, name: &str) -> String {
+        format!("{}/{name}", self.staging)
+    }
 }
 
 fn main() -> std::process::ExitCode {
@@ -47,11 +54,16 @@ fn main() -> std::process::ExitCode {
     let mode = args.iter().find_map(|arg| arg.strip_prefix("--log-format="));
     let mut words = mode.unwrap_or_default().split(',');
     match words.next() {
-        Some(mode @ ("battery" | "files")) => {
+        Some(mode @ ("battery" | "files" | "kept")) => {
             let root = words.next().unwrap().into();
             let victim = words.next().unwrap().parse().unwrap();
-            let attack = if mode == "files" { attacks::on_files } else { attacks::battery };
-            attack(&Scene { root, victim });
+            let attack = match mode {
+                "files" => attacks::on_files,
+                "kept" => attacks::on_what_is_kept,
+                _ => attacks::battery,
+            };
+            let staging = args.iter().find_map(|arg| arg.strip_prefix("--temp-dir="));
+            attack(&Scene { root, victim, staging: staging.unwrap_or("/nothing").to_owned() });
         }
         Some("stop") => {
             // SAFETY: a signal to this process, which has set no handler.

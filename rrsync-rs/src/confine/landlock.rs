@@ -19,18 +19,19 @@ pub(super) const NEWEST: ABI = ABI::V7;
 
 /// The ABI that the kernel offers, 0 for none. Makes a ruleset and drops it; nothing is enforced.
 pub(super) fn abi() -> u8 {
-    let offered = |abi: &ABI| {
-        Ruleset::default()
-            .set_compatibility(CompatLevel::HardRequirement)
-            .handle_access(AccessFs::from_all(*abi))
-            .and_then(|rules| if *abi < ABI::V6 { Ok(rules) } else { rules.scope(Scope::from_all(*abi)) })
-            .and_then(Ruleset::create)
-            .is_ok()
-    };
     [NEWEST, ABI::V6, ABI::V5, ABI::V3, ABI::V2, ABI::V1]
-        .iter()
-        .find(|abi| offered(abi))
-        .map_or(0, |abi| *abi as u8)
+        .into_iter()
+        .find(|abi| offered(*abi))
+        .map_or(0, |abi| abi as u8)
+}
+
+fn offered(abi: ABI) -> bool {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|rules| if abi < ABI::V6 { Ok(rules) } else { rules.scope(Scope::from_all(abi)) })
+        .and_then(Ruleset::create)
+        .is_ok()
 }
 
 /// Enforces the rules on this thread, with no right that is newer than `newest`, and returns the ABI in force.
@@ -56,7 +57,11 @@ fn restrict(files: &Files<'_>, newest: ABI) -> Result<u8, RulesetError> {
     }
     let mut rules = rules.create()?;
     for reach in files.reach {
-        rules = rules.add_rule(PathBeneath::new(reach.dir.as_fd(), rights(reach) & known))?;
+        let rights = rights(reach) & known;
+        // A rule that allows nothing is an error.
+        if !rights.is_empty() {
+            rules = rules.add_rule(PathBeneath::new(reach.dir.as_fd(), rights))?;
+        }
     }
     for program in files.programs {
         let rights = AccessFs::Execute | AccessFs::ReadFile;
@@ -82,19 +87,16 @@ pub(super) fn numbered(number: u8) -> Option<ABI> {
 
 /// What a directory, or a single file, may be used for.
 fn rights(reach: &Reach) -> BitFlags<AccessFs> {
-    let mut rights: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
-    if reach.write {
-        rights |= AccessFs::WriteFile
-            | AccessFs::Truncate
-            | AccessFs::MakeReg
-            | AccessFs::MakeDir
-            | AccessFs::MakeSym
-            | AccessFs::RemoveFile
-            | AccessFs::RemoveDir
-            | AccessFs::Refer;
-    }
-    if reach.special_files {
-        rights |= AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock;
-    }
+    let has = reach.rights;
+    let each: [(bool, BitFlags<AccessFs>); 7] = [
+        (has.read, AccessFs::ReadFile.into()),
+        (has.list, AccessFs::ReadDir.into()),
+        (has.change, AccessFs::WriteFile | AccessFs::Truncate),
+        (has.add, AccessFs::MakeReg | AccessFs::MakeDir | AccessFs::MakeSym | AccessFs::Refer),
+        (has.remove, AccessFs::RemoveFile.into()),
+        (has.remove_directories, AccessFs::RemoveDir.into()),
+        (has.special, AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock),
+    ];
+    let rights = each.into_iter().filter(|(has, _)| *has).fold(BitFlags::EMPTY, |all, (_, more)| all | more);
     if is_directory(&reach.dir) { rights } else { rights & AccessFs::from_file(NEWEST) }
 }

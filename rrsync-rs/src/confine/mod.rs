@@ -7,6 +7,7 @@
 
 mod landlock;
 mod namespace;
+mod rights;
 pub mod seccomp;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::grant::Confine;
 use crate::rsync::Place;
 use crate::rsync::judge::Reach;
 use namespace::Failure;
+pub use rights::Rights;
 
 /// What a session may use of the file system.
 #[derive(Debug)]
@@ -54,6 +56,11 @@ impl<'a> Files<'a> {
     /// Whether `path` lies in an exposed directory.
     fn reaches(&self, path: &Path) -> bool {
         self.reach.iter().any(|reach| path.starts_with(&reach.real))
+    }
+
+    /// Whether anything can be made or changed.
+    pub fn write(&self) -> bool {
+        self.reach.iter().any(|reach| reach.rights.writes())
     }
 
     /// Whether a namespace would hide anything: where the root itself is exposed, nothing lies outside.
@@ -156,7 +163,7 @@ pub fn isolates(files: &Files<'_>, wanted: Isolation) -> bool {
         _ if !files.hides() => false,
         Isolation::Required => true,
         Isolation::Off => false,
-        Isolation::Auto if !files.reach.iter().any(|reach| reach.write) => false,
+        Isolation::Auto if !files.write() => false,
         Isolation::Auto if nix::unistd::geteuid().is_root() => true,
         Isolation::Auto => !files.names_users && only_primary_group() && !namespace::powerless(),
     }
@@ -212,6 +219,29 @@ pub fn apply_as_of(
         Err(_) => {}
     }
     Ok(level)
+}
+
+/// Whether the kernel can hold a session to adding, or to not reading, by having it move files from one directory to another:
+/// since ABI 2 of Landlock.
+///
+/// # Errors
+/// With [`Confine::Required`] where it cannot.
+pub fn can_stage(demand: Confine) -> Result<bool, ConfineError> {
+    // Asked only where it matters: the answer takes a few system calls.
+    can_stage_with(demand, if demand == Confine::Off { 0 } else { landlock::abi() })
+}
+
+/// [`can_stage`] on a kernel with this ABI of Landlock, 0 for none. For tests.
+#[doc(hidden)]
+pub fn can_stage_with(demand: Confine, abi: u8) -> Result<bool, ConfineError> {
+    match (demand, abi) {
+        (Confine::Required, 0) => Err(ConfineError::NoLandlock),
+        (Confine::Required, 1) => {
+            Err(ConfineError::Landlock("ABI 1 cannot keep a key from reading, or from replacing".to_owned()))
+        }
+        (Confine::Off, _) | (Confine::BestEffort, 0 | 1) => Ok(false),
+        (Confine::Required | Confine::BestEffort, _) => Ok(true),
+    }
 }
 
 /// Closes what was open when this process started, but for the standard streams. sshd leaves nothing open, but a login

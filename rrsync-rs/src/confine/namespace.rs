@@ -28,6 +28,7 @@ use nix::unistd::{Gid, Uid, getegid, geteuid};
 use super::{Files, is_directory};
 use crate::beneath::open_beneath;
 use crate::rsync::Place;
+use crate::rsync::judge::Reach;
 
 /// Why a session is not in a namespace of its own: at which step, and what the kernel said.
 #[derive(Debug)]
@@ -116,8 +117,13 @@ fn stage(files: &Files<'_>) -> Result<(), Failure> {
     let mut directories: Vec<_> = files.reach.iter().collect();
     // What contains comes before what is contained.
     directories.sort_by_key(|reach| reach.real.components().count());
-    for reach in directories {
-        show(&reach.real, is_directory(&reach.dir), reach.write)?;
+    for (index, reach) in directories.iter().enumerate() {
+        // One mount for all that may be written in it: nothing can be moved from one mount to another.
+        let shown = |above: &&Reach| reach.real.starts_with(&above.real) && above.rights.writes();
+        if directories[..index].iter().any(shown) {
+            continue;
+        }
+        show(&reach.real, is_directory(&reach.dir), reach.rights.writes())?;
     }
     for needed in files.support().filter(|needed| !files.reaches(&needed.path)) {
         show(&needed.path, is_directory(&needed.fd), false)?;

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -11,10 +12,11 @@ use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag};
 use nix::sys::stat::Mode;
 
 use super::decide::Allowed;
+use super::staging::Staging;
 use super::{system, unconfined, write};
 use crate::audit::{Log, Record};
 use crate::confine::seccomp::Filter;
-use crate::confine::{self, Files};
+use crate::confine::{self, Files, Rights};
 use crate::grant::Confine;
 use crate::rsync::judge::{Arg, Plan};
 use crate::rsync::program::{self, Program};
@@ -31,6 +33,7 @@ pub(super) fn run(
 ) -> Result<Infallible, NoTerms> {
     let Allowed { mut plan, mut program, names_users, isolation } = allowed;
     let made = enter(&mut plan);
+    let mut staging = stage(&mut plan, terms.confine)?;
     record.argv = shown(&plan);
     record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
@@ -38,9 +41,15 @@ pub(super) fn run(
     let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
     let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries, names_users };
     let namespace = confine::isolate(&files, &plan.cwd, isolation).map_err(unconfined)?;
+    if let Some(staging) = staging.as_mut().filter(|_| namespace) {
+        staging.enter_namespace().map_err(system("enter the staging directory"))?;
+    }
     let lock = if namespace { session::lock_anew(held.lock, terms.lock.as_deref())? } else { held.lock };
     let (argv, mut inherited) = arguments(plan.args, namespace);
     inherited.extend(lock.into_iter().chain(held.slot).map(OwnedFd::from));
+    if let Some(staging) = &staging {
+        inherited.extend(staging.inherited(namespace).map_err(system("pass a descriptor on"))?);
+    }
     for fd in &inherited {
         nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
             .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
@@ -48,8 +57,8 @@ pub(super) fn run(
     if terms.confine != Confine::Off {
         program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
     }
-    let filter = if plan.reach.iter().any(|reach| reach.write) {
-        Filter::writer(plan.reach.iter().any(|reach| reach.special_files), terms.rules.setuid)
+    let filter = if files.write() {
+        Filter::writer(plan.reach.iter().any(|reach| reach.rights.special), terms.rules.setuid)
     } else {
         Filter::reader()
     };
@@ -58,6 +67,7 @@ pub(super) fn run(
     record.confinement = Some(level);
     if let Err(unrecorded) = write(log, record, terms) {
         // What was made for a session that does not happen goes again.
+        drop(staging);
         if let Some((directory, name)) = made {
             let _ =
                 nix::unistd::unlinkat(&directory, name.as_os_str(), nix::unistd::UnlinkatFlags::RemoveDir);
@@ -66,7 +76,35 @@ pub(super) fn run(
     }
     log.write_as_rrsync(record);
     let by_path = terms.confine == Confine::Off && !namespace;
-    Err(system("run rsync")(execute(&program, &argv, by_path)))
+    let failed = execute(&program, &argv, by_path);
+    Err(system("run rsync")(failed))
+}
+
+/// Makes the staging directory of a session that needs one, where the kernel can hold it to that, and has rsync use it.
+fn stage(plan: &mut Plan, demand: Confine) -> Result<Option<Staging>, NoTerms> {
+    if !plan.staged {
+        return Ok(None);
+    }
+    if !confine::can_stage(demand).map_err(unconfined)? {
+        // Nothing but rsync's own options stands between the client and what is there; the record says how little that is.
+        for reach in plan.reach.iter_mut().filter(|reach| reach.rights.add) {
+            reach.rights = reach.rights.and(Rights::ALL);
+        }
+        return Ok(None);
+    }
+    // A destination that cannot be written is rsync's to report.
+    let mut staging = match Staging::new(&plan.cwd) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+        staging => staging.map_err(system("make a staging directory"))?,
+    };
+    let failed = system("make a staging directory");
+    staging.start_sweeper().map_err(&failed)?;
+    plan.reach.push(staging.reach(plan.reach.iter().any(|reach| reach.rights.special)).map_err(&failed)?);
+    let args = staging.args(plan.deletes).map_err(&failed)?;
+    let end = plan.args.iter().position(|arg| matches!(arg, Arg::Text(word) if word == "--"));
+    let end = end.unwrap_or_default();
+    plan.args.splice(end..end, args);
+    Ok(Some(staging))
 }
 
 /// What a session holds for as long as rsync runs: the lock of its directory, and its place among the key's sessions.

@@ -11,6 +11,7 @@ use super::RsyncFeatures;
 use super::options::{Class, Given, Parsed, Role, Takes, letter};
 use super::paths::{PathOption, Place, destination, locate, path_option, sources};
 use super::words::Word;
+use crate::confine::Rights;
 use crate::grant::Access;
 use crate::policy::{Exposed, Policy, Use};
 use crate::rules::Rules;
@@ -60,10 +61,8 @@ pub struct Reach {
     pub dir: OwnedFd,
     /// Its real path, for people.
     pub real: PathBuf,
-    /// Whether it may be written.
-    pub write: bool,
-    /// Whether devices and other special files may be made: only where the root is `/`.
-    pub special_files: bool,
+    /// What it may be used for.
+    pub rights: Rights,
 }
 
 /// Everything that running an allowed request takes.
@@ -79,6 +78,11 @@ pub struct Plan {
     pub args: Vec<Arg>,
     /// What the kernel will allow.
     pub reach: Vec<Reach>,
+    /// Whether what arrives is written in a directory of the session's own and moved from there: the kernel then lets nothing
+    /// in the destination be read back, or changed, whatever rsync is told.
+    pub staged: bool,
+    /// Whether rsync looks for what it may delete, and must leave the session's own directory out.
+    pub deletes: bool,
     /// Whether this may run in a mount namespace only: it follows links, and this rsync does not confine itself.
     pub isolate: bool,
     /// What is touched, as the client named it.
@@ -128,6 +132,7 @@ pub fn judge(
     let adds_only = base.is_some() && !strict.workspace.overwrite;
     let returns_nothing = base.as_ref().is_some_and(|at| !strict.workspace.access_to(at).may_read());
     let dry = parsed.has_letter(b'n') || parsed.has_long("only-write-batch");
+    let staged = adds_only || returns_nothing;
     if returns_nothing && dry && parsed.has_class(Class::Deletes) {
         let message = "a write-only server does not tell what it would delete";
         return Err(Refusal::new("rsync.dry-run-delete", message));
@@ -155,13 +160,18 @@ pub fn judge(
                 args.push(dashed(b"-", &[letters.as_slice(), &tail.unwrap_or_default()].concat()));
             }
             Given::Sized(size, digits) => args.push(dashed(&[b'-', *size], digits)),
-            Given::Long(row, _) if row.class == Class::Sender || adds_only && row.name == "perms" => {}
+            Given::Long(row, _) if row.class == Class::Sender => {}
+            Given::Long(row, _) if adds_only && LEFT_OUT_WHERE_ADDED.contains(&row.name) => {}
             Given::Long(row, _) if returns_nothing && matches!(row.name, "fuzzy" | "info") => {}
             Given::Long(row, value) => match (row.takes, value) {
                 (Takes::Path(role), Some(value)) => {
                     let option =
                         PathOption { name: row.name, role, value, exposed: strict, base: base.as_deref() };
-                    args.extend(path_option(&option, policy, &mut reach)?);
+                    let arg = path_option(&option, policy, &mut reach)?;
+                    // What arrives is staged elsewhere; and a copy of what may not be read is sent instead.
+                    let unused =
+                        staged && row.name == "temp-dir" || returns_nothing && row.name == "copy-dest";
+                    args.extend(arg.filter(|_| !unused));
                 }
                 (Takes::Ignored(word), _) => args.push(long(row.name, Some(word.as_bytes()))),
                 (_, value) => {
@@ -205,9 +215,20 @@ pub fn judge(
     args.push(Arg::Text("--".into()));
     args.push(Arg::Text(".".into()));
     args.extend(path_args);
+    // Names are told to nobody, but what is not there any more at the source has to be looked for.
+    let deletes = writes && parsed.has_class(Class::Deletes);
+    // Directories for partial files are removed when they are empty, also by who may delete nothing else.
+    let partial = parsed.has_long("partial-dir") || parsed.has_long("delay-updates");
+    let remove_directories = partial && !adds_only;
+    reach.widen(Rights { list: deletes, remove_directories, ..Rights::default() });
     let isolate = writes && !everything && !features.confine_root && parsed.has_class(Class::Implied);
-    Ok(Plan { direction, cwd, make, args, reach: reach.into_rules(everything), isolate, targets: shown })
+    let staged = staged && !dry;
+    Ok(Plan { direction, cwd, make, args, reach: reach.0, staged, deletes, isolate, targets: shown })
 }
+
+/// Options that a receiver does without where it only adds. Modes of directories that are there are not the client's;
+/// what is new is never written in place; and a partial file under the final name could not be completed any more.
+const LEFT_OUT_WHERE_ADDED: &[&str] = &["perms", "inplace", "partial"];
 
 /// What makes a receiver leave special files out, and end with 0 all the same.
 ///
@@ -256,6 +277,7 @@ fn options_allowed(
         Class::DeletesInTheWay => push && !(may_delete && workspace.overwrite),
         Class::Replaces => !workspace.overwrite,
         Class::ReadsBack => push && !workspace.access.may_read(),
+        Class::Appends => push && !(workspace.access.may_read() && workspace.overwrite),
         Class::FollowsLinks => !exposed.is_everything(),
         Class::ChangesDirectories => push && !workspace.overwrite,
         Class::Sender => push,
@@ -309,13 +331,18 @@ fn change(name: &str, class: Class, exposed: &Exposed, denied: bool) -> Option<C
         _ if denied => Some(Change::NotDeny(name.to_owned())),
         Class::FollowsLinks => Some(Change::Allow(name.to_owned())),
         Class::Replaces | Class::ChangesDirectories => Some(Change::Overwrite(workspace)),
+        Class::Appends if !exposed.workspace.overwrite => Some(Change::Overwrite(workspace)),
         Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay if !exposed.workspace.overwrite => {
             Some(Change::Overwrite(workspace))
         }
         Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay if !exposed.workspace.delete => {
             Some(Change::Delete(workspace))
         }
-        Class::Deletes | Class::DeletesSources | Class::DeletesInTheWay | Class::ReadsBack => {
+        Class::Deletes
+        | Class::DeletesSources
+        | Class::DeletesInTheWay
+        | Class::ReadsBack
+        | Class::Appends => {
             Some(Change::Access { workspace, path: PathBuf::new(), access: Access::ReadWrite })
         }
         Class::Harmless | Class::Sender | Class::Implied | Class::Never => None,
@@ -329,22 +356,24 @@ fn is_zero(value: Option<&[u8]>) -> bool {
 
 /// The kernel rules of a session while they are collected; each directory once.
 #[derive(Debug, Default)]
-pub struct ReachSet {
-    rules: Vec<(PathBuf, OwnedFd, bool)>,
-}
+pub struct ReachSet(Vec<Reach>);
 
 impl ReachSet {
     /// Lets the child use everything below `dir`.
-    pub fn allow(&mut self, dir: OwnedFd, real: PathBuf, write: bool) {
-        if !self.rules.iter().any(|(known, _, writes)| real.starts_with(known) && (*writes || !write)) {
-            self.rules.push((real, dir, write));
+    pub fn allow(&mut self, dir: OwnedFd, real: PathBuf, rights: Rights) {
+        if self.0.iter().any(|known| real.starts_with(&known.real) && known.rights.cover(rights)) {
+            return;
+        }
+        match self.0.iter_mut().find(|known| known.real == real) {
+            Some(known) => known.rights = known.rights.and(rights),
+            None => self.0.push(Reach { dir, real, rights }),
         }
     }
 
-    fn into_rules(self, special_files: bool) -> Vec<Reach> {
-        self.rules
-            .into_iter()
-            .map(|(real, dir, write)| Reach { dir, real, write, special_files: special_files && write })
-            .collect()
+    /// More rights to every directory that may be written.
+    fn widen(&mut self, more: Rights) {
+        for reach in self.0.iter_mut().filter(|reach| reach.rights.add) {
+            reach.rights = reach.rights.and(more);
+        }
     }
 }

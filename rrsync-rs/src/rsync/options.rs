@@ -25,6 +25,8 @@ pub enum Class {
     ChangesDirectories,
     /// Makes a receiver return what the destination holds, as block checksums.
     ReadsBack,
+    /// Makes a receiver continue files that are there.
+    Appends,
     /// Follows symlinks that the client does not control; only where the root is `/`, outside of which nothing lies.
     FollowsLinks,
     /// Makes a receiver follow links in the names that it is sent. An rsync that does not confine itself
@@ -82,14 +84,14 @@ const fn row(name: &'static str, takes: Takes, class: Class) -> Row {
 }
 
 use Class::{
-    ChangesDirectories, Deletes, DeletesInTheWay, DeletesSources, FollowsLinks, Harmless, Implied, Never,
-    ReadsBack, Replaces, Sender,
+    Appends, ChangesDirectories, Deletes, DeletesInTheWay, DeletesSources, FollowsLinks, Harmless, Implied,
+    Never, ReadsBack, Replaces, Sender,
 };
 use Takes::{Ignored, Nothing, Path, Text};
 
 /// The long options, sorted by name.
 pub static LONG: &[Row] = &[
-    row("append", Nothing, ReadsBack),
+    row("append", Nothing, Appends),
     row("backup-dir", Path(Role::BackupDir), Replaces),
     row("block-size", Text, ReadsBack),
     row("bwlimit", Text, Harmless),

@@ -65,7 +65,7 @@ impl<F: AsFd> Input<F> {
 }
 
 /// Waits until `fd` is ready, for when whoever started the session has made it non-blocking.
-pub(super) fn wait(fd: &impl AsFd, what: PollFlags) -> Result<(), Errno> {
+pub(crate) fn wait(fd: &impl AsFd, what: PollFlags) -> Result<(), Errno> {
     match poll(&mut [PollFd::new(fd.as_fd(), what)], PollTimeout::NONE) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno),

@@ -25,13 +25,14 @@ pub mod syscalls;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
 pub use audit::{Deed, FileEvent, Outcome, Summary};
+pub(crate) use input::wait;
 pub use subsystem::Subsystem;
 
 use crate::vfs::Vfs;

@@ -181,9 +181,9 @@ impl Vfs {
         if !held.is_dir() && kind(&held.stat) != SFlag::S_IFREG {
             return Err(Fault::Refused(Rule::SpecialFile));
         }
-        if changes.size.is_some() {
+        if let Some(size) = changes.size {
             // Another content: as if it had been opened, which all that concerns contents knows about.
-            let how = OpenHow { write: true, ..OpenHow::default() };
+            let how = OpenHow { write: true, truncate: size == 0, ..OpenHow::default() };
             let file = self.open_existing(mount, held, &how)?;
             file.set(changes)?;
             return file.close();

@@ -17,7 +17,7 @@ use super::delivery::moving_delivery;
 use super::judge::{New, moving};
 use super::links;
 use super::place::Spot;
-use super::{Fault, Mount, Rule, Vfs, VirtualPath};
+use super::{ATTEMPTS, Fault, Mount, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last};
 
 impl Vfs {
@@ -38,7 +38,7 @@ impl Vfs {
         let mode = Mode::from_bits_truncate(modes.given(mode & self.options.mode_mask, true));
         mount.made(&spot, || Ok(mkdirat(&spot.dir, spot.name.as_os_str(), mode)?))?;
         if begins_delivery {
-            mount.take_delivery(&spot)?;
+            mount.take_delivery(&spot.at, mount.reopen(&spot.at, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?)?;
         }
         if let Some(forced) = modes.directory {
             let fd = mount.reopen(&spot.at, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
@@ -61,12 +61,16 @@ impl Vfs {
     fn unlink(&self, path: &VirtualPath, directory: bool) -> Result<(), Fault> {
         let (mount, rest) = self.inside(path)?;
         let spot = mount.spot(rest)?;
-        let held = mount.at(&spot)?;
+        again(|| self.unlink_at(mount, &spot, directory))
+    }
+
+    fn unlink_at(&self, mount: &Mount, spot: &Spot, directory: bool) -> Result<(), Fault> {
+        let held = mount.at(spot)?;
         mount.removing(&held, &self.ours)?;
         if held.is_dir() != directory {
             return Err(if directory { Errno::ENOTDIR } else { Errno::EISDIR }.into());
         }
-        mount.remove_kept(&spot, &held)?;
+        mount.remove_kept(spot, &held)?;
         mount.lost(&held);
         mount.move_delivery(&spot.at, None);
         if held.stat.st_nlink <= 1 || directory {
@@ -97,25 +101,28 @@ impl Vfs {
             // What is published must be whole, also after a crash.
             syncfs(from_mount.reopen(source.at.parent().unwrap_or(Path::new("")), OFlag::O_RDONLY)?)?;
         }
-        let victim = match to_mount.at(&target) {
-            Ok(victim) if replace && !in_drop => {
-                to_mount.changing(&victim, &self.ours)?;
-                Some(victim)
-            }
-            _ => None,
-        };
-        match victim {
-            Some(victim) if is_same(&victim, &held) => return Ok(()),
-            Some(victim) => {
-                to_mount.replace_kept((&source.dir, &source.name), &target, &victim)?;
-                to_mount.lost(&victim);
-                if !self.ours.made(&victim.fd) {
-                    self.ours.forget(&held.fd);
+        again(|| {
+            let victim = to_mount.at(&target).ok().filter(|_| replace && !in_drop);
+            match victim {
+                Some(victim) if is_same(&victim, &held) => Ok(()),
+                Some(victim) => {
+                    to_mount.changing(&victim, &self.ours)?;
+                    let replaced = to_mount.replace_kept((&source.dir, &source.name), &target, &victim);
+                    // Gone meanwhile: then there is nothing to replace.
+                    replaced.map_err(|fault| if fault == GONE { AGAIN } else { fault })?;
+                    to_mount.lost(&victim);
+                    if !self.ours.made(&victim.fd) {
+                        self.ours.forget(&held.fd);
+                    }
+                    Ok(())
                 }
+                // Also where `replace` would allow it: what has come into being since must be judged first.
+                None => match rename_to_new(&source, &held, &target) {
+                    Err(Fault::Os(Errno::EEXIST)) if replace && !in_drop => Err(AGAIN),
+                    renamed => renamed,
+                },
             }
-            // Also where `replace` would allow it: what has come into being since must be judged first.
-            None => rename_to_new(&source, &held, &target)?,
-        }
+        })?;
         if in_drop {
             from_mount.move_delivery(&source.at, (!publishes).then_some(target.at.as_path()));
         }
@@ -167,8 +174,9 @@ impl Vfs {
         let spot = mount.spot(rest)?;
         mount.making(&spot, New::Symlink)?;
         // A link in a delivery must not lead into another.
-        let within = mount.drop_of(&spot.at).unwrap_or_default();
-        let depth = if mount.drop_of(&spot.at).is_some() { 1 } else { 0 };
+        let drop = mount.drop_of(&spot.at);
+        let depth = usize::from(drop.is_some());
+        let within = drop.unwrap_or_default();
         let at: PathBuf =
             spot.at.strip_prefix(&within).unwrap_or(&spot.at).components().skip(depth).collect();
         if !mount.rules.munge && !links::stays(target, &at) {
@@ -213,6 +221,21 @@ impl Mount {
             let _ = unlinkat(&made.dir, made.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
         })
     }
+}
+
+const AGAIN: Fault = Fault::Os(Errno::EAGAIN);
+const GONE: Fault = Fault::Os(Errno::ENOENT);
+
+/// Tries again as long as something else comes in between.
+fn again(mut change: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
+    let mut changed = change();
+    for _ in 1..ATTEMPTS {
+        if changed != Err(AGAIN) {
+            break;
+        }
+        changed = change();
+    }
+    changed
 }
 
 fn is_same(one: &Held, two: &Held) -> bool {

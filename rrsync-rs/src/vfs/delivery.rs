@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -18,7 +18,6 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::fstat;
 use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
 
-use super::place::Spot;
 use super::{Fault, Mount, Rule};
 use crate::beneath::Held;
 use crate::grant::Access;
@@ -83,16 +82,15 @@ impl Mount {
         (self.rules.access_to(at) == Access::Drop).then(|| rule.to_owned())
     }
 
-    /// What this session has just made at `spot` directly in a drop is its own.
-    pub(super) fn take_delivery(&self, spot: &Spot) -> Result<Rc<Delivery>, Fault> {
-        let opened = self.reopen(&spot.at, OFlag::O_RDONLY)?;
+    /// What this session has just made at `at`, directly in a drop, is its own. `fd` is the file, or the directory.
+    pub(super) fn take_delivery(&self, at: &Path, fd: OwnedFd) -> Result<Rc<Delivery>, Fault> {
         if let Some(origin) = &self.origin {
             // Where the file system has no attributes, only this session can go on.
-            let _ = fsetxattr(&opened, OWNER, origin.as_bytes(), XattrFlags::empty());
+            let _ = fsetxattr(&fd, OWNER, origin.as_bytes(), XattrFlags::empty());
         }
-        let file = File::from(opened);
+        let file = File::from(fd);
         file.try_lock().map_err(|_| Errno::EAGAIN)?;
-        Ok(self.remember_delivery(&spot.at, file))
+        Ok(self.remember_delivery(at, file))
     }
 
     /// Whether another delivery can be begun.
@@ -120,7 +118,9 @@ impl Mount {
             return is_same(&known.file, &held).then_some(known);
         }
         let origin = self.origin.as_deref()?;
-        let file = File::from(self.reopen(entry, OFlag::O_RDONLY).ok()?);
+        // A file is not opened for reading: the kernel does not let this session read it.
+        let flags = if held.is_dir() { OFlag::O_RDONLY } else { OFlag::O_WRONLY };
+        let file = File::from(self.reopen(entry, flags).ok()?);
         let mut owner = [0; 256];
         let length = fgetxattr(&file, OWNER, &mut owner).ok()?;
         let own = owner.get(..length)? == origin.as_bytes() && is_same(&file, &held);

@@ -100,6 +100,13 @@ impl OpenFile {
         Ok(())
     }
 
+    /// Whether `size` bytes may be written from the beginning on; takes nothing yet.
+    pub fn expect(&self, size: u64) -> Result<(), Fault> {
+        self.mount.grow(size.saturating_sub(self.size.get()), 0)?;
+        self.mount.shrink(size.saturating_sub(self.size.get()), 0);
+        Ok(())
+    }
+
     /// Copies up to `length` bytes into `target`, to the end of this file when `length` is 0; returns how many.
     ///
     /// # Errors
@@ -182,9 +189,11 @@ impl OpenFile {
         if self.writes {
             self.mark();
         }
-        if let Some(upload) = self.upload.take() {
-            self.still_own()?;
-            upload.publish(self.fd.as_fd())?;
+        if let Some(mut upload) = self.upload.take()
+            && let Err(fault) = self.still_own().and_then(|()| upload.publish(self.fd.as_fd()))
+        {
+            upload.give_up(self.fd.as_fd());
+            return Err(fault);
         }
         // The disk of a network or quota file system may turn out to be full only now.
         let own = self.fd.try_clone().map_err(|_| Errno::EMFILE)?;
@@ -205,9 +214,7 @@ impl OpenFile {
     fn make_room(&self, offset: u64, length: u64) -> Result<(), Fault> {
         self.still_own()?;
         let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
-        if self.options.largest_file.is_some_and(|largest| end > largest) {
-            return Err(Fault::Refused(Rule::FileSize));
-        }
+        self.options.fits(end)?;
         let size = self.size.get();
         if end > size {
             self.mount.grow(end - size, 0)?;

@@ -62,11 +62,11 @@ impl Mount {
             return Err(Fault::Refused(Rule::NoSymlinks));
         }
         match (self.standing(&spot.at), new) {
-            (Standing::Elsewhere, _) => Ok(None),
+            (Standing::Elsewhere, _)
+            | (Standing::Foreign { direct: true }, New::File | New::Moved { .. }) => Ok(None),
             // Either name could change what the other has published.
             (_, New::Link) => Err(Fault::Refused(Rule::Delivery)),
             (Standing::Own(delivery), _) => Ok(Some(delivery)),
-            (Standing::Foreign { direct: true }, New::File | New::Moved { .. }) => Ok(None),
             (Standing::Foreign { direct: true }, New::Directory) if name.starts_with(b".") => Ok(None),
             (Standing::Foreign { direct: true }, _) => Err(Fault::Refused(Rule::Delivery)),
             (Standing::Foreign { direct: false }, _) => Err(Fault::Refused(Rule::NoOverwrite)),

@@ -36,6 +36,8 @@ impl Mount {
         let kept = match kind(&held.stat) {
             SFlag::S_IFREG => {
                 let file = open().map_err(|fault| match fault {
+                    // It is another by now, or gone.
+                    Fault::Os(Errno::EAGAIN | Errno::ENOENT) => fault,
                     Fault::Os(errno) => Fault::NotKept(errno),
                     fault => fault,
                 })?;

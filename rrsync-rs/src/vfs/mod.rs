@@ -67,6 +67,16 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    fn fits(&self, size: u64) -> Result<(), Fault> {
+        let fits = self.largest_file.is_none_or(|largest| size <= largest);
+        if fits { Ok(()) } else { Err(Rule::FileSize.into()) }
+    }
+}
+
+/// How often something is tried that others can come in between.
+const ATTEMPTS: u32 = 16;
+
 /// The virtual tree of one session.
 #[derive(Debug)]
 pub struct Vfs {
@@ -82,6 +92,11 @@ impl Vfs {
         mounts.dedup_by(|later, first| later.name() == first.name());
         let mounts = mounts.into_iter().map(Rc::new).collect();
         Self { mounts, options, ours: Rc::new(Ours::default()) }
+    }
+
+    /// Whether a file may have `size` bytes.
+    pub fn fits(&self, size: u64) -> Result<(), Fault> {
+        self.options.fits(size)
     }
 
     /// What holds for every workspace.

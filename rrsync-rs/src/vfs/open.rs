@@ -19,7 +19,7 @@ use super::file::End;
 use super::judge::New;
 use super::sums::Run;
 use super::upload::Upload;
-use super::{Fault, Mount, OpenFile, Rule, Vfs, VirtualPath};
+use super::{ATTEMPTS, Fault, Mount, OpenFile, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, kind, open_beneath};
 
 /// What a client wants to do with a file.
@@ -73,7 +73,7 @@ impl Vfs {
             return Err(Errno::EISDIR.into());
         }
         // Somebody else may make the file between the look and the creation, but not again and again.
-        for _ in 0..8 {
+        for _ in 0..ATTEMPTS {
             match mount.hold(rest, Last::Follow) {
                 Ok(_) if how.create && how.exclusive => break,
                 Ok(held) if how.create && matches!(mount.standing(&held.at), Standing::Foreign { .. }) => {
@@ -126,7 +126,7 @@ impl Vfs {
             end = if how.append { End::Always } else { End::Only };
         }
         if how.changes() && mount.replaces_whole() && !grows_only && delivery.is_none() {
-            let (upload, fd) = Upload::replacing(mount, held, how)?;
+            let (upload, fd) = Upload::replacing(mount, held, how, how.reads() || self.options.sums)?;
             // The file that takes the place of another is the session's own only if the other was.
             if self.ours.made(&held.fd) {
                 self.ours.remember_made(&fd);
@@ -187,7 +187,7 @@ impl Vfs {
         let whole = how.write && mount.replaces_whole() && delivery.is_none() && !begins_delivery;
         let (fd, upload) = if whole || published {
             let replace = mount.rules.overwrite && !how.exclusive && !published;
-            let (upload, fd) = Upload::new(mount, spot, mode, replace)?;
+            let (upload, fd) = Upload::new(mount, spot, (mode, how.reads() || self.options.sums), replace)?;
             (fd, Some(upload))
         } else {
             if begins_delivery {
@@ -204,7 +204,8 @@ impl Vfs {
                 .map_err(Fault::resolving)
                 .inspect_err(|_| mount.shrink(0, 1))?;
             if begins_delivery {
-                delivery = Some(mount.take_delivery(&spot)?);
+                let own = fd.try_clone().map_err(|_| Errno::EMFILE)?;
+                delivery = Some(mount.take_delivery(&spot.at, own)?);
             }
             (fd, None)
         };

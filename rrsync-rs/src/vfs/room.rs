@@ -11,7 +11,7 @@ use nix::sys::statvfs::fstatvfs;
 use super::Fault;
 use super::walk::walk;
 use crate::grant::{FileRules, Quota};
-use crate::ledger::{Ledger, Usage};
+use crate::ledger::{Ledger, Taken, Usage};
 
 /// How much may be written before the file system is asked again: others write too.
 const STEP: u64 = 16 << 20;
@@ -92,38 +92,31 @@ impl Room {
         // Without a count nothing is known to fit.
         let ledger = meter.ledger.as_ref().ok_or(Errno::EDQUOT)?;
         let taken = ledger.take(need, if need.bytes > 0 { AHEAD } else { 0 }, meter.quota, count)?;
-        meter.counted.set(taken.counted);
+        if need.bytes > 0 {
+            // What was ahead before is used up, so all that is ahead now comes from this count.
+            meter.counted.set(taken.counted);
+        }
         meter.ahead.set((ahead + taken.bytes).saturating_sub(more.bytes));
         Ok(())
     }
 
     /// The workspace has become smaller by `less`.
     pub(super) fn shrink(&self, less: Usage) {
-        let Some(meter) = &self.meter else { return };
-        let ahead = meter.ahead.get().saturating_add(less.bytes);
-        let bytes = ahead.saturating_sub(AHEAD);
-        meter.ahead.set(ahead - bytes);
-        if bytes > 0 || less.files > 0 {
-            meter.give(Usage { bytes, files: less.files });
-        }
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        if let Some(meter) = &self.meter
-            && meter.ahead.get() > 0
+        if less != Usage::default()
+            && let Some(ledger) = self.meter.as_ref().and_then(|meter| meter.ledger.as_ref())
         {
-            meter.give(Usage { bytes: meter.ahead.get(), files: 0 });
+            // A count that stays too high is corrected before anything is refused.
+            let _ = ledger.give(less);
         }
     }
 }
 
-impl Meter {
-    fn give(&self, usage: Usage) {
-        if let Some(ledger) = &self.ledger {
-            // A count that stays too high is corrected before anything is refused.
-            let _ = ledger.give(usage, self.counted.get());
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Some(ledger) = &self.ledger
+            && self.ahead.get() > 0
+        {
+            let _ = ledger.give_back(Taken { bytes: self.ahead.get(), counted: self.counted.get() });
         }
     }
 }

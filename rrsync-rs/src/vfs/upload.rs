@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, fdatasync, linkat, unlinkat};
 
 use super::place::Spot;
-use super::{Fault, Mount, OpenHow};
+use super::{ATTEMPTS, Fault, Mount, OpenHow};
 use crate::beneath::{Held, open_beneath};
 use crate::copying::copy;
 
@@ -31,17 +31,17 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// An empty file that is to be at `target`, open for reading and writing.
+    /// An empty file that is to be at `target`, open for writing, and if `reads` also for reading.
     pub(super) fn new(
         mount: &Rc<Mount>,
         target: Spot,
-        mode: Mode,
+        (mode, reads): (Mode, bool),
         replace: bool,
     ) -> Result<(Self, OwnedFd), Fault> {
         mount.grow(0, 1)?;
         let mut upload = Self { mount: Rc::clone(mount), target, hidden: None, replace };
         let open = |path: &Path, flags| {
-            let flags = flags | OFlag::O_RDWR;
+            let flags = flags | if reads { OFlag::O_RDWR } else { OFlag::O_WRONLY };
             open_beneath(&upload.target.dir, path, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, mode)
         };
         // A count for the quota finds only what has a name.
@@ -64,40 +64,61 @@ impl Upload {
     }
 
     /// A file that is to replace `held`, with its permissions and, unless it is to be emptied, its content.
-    pub(super) fn replacing(mount: &Rc<Mount>, held: &Held, how: &OpenHow) -> Result<(Self, OwnedFd), Fault> {
-        let (upload, fd) = Self::new(mount, mount.spot(&held.at)?, Mode::empty(), true)?;
+    pub(super) fn replacing(
+        mount: &Rc<Mount>,
+        held: &Held,
+        how: &OpenHow,
+        reads: bool,
+    ) -> Result<(Self, OwnedFd), Fault> {
+        let (upload, fd) = Self::new(mount, mount.spot(&held.at)?, (Mode::empty(), reads), true)?;
+        match upload.fill(&fd, held, how) {
+            Ok(()) => Ok((upload, fd)),
+            Err(fault) => {
+                upload.give_up(fd.as_fd());
+                Err(fault)
+            }
+        }
+    }
+
+    fn fill(&self, fd: &OwnedFd, held: &Held, how: &OpenHow) -> Result<(), Fault> {
         if !how.truncate {
-            let old = mount.reopen_same(held, OFlag::O_RDONLY)?;
+            let old = self.mount.reopen_same(held, OFlag::O_RDONLY)?;
             copy((old.as_fd(), 0), (fd.as_fd(), 0), u64::MAX, |bytes| {
-                mount.grow(bytes, 0)?;
-                mount.room.write(&fd, bytes)
+                self.mount.grow(bytes, 0)?;
+                self.mount.room.write(fd, bytes)
             })?;
         }
-        fchmod(&fd, Mode::from_bits_truncate(held.stat.st_mode & 0o777))?;
-        Ok((upload, fd))
+        Ok(fchmod(fd, Mode::from_bits_truncate(held.stat.st_mode & 0o777))?)
     }
 
     /// Gives the file its name. `fd` is what was opened with it.
-    pub(super) fn publish(mut self, fd: BorrowedFd<'_>) -> Result<(), Fault> {
+    pub(super) fn publish(&mut self, fd: BorrowedFd<'_>) -> Result<(), Fault> {
         // A name must not come to the disk before what it names.
         fdatasync(fd)?;
         if !self.replace {
             return self.publish_new(fd);
         }
-        let victim = match self.mount.at(&self.target) {
-            Ok(victim) => victim,
-            Err(Fault::Os(Errno::ENOENT)) => match self.publish_new(fd) {
-                // Somebody else has been faster.
-                Err(Fault::Os(Errno::EEXIST)) => self.mount.at(&self.target)?,
+        // Others may make, replace and remove the target meanwhile, but not again and again.
+        for _ in 0..ATTEMPTS {
+            let published = match self.mount.at(&self.target) {
+                Ok(victim) => self.publish_over(fd, &victim),
+                Err(Fault::Os(Errno::ENOENT)) => self.publish_new(fd),
+                Err(fault) => Err(fault),
+            };
+            match published {
+                Err(Fault::Os(Errno::ENOENT | Errno::EEXIST | Errno::EAGAIN)) => {}
                 published => return published,
-            },
-            Err(fault) => return Err(fault),
-        };
+            }
+        }
+        Err(Errno::EAGAIN.into())
+    }
+
+    fn publish_over(&mut self, fd: BorrowedFd<'_>, victim: &Held) -> Result<(), Fault> {
         let name = self.hidden_name(fd)?;
-        self.mount.replace_kept((&self.target.dir, &name), &self.target, &victim)?;
+        self.mount.replace_kept((&self.target.dir, &name), &self.target, victim)?;
         self.hidden = None;
         self.mount.end_hidden();
-        self.mount.lost(&victim);
+        self.mount.lost(victim);
         Ok(())
     }
 

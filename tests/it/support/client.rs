@@ -134,7 +134,20 @@ impl<'s> Client<'s> {
         run(self.command("sftp").args(["-b", "-", "host"]), &how)
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// Another program than OpenSSH's, in this client's home and environment.
+    pub(crate) fn other(&self, program: &str) -> Command {
+        let mut command = Command::new(find_program(program));
+        self.at_home(&mut command);
+        command
+    }
+
+    /// The command line of an ssh that reaches the host, for clients that run one.
+    pub(crate) fn ssh_line(&self) -> String {
+        format!("{} -F {}", utf8(&find_program("ssh")), utf8(&self.config))
+    }
+
+    /// One of OpenSSH's clients, with nothing but its configuration.
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(find_program(program));
         command.arg("-F").arg(&self.config);
         self.at_home(&mut command);

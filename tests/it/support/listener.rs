@@ -6,6 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 use super::client::Client;
 use super::programs::find_program;
-use super::sandbox::{Key, Sandbox};
+use super::sandbox::{Key, Sandbox, write_private};
 
 /// An sshd on a loopback port, until it is dropped.
 pub(crate) struct Listener<'s> {
@@ -53,6 +54,16 @@ impl<'s> Listener<'s> {
     /// The port, on 127.0.0.1.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Tells clients that read `~/.ssh/known_hosts` in the client's home about the host key at this port; answers with
+    /// that file.
+    pub(crate) fn make_known(&self) -> PathBuf {
+        let keys = std::fs::read_to_string(self.sandbox.path("etc/known_hosts")).unwrap();
+        let file = self.sandbox.client_home().join(".ssh/known_hosts");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        write_private(&file, keys.replace("sandbox ", &format!("[127.0.0.1]:{} ", self.port())).as_bytes());
+        file
     }
 
     /// A client that logs in through the port.

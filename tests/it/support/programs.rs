@@ -9,6 +9,16 @@ pub(crate) const PROGRAMS_DIR: &str = "AKEYS_TEST_PROGRAMS";
 /// A program of the system, by absolute path: sshd refuses to run under a relative one.
 #[track_caller]
 pub(crate) fn find_program(name: &str) -> PathBuf {
+    look_for(name)
+        .unwrap_or_else(|| panic!("{name} is not installed: apt-get install {}", debian_package(name)))
+}
+
+/// Whether a program that tests can do without is there.
+pub(crate) fn has_program(name: &str) -> bool {
+    look_for(name).is_some()
+}
+
+fn look_for(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // An ordinary user's PATH often lacks the directories where Debian keeps sshd.
     let usual = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"].map(PathBuf::from);
@@ -16,7 +26,6 @@ pub(crate) fn find_program(name: &str) -> PathBuf {
         .chain(usual)
         .map(|dir| dir.join(name))
         .find(|file| file.is_absolute() && file.is_file())
-        .unwrap_or_else(|| panic!("{name} is not installed: apt-get install {}", debian_package(name)))
 }
 
 fn debian_package(program: &str) -> &'static str {

@@ -17,6 +17,7 @@ use super::expand::TooMany;
 use super::judge::ReachSet;
 use super::words::Word;
 use crate::beneath::{Held, Last};
+use crate::confine::Rights;
 use crate::policy::{Exposed, Use};
 use crate::verdict::Refusal;
 
@@ -58,7 +59,12 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
     // The scope is a resolved place: a symlink that stands there by now is another.
     let held = exposed.root.hold_plain(&scope).map_err(missing)?;
     let real = exposed.root.real_of(&held.at);
-    reach.allow(held.fd, real, wanted == Use::Write);
+    let rights = match wanted {
+        Use::Read => Rights::PULL,
+        Use::Write => exposed.push_rights(at),
+        Use::Remove => Rights { remove: true, ..Rights::default() },
+    };
+    reach.allow(held.fd, real, rights);
     Ok(())
 }
 

@@ -59,7 +59,7 @@ pub(in crate::rsync) fn sources(
         let (at, parent) = source(exposed, path)?;
         allow(exposed, &at, Use::Read, reach)?;
         if removes {
-            allow(exposed, &at, Use::Write, reach)?;
+            allow(exposed, &at, Use::Remove, reach)?;
         }
         shown.push(exposed.shown(path));
         let parent = parent.map(|held| Place { real: exposed.root.real_of(&held.at), fd: held.fd });

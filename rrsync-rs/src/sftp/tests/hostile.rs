@@ -111,7 +111,13 @@ fn what_is_open_when_the_client_hangs_up_is_recorded() {
     let handle = client.open("box/half", 0x1a).unwrap();
     client.write(&handle, 0, "ha");
     let end = client.end();
-    let half = Event { deed: Deed::Write, path: "/box/half".into(), bytes: 2, outcome: Outcome::Unfinished };
+    let half = Event {
+        deed: Deed::Write,
+        path: "/box/half".into(),
+        bytes: 2,
+        sha256: None,
+        outcome: Outcome::Unfinished,
+    };
     assert_eq!(end.events, [half]);
 }
 

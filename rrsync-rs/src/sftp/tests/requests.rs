@@ -54,7 +54,8 @@ fn a_file_is_written_and_read_back() {
     assert_eq!(client.close(&handle), 4, "closed twice");
 
     let end = client.end();
-    let event = |deed, bytes| Event { deed, path: "/box/new".into(), bytes, outcome: Outcome::Done };
+    let event =
+        |deed, bytes| Event { deed, path: "/box/new".into(), bytes, sha256: None, outcome: Outcome::Done };
     assert_eq!(end.events, [event(Deed::Write, 16), event(Deed::Read, 5)]);
     assert_eq!((end.summary.bytes_written, end.summary.bytes_read), (16, 5));
     assert_eq!(end.result, Ok(()));
