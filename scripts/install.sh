@@ -21,7 +21,7 @@ case $PREFIX in
         ;;
 esac
 root=${DESTDIR:-}$PREFIX
-programs='akeys rrsync-rs'
+programs='akeys awatch rrsync-rs'
 
 # put MODE FILE TARGET
 put() {

@@ -3,6 +3,8 @@
 pub mod afiles;
 pub mod akeys;
 pub mod authkeys;
+pub mod awatch;
 pub mod card;
 pub mod common;
 pub mod event;
+pub mod sys;

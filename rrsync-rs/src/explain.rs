@@ -14,6 +14,7 @@ use crate::grant::{Access, Confine};
 use crate::request::Request;
 use crate::serve::Protocol;
 use crate::session::{self, Environment, NoTerms};
+use crate::watch;
 
 /// The answer to one question.
 #[derive(Debug, Serialize)]
@@ -91,6 +92,15 @@ fn fill(
             exposition.targets = command.targets();
             files(exposition, &Protocol::Scp(command), &terms)?;
         }
+        Request::Watch(asked) => {
+            let stream = watch::judge(&asked, &terms)?;
+            "watch".clone_into(&mut exposition.rule);
+            exposition.argv = gate::shown_stream(&stream);
+            exposition.cwd = Some(Escaped::os(&stream.root.real).to_string());
+            exposition.reads =
+                stream.reach.iter().map(|reach| Escaped::os(&reach.real).to_string()).collect();
+            exposition.targets = vec![stream.target];
+        }
         Request::Exists(wanted, path) => {
             let yes = gate::exists(wanted, &path, &terms)?;
             "probe.exists".clone_into(&mut exposition.rule);
@@ -139,7 +149,10 @@ fn files(exposition: &mut Exposition, protocol: &Protocol, terms: &session::Term
 /// Whether the session would ask for a mount namespace of its own.
 fn isolates(allowed: &gate::Allowed) -> bool {
     let (reach, names_users) = (allowed.plan.reach.as_slice(), allowed.names_users);
-    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, allowed.isolation)
+    confine::isolates(
+        &Files { reach, programs: &[], libraries: &[], parts: &[], names_users },
+        allowed.plan.isolation,
+    )
 }
 
 impl Exposition {

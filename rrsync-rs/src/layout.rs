@@ -47,9 +47,24 @@ impl Layout {
         self.home.join(".ssh/akeys")
     }
 
+    /// `~/.ssh/akeys/next`: private keys that will take the place of those with the same names.
+    pub fn next_key_dir(&self) -> PathBuf {
+        self.home.join(".ssh/akeys/next")
+    }
+
+    /// `~/.ssh/akeys/signers`: private keys that sign bundles, one for each federation.
+    pub fn signer_dir(&self) -> PathBuf {
+        self.home.join(".ssh/akeys/signers")
+    }
+
     /// `~/.ssh/akeys/FEDERATION.known_hosts`: the host keys that are pinned for a federation.
     pub fn known_hosts(&self, federation: &Label) -> PathBuf {
         self.key_dir().join(format!("{federation}.known_hosts"))
+    }
+
+    /// `~/.ssh/akeys/FEDERATION.ssh_config`: how ssh finds the way to the hosts of a federation, where that has to be said.
+    pub fn ssh_config(&self, federation: &Label) -> PathBuf {
+        self.key_dir().join(format!("{federation}.ssh_config"))
     }
 
     /// `~/.config/akeys`.

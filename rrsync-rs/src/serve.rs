@@ -147,7 +147,8 @@ impl Prepared {
         let writes = self.reach.iter().any(|reach| reach.rights.writes());
         let changing = if writes { syscalls::CHANGING } else { &[] };
         let calls = syscalls::READING.iter().chain(changing).map(|allowed| (allowed.call, allowed.only_if));
-        let files = Files { reach: &self.reach, programs: &[], libraries: &[], names_users: false };
+        let files =
+            Files { reach: &self.reach, programs: &[], libraries: &[], parts: &[], names_users: false };
         confine::apply(&files, Filter::listed(calls).and_record(), demand, false)
     }
 

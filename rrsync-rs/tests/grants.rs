@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod protocol;
 mod support;
 
 use std::fs;
@@ -155,10 +156,13 @@ fn the_kernel_writes_nothing_outside_the_writable_sub_path() {
 }
 
 #[test]
-fn a_directory_with_more_than_one_access_inside_is_no_destination() {
+fn a_directory_with_a_part_that_may_not_be_written_is_a_destination_but_for_that() {
     let account = account();
-    fs::create_dir(account.d("notes/locked")).unwrap();
+    // What is not there could be made, and cannot be kept apart.
     refused(&account, &["-a", "src/", "h:notes/"], "path.mixed");
+    fs::create_dir(account.d("notes/locked")).unwrap();
+    ends(&rsync(&account, &["-a", "src/", "h:notes/"]), 0);
+    assert_eq!(account.read("D/notes/new"), "new");
     refused(&account, &["-a", "src/", "h:notes/locked/"], "access.write");
     fs::create_dir(account.d("notes/open")).unwrap();
     ends(&rsync(&account, &["-a", "src/", "h:notes/open/"]), 0);
@@ -617,4 +621,113 @@ fn a_second_name_elsewhere_is_no_way_to_overwrite() {
     ends(&sftp(&account, "ln work/x work/y\nput other work/z\n"), 0);
     assert!(!account.d("work/k").exists());
     assert_eq!(account.read("D/keep/file"), "kept");
+}
+
+/// A workspace with a part that is not exposed, one that is read-only, and one that may only be written.
+fn parted(how: &str) -> Account {
+    let account = Account::new();
+    for path in ["one", "sub/two", "private/secret", "sub/pri*[v]ate/secret", "final/done", "key"] {
+        account.write(
+            &format!("D/ws/{path}"),
+            if path.contains("secret") || path == "key" { "SECRET" } else { "x" },
+        );
+    }
+    account.grant(
+        "playground.chef1",
+        &format!(
+            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\nnamespace = \"{how}\"\nprobes = true\n\
+             [workspace.ws]\npath = \"{}\"\naccess = \"rw\"\n[workspace.ws.paths]\n\
+             private = \"none\"\n\"sub/pri*[v]ate\" = \"none\"\nfinal = \"ro\"\nkey = \"none\"\nabsent = \"none\"\n",
+            account.d("ws").display()
+        ),
+    );
+    account
+}
+
+#[test]
+fn a_part_that_is_not_exposed_is_not_there() {
+    for how in ["auto", "required"] {
+        let account = parted(how);
+        let everything = ["one", "sub/two", "final/done"];
+        for options in [
+            ["-a"].as_slice(),
+            &["-aR"],
+            &["-a", "-s"],
+            &["-a", "--exclude=nothing", "-F"],
+            &["-a", "--filter=!"],
+        ] {
+            for (source, below) in
+                [("h:ws/", ""), ("h:ws", "ws"), ("h:ws/*", ""), ("h:ws/./", ""), ("h:ws/sub", "")]
+            {
+                let _ = fs::remove_dir_all(account.root.join("client/got"));
+                let output = rsync(&account, &[options, &[source, "got/"]].concat());
+                ends(&output, 0);
+                let got = picture(&account.root.join("client/got"));
+                for hidden in ["private", "pri*", "key", "secret"] {
+                    assert!(!got.contains(hidden), "{options:?} {source}: {got}");
+                }
+                if !source.ends_with("sub") && !options.contains(&"-aR") {
+                    for path in everything {
+                        let got = account.read(&format!("client/got/{below}/{path}"));
+                        assert_eq!(got, "x", "{options:?} {source}");
+                    }
+                }
+            }
+        }
+        // A client of its own kind can have the gate's filters forgotten, and finds an empty directory.
+        for filters in [["!"].as_slice(), &["!", "+ *"], &["+ private/***", "+ key"]] {
+            let heard = protocol::listing(
+                &account,
+                &["--grant", "playground.chef1"],
+                "rsync --server --sender -r . ws/",
+                filters,
+            );
+            let heard = String::from_utf8_lossy(&heard).into_owned();
+            assert!(heard.contains("two") && heard.contains("final"), "{heard:?}");
+            assert!(!heard.contains("secret") && !heard.contains("SECRET"), "{heard:?}");
+            assert_eq!(heard.contains("private"), filters[0] == "!", "{heard:?}");
+        }
+        for path in ["private", "private/secret", "private/nothing", "key", "absent", "sub/pri\\*\\[v\\]ate/"]
+        {
+            refused(&account, &["-a", &format!("h:ws/{path}"), "got/"], "access.read");
+            refused(&account, &["-a", "src/", &format!("h:ws/{path}")], "access.write");
+        }
+    }
+}
+
+#[test]
+fn a_push_around_a_part_that_it_may_not_change_leaves_it_as_it_is() {
+    let account = parted("auto");
+    // What is not there could be made, and not be kept apart.
+    refused(&account, &["-a", "src/", "h:ws/"], "path.mixed");
+    fs::create_dir(account.d("ws/absent")).unwrap();
+    let kept = || {
+        ["private", "sub/pri*[v]ate", "final", "key", "absent"]
+            .map(|part| picture(&account.d("ws").join(part)))
+    };
+    let before = kept();
+    account.write("client/src/new", "new");
+    account.write("client/src/sub/two", "changed");
+    ends(&rsync(&account, &["-a", "src/", "h:ws/"]), 0);
+    assert_eq!((account.read("D/ws/new"), account.read("D/ws/sub/two")), ("new".into(), "changed".into()));
+    ends(&rsync(&account, &["-a", "--delete", "src/", "h:ws/"]), 0);
+    assert!(!account.d("ws/one").exists());
+    for path in ["private/secret", "private/new", "final/done", "final/new", "key", "absent/new"] {
+        account.write(&format!("client/src/{path}"), "forced");
+    }
+    for options in
+        ["-a", "-aI --inplace", "-a --delete --filter=!", "-a --delete-before --force --filter=!", "-ab"]
+    {
+        let options: Vec<&str> = options.split(' ').collect();
+        ends(&rsync(&account, &[&options[..], &["src/", "h:ws/"]].concat()), 23);
+        assert_eq!(kept(), before, "{options:?}");
+    }
+}
+
+#[test]
+fn parts_that_only_a_namespace_keeps_apart_need_one() {
+    let account = parted("off");
+    refused(&account, &["-a", "h:ws/", "got/"], "path.mixed");
+    refused(&account, &["-a", "src/", "h:ws/"], "path.mixed");
+    ends(&rsync(&account, &["-a", "h:ws/one", "h:ws/final", "got/"]), 0);
 }

@@ -277,6 +277,13 @@ fn every_mode_pushes_what_it_does_without_the_gate_where_nothing_is_read_back() 
     let modes = MODES.iter().filter(|mode| !READ_BACK.contains(mode) && !MODE_OF_THE_OLD.contains(mode));
     let cases: Vec<(&str, bool)> = modes.map(|mode| (*mode, true)).collect();
     compare(&cases, Through::Gate("-wo -no-lock"), Through::Nothing(""));
+    let some =
+        ["-a", "-aHAXS", "-a --inplace", "-a --delete", "-ab", "-a --delay-updates", "-a --link-dest=/prev"];
+    compare(
+        &some.map(|mode| (mode, true)),
+        Through::Gate("-wo -no-lock -namespace required"),
+        Through::Nothing(""),
+    );
 }
 
 /// Options that replace, continue or delete files, or change directories; and are refused.

@@ -11,7 +11,7 @@ use rrsync_rs::name::Label;
 use super::words::{Owner, Remote};
 use crate::card::{self, Card};
 use crate::common::exit::{Exit, Failure};
-use crate::common::ssh::Route;
+use crate::common::ssh::Ssh;
 
 /// Where something in a workspace is.
 #[derive(Debug, Clone)]
@@ -24,13 +24,8 @@ pub struct Found {
 
 impl Found {
     /// How the account is reached to use `tool`.
-    pub fn route(&self, tool: Tool, layout: &Layout) -> Result<Route, Failure> {
-        Ok(Route {
-            user: self.card.user.clone(),
-            place: self.card.place.clone(),
-            key: key(&self.card, tool, layout)?,
-            federation: self.card.federation.clone(),
-        })
+    pub fn ssh(&self, tool: Tool, layout: &Layout) -> Result<Ssh, Failure> {
+        Ok(Ssh::to(&self.card, &key(&self.card, tool, layout)?, layout))
     }
 
     /// What it is called on the wire: the workspace's name, and the path behind it.
@@ -190,8 +185,8 @@ mod tests {
         let (_scratch, layout) = pod();
         let found = find(&Remote::read(OsStr::new("papers:")).unwrap(), &layout).unwrap();
         let key = |tool: Tool| {
-            let route = found.route(tool, &layout).map_err(|failure| failure.exit)?;
-            Ok::<_, Exit>(route.key.file_name().unwrap().to_str().unwrap().to_owned())
+            let key = key(&found.card, tool, &layout).map_err(|failure| failure.exit)?;
+            Ok::<_, Exit>(key.file_name().unwrap().to_str().unwrap().to_owned())
         };
         assert_eq!(key(Tool::Rsync), Err(Exit::NoMatch));
         fs::create_dir_all(layout.key_dir()).unwrap();

@@ -25,7 +25,7 @@ impl Workspace {
 
     /// The held connection with the key for `tool`.
     pub fn connect(&self, tool: Tool) -> Result<Connection, Failure> {
-        Ok(Connection::hold(&self.found.route(tool, &self.layout)?, &self.layout)?)
+        Ok(Connection::hold(&self.found.ssh(tool, &self.layout)?, &self.layout)?)
     }
 
     /// A new SFTP session.

@@ -1,6 +1,6 @@
-//! The words of afiles' command line: where something is, here or in a workspace.
+//! The words of afiles' command line: what is meant in a workspace, and which version of what.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -54,38 +54,15 @@ pub struct Remote {
     pub path: Option<EventPath>,
 }
 
-/// Somewhere: here, or in a workspace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// Here.
-    Here(PathBuf),
-    /// In a workspace.
-    There(Remote),
-}
-
-impl Place {
-    /// Reads a word. What has a colon is in a workspace, unless it starts with `/`, `./` or `../`.
-    pub fn read(word: &OsStr) -> Result<Self, BadWord> {
-        let bytes = word.as_bytes();
-        let here = [&b"/"[..], b"./", b"../"].iter().any(|start| bytes.starts_with(start));
-        if here || !bytes.contains(&b':') {
-            return Ok(Self::Here(word.into()));
-        }
-        Remote::read(word).map(Self::There)
-    }
-}
-
 impl Remote {
     /// Reads a word that must name something in a workspace.
     pub fn read(word: &OsStr) -> Result<Self, BadWord> {
         let shown = || word.to_string_lossy().into_owned();
         let bytes = word.as_bytes();
-        // An IPv6 address has colons; a workspace and a project have none.
-        let slash = bytes.iter().position(|byte| *byte == b'/');
-        let owner_end = slash.filter(|slash| {
-            let head = bytes.get(..*slash).unwrap_or_default();
-            head.contains(&b'@') || !head.contains(&b':')
-        });
+        // An owner ends at the first slash. Only in an account's, behind its '@', there may be a colon before that.
+        let first = |wanted: u8| bytes.iter().position(|byte| *byte == wanted).unwrap_or(usize::MAX);
+        let (slash, colon, at) = (first(b'/'), first(b':'), first(b'@'));
+        let owner_end = (slash < colon || (at < colon && slash < usize::MAX)).then_some(slash);
         let (owner, rest) = match owner_end {
             Some(at) => (bytes.get(..at), bytes.get(at + 1..).unwrap_or_default()),
             None => (None, bytes),
@@ -204,24 +181,16 @@ impl VersionWord {
     }
 }
 
-/// [`Place::read`], as clap wants it.
-pub fn place(word: OsString) -> Result<Place, BadWord> {
-    Place::read(&word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn remote(word: &str) -> Option<String> {
-        match Place::read(OsStr::new(word)) {
-            Ok(Place::There(remote)) => Some(remote.to_string()),
-            _ => None,
-        }
+        Remote::read(OsStr::new(word)).ok().map(|remote| remote.to_string())
     }
 
     #[test]
-    fn what_has_a_colon_is_in_a_workspace() {
+    fn what_is_in_a_workspace_is_said_in_one_word() {
         for (word, means) in [
             ("papers:", "papers:"),
             ("papers:.", "papers:"),
@@ -236,13 +205,21 @@ mod tests {
         ] {
             assert_eq!(remote(word).as_deref(), Some(means), "{word}");
         }
-        for here in ["papers", "./papers:", "/a:b", "../a:b", "", "a/b"] {
-            assert_eq!(Place::read(OsStr::new(here)), Ok(Place::Here(here.into())));
-        }
-        for bad in
-            [":", "papers:../x", "papers:a/../..", "-o:x", "a b:x", "a/b/c:x", "-l@h/w:", "u@-h/w:", "u@h/:"]
-        {
-            assert!(Place::read(OsStr::new(bad)).is_err(), "{bad}");
+        for bad in [
+            ":",
+            "",
+            "/x:",
+            "./x:",
+            "papers:../x",
+            "papers:a/../..",
+            "-o:x",
+            "a b:x",
+            "a/b/c:x",
+            "-l@h/w:",
+            "u@-h/w:",
+            "u@h/:",
+        ] {
+            assert!(Remote::read(OsStr::new(bad)).is_err(), "{bad}");
         }
         assert!(matches!(Remote::read(OsStr::new("papers")), Err(BadWord::Here(_))));
         let bytes = Remote::read(OsStr::from_bytes(b"papers:\xff")).unwrap();

@@ -174,6 +174,28 @@ impl KeyFile {
         Ok(self.replace(number, &[&line.raw()[..from], text, blank, &line.raw()[to..]]))
     }
 
+    /// The file with another key on one entry: only the words of the key are others, options and comment stay.
+    ///
+    /// # Errors
+    /// When the line is no entry, or would be none with that key.
+    pub fn replace_key(
+        &self,
+        number: usize,
+        key: &Key,
+        rules: impl Into<Rules>,
+    ) -> Result<Vec<u8>, EditError> {
+        let rules = rules.into();
+        let line = self.existing(number)?;
+        let reading = line.read(rules);
+        let span = &reading.entry().ok_or(EditError::NoKey(number))?.key_span;
+        let text = [&line.raw()[..span.start], key.to_string().as_bytes(), &line.raw()[span.end..]].concat();
+        match read_line(&text, number, rules) {
+            Reading::Entry(entry) if entry.key == *key => Ok(self.replace(number, &[&text])),
+            Reading::Dead(dead) => Err(EditError::WouldBeDead(dead)),
+            _ => Err(EditError::NoEntry),
+        }
+    }
+
     /// The file with one line made a comment that [`KeyFile::enable`] turns back, byte for byte.
     ///
     /// # Errors

@@ -44,6 +44,8 @@ impl Lock {
         for dir in [
             layout.grants_dir(),
             layout.key_dir(),
+            layout.next_key_dir(),
+            layout.signer_dir(),
             bundles_dir(layout),
             federations_dir(layout),
             layout.issued_dir(),

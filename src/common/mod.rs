@@ -1,5 +1,6 @@
 //! What the programs share: how they end, what they print, and how they keep private files.
 
+pub mod child;
 pub mod clock;
 pub mod command_line;
 pub mod exit;

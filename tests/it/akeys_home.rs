@@ -73,6 +73,14 @@ impl Home {
         home
     }
 
+    /// Another home with the same in it. Nothing in it may name this one.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self { dir: tempfile::tempdir().unwrap() };
+        let status = Command::new("cp").arg("-a").arg(self.around().join(".")).arg(copy.around()).status();
+        assert!(status.unwrap().success());
+        copy
+    }
+
     /// Makes a federation on the pod's side and imports its bundle on the user's.
     pub(crate) fn federation(&self, name: &str, pod: &str) {
         self.akeys(&["federation", "new", name, "--pod", pod]).ok();

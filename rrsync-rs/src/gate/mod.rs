@@ -7,6 +7,7 @@ mod decide;
 mod end;
 mod run;
 mod staging;
+mod stream;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -21,9 +22,11 @@ use crate::request::Request;
 use crate::serve::{self, Protocol};
 use crate::session::{self, Environment, NoTerms, Terms};
 use crate::verdict::{Change, Refusal};
+use crate::watch;
 
 pub use decide::{Allowed, complete, decide, exists};
 pub use run::shown;
+pub use stream::shown as shown_stream;
 
 /// The usage, for `-h`.
 pub const USAGE: &str = "\
@@ -169,6 +172,10 @@ fn under(
         }
         Request::Sftp(subsystem) => return files(Protocol::Sftp(subsystem), terms, log, record),
         Request::Scp(command) => return files(Protocol::Scp(command), terms, log, record),
+        Request::Watch(asked) => {
+            let stream = watch::judge(&asked, &terms)?;
+            return stream::run(stream, &terms, log, record).map(|never| match never {});
+        }
         Request::Exists(wanted, path) => {
             let yes = exists(wanted, &path, &terms)?;
             "probe.exists".clone_into(&mut record.rule);

@@ -161,8 +161,10 @@ fn names(exposed: &Exposed, base: &Path, outside: &mut bool) -> Vec<std::ffi::Os
     let Ok(mut dir) = opened.and_then(nix::dir::Dir::from_fd) else { return Vec::new() };
     dir.iter()
         .filter_map(|entry| {
-            let name = entry.ok()?.file_name().to_bytes().to_vec();
-            (name != b"." && name != b"..").then(|| std::os::unix::ffi::OsStringExt::from_vec(name))
+            let name = OsStr::from_bytes(entry.ok()?.file_name().to_bytes()).to_owned();
+            // A pattern passes over what may not be read; by its name it is refused.
+            let readable = exposed.workspace.access_to(&held.at.join(&name)).may_read();
+            (name != "." && name != ".." && readable).then_some(name)
         })
         .collect()
 }

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 
 use rrsync_rs::escape::Escaped;
 
-use crate::common::ssh::Connection;
+use crate::common::ssh::{Connection, environment};
 use crate::event::EventPath;
 pub use item::{Change, Item, There};
 
@@ -142,13 +142,13 @@ impl<'c> Rsync<'c> {
 
     fn command(&self, options: &[&str]) -> Command {
         let mut rsync = Command::new("rsync");
-        // What the user keeps for rsync elsewhere, in variables or aliases of popt(3), has no say here.
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"RSYNC_") {
-                rsync.env_remove(name);
-            }
-        }
-        rsync.env("HOME", "/nonexistent").env("LC_ALL", "C").stdin(Stdio::null());
+        // What the user keeps for rsync elsewhere, in variables or aliases of popt(3), has no say here; ssh gets an environment
+        // of its own.
+        rsync
+            .env_clear()
+            .envs(environment(Path::new("/nonexistent")))
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null());
         rsync.args(options).args(["-s", "--modify-window=-1", HIDDEN]);
         rsync.arg(format!("--timeout={TIMEOUT}")).arg(format!("--out-format={}", item::FORMAT));
         let (shell, _) = self.connection.for_rsync();

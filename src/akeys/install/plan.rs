@@ -3,7 +3,7 @@
 //! The user's words decide. The bundle says who asks and for which tools; its `from` and its end hold unless the user
 //! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -20,8 +20,9 @@ use crate::akeys::cli::Install;
 use crate::akeys::directory;
 use crate::akeys::failures::refuse_past;
 use crate::akeys::gate::{self, Gate};
+use crate::akeys::shelf::Found;
 use crate::akeys::sub_path::{self, BadSubPath};
-use crate::authkeys::{OptionList, key_line};
+use crate::authkeys::{OptionList, Unwritable, key_line};
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
 use crate::common::report::{Report, shown};
@@ -37,8 +38,12 @@ pub(super) struct Plan {
     pub(super) policy: String,
     /// Whose key it is.
     pub(super) key: PodKey,
+    /// Earlier keys, whose place it may take.
+    pub(super) replaces: Vec<PodKey>,
     /// From where.
     from: Option<FromList>,
+    /// The options of its line.
+    pub(super) options: OptionList,
     /// The line of `authorized_keys`, without its end.
     pub(super) line: Vec<u8>,
 }
@@ -47,12 +52,13 @@ impl Plan {
     /// Works out what `args` make of `offer`. Nothing is written; notes go to `report`.
     pub(super) fn make(
         args: &Install,
-        bundle: &Bundle,
+        found: &Found,
         offer: &Offer,
         gate: &Gate,
         layout: &Layout,
         report: &mut Report,
     ) -> Result<Self, Failure> {
+        let bundle = &found.received.bundle;
         let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error);
         let name = bundle.grant_name(offer).map_err(|error| usage(&error))?;
         let workspaces = workspaces(args, bundle, gate, layout)?;
@@ -60,7 +66,6 @@ impl Plan {
         refuse_past(expires)?;
         let tools = args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone());
         note_differences(args, offer, &workspaces, report);
-        note_what_is_not_served(&name, &tools, report);
         let grant = Grant {
             federation: bundle.federation.clone(),
             pod: offer.pod.clone(),
@@ -79,8 +84,11 @@ impl Plan {
             Failure::new(Exit::Failed, "a workspace whose path is not UTF-8 cannot be written to a policy")
         })?;
         let from = args.from.as_ref().or(offer.from.as_ref()).cloned();
-        let line = line(&name, offer, from.as_ref(), expires, gate)?;
-        Ok(Self { name, grant, policy, key: offer.key.clone(), from, line })
+        let options = options(&name, from.as_ref(), expires, gate)?;
+        let line =
+            key_line(&options, offer.key.key(), format!("akeys:{name}").as_bytes()).map_err(unwritable)?;
+        let replaces = if found.trusted { offer.replaces.clone() } else { Vec::new() };
+        Ok(Self { name, grant, policy, key: offer.key.clone(), replaces, from, options, line })
     }
 
     /// What the key will be able to do.
@@ -103,15 +111,13 @@ fn in_full(grant: &Grant, from: Option<&FromList>) -> String {
     format!("{may}{from}{until}")
 }
 
-/// `restrict,from="…",expiry-time="…Z",command="…" TYPE BASE64 akeys:NAME`.
-fn line(
+/// `restrict,from="…",expiry-time="…Z",command="…"`.
+fn options(
     name: &GrantName,
-    offer: &Offer,
     from: Option<&FromList>,
     expires: Option<Timestamp>,
     gate: &Gate,
-) -> Result<Vec<u8>, Failure> {
-    let unwritable = |error: crate::authkeys::Unwritable| Failure::new(Exit::Failed, error);
+) -> Result<OptionList, Failure> {
     let mut options = OptionList::restrict();
     if let Some(from) = from {
         options = options.from(from.patterns()).map_err(unwritable)?;
@@ -119,8 +125,11 @@ fn line(
     if let Some(end) = expires {
         options = options.expires(end).map_err(unwritable)?;
     }
-    options = options.command(gate.command(name)?.as_bytes()).map_err(unwritable)?;
-    key_line(&options, offer.key.key(), format!("akeys:{name}").as_bytes()).map_err(unwritable)
+    options.command(gate.command(name)?.as_bytes()).map_err(unwritable)
+}
+
+fn unwritable(error: Unwritable) -> Failure {
+    Failure::new(Exit::Failed, error)
 }
 
 fn workspaces(
@@ -213,21 +222,6 @@ fn suggested(bundle: &Bundle) -> String {
         "--workspace DIR[:NAME[=ACCESS]]".to_owned()
     } else {
         format!("the bundle suggests: {}", options.join(" "))
-    }
-}
-
-/// Whether the gate serves anything of what `offer` would be installed for.
-pub(super) fn is_served(args: &Install, offer: &Offer) -> bool {
-    let tools = args.tools.as_ref().map_or(&offer.tools, |tools| &tools.0);
-    tools.iter().any(|tool| !NOT_SERVED.contains(tool))
-}
-
-/// What a policy may name and the gate does not serve yet.
-const NOT_SERVED: [Tool; 1] = [Tool::Watch];
-
-fn note_what_is_not_served(name: &GrantName, tools: &BTreeSet<Tool>, report: &mut Report) {
-    for tool in tools.iter().filter(|tool| NOT_SERVED.contains(tool)) {
-        report.note(format_args!("{name}: the gate does not serve {tool} yet"));
     }
 }
 

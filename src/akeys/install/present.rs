@@ -5,30 +5,54 @@ use rrsync_rs::layout::Layout;
 
 use super::plan::Plan;
 use crate::akeys::forced::{self, Forced};
-use crate::authkeys::{KeyFile, Place, Target};
+use crate::authkeys::{EditError, KeyFile, Place, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::shown;
 
-/// The file with the lines that are missing behind its last one; `None` when none is.
+/// What the key file will be.
+#[derive(Debug, Default)]
+pub(super) struct Edit {
+    /// Its content; `None` when it does not change.
+    pub(super) bytes: Option<Vec<u8>>,
+    /// How many lines are new.
+    pub(super) added: usize,
+    /// How many lines have another key, or made room for one that has.
+    pub(super) replaced: usize,
+}
+
+/// The file with the lines that are missing behind its last one, and new keys in the place of those that they replace.
 ///
 /// A key that is there in any other way is a conflict: sshd takes the first line that matches, so a second one would
 /// either widen what the key may do or never be looked at.
-pub(super) fn add_lines(bytes: &[u8], plans: &[Plan], layout: &Layout) -> Result<Option<Vec<u8>>, Failure> {
+pub(super) fn edited(bytes: &[u8], plans: &[Plan], layout: &Layout) -> Result<Edit, Failure> {
     let mut file = KeyFile::parse(bytes.to_vec());
-    let mut changed = false;
+    let mut edit = Edit::default();
     for plan in plans {
-        if is_present(&file, plan, layout)? {
-            continue;
+        let mut present = is_present(&file, plan, layout)?;
+        while let Some(line) = replaceable(&file, plan, layout)? {
+            let changed = if present {
+                file.remove_lines(&[line]).map_err(|error| Failure::new(Exit::Failed, error))?
+            } else {
+                for_every_sshd(|target| file.replace_key(line, plan.key.key(), target))?
+            };
+            file = KeyFile::parse(changed);
+            edit.replaced += 1;
+            present = true;
         }
-        // Debian 12's sshd and the newest one: whichever reads the file must take the line.
-        for target in [Target::OpenSsh9_2, Target::OpenSsh10_5] {
-            file.append_line(&plan.line, target).map_err(|error| Failure::new(Exit::Failed, error))?;
+        if !present {
+            file = KeyFile::parse(for_every_sshd(|target| file.append_line(&plan.line, target))?);
+            edit.added += 1;
         }
-        let longer = file.append_line(&plan.line, Target::default());
-        file = KeyFile::parse(longer.map_err(|error| Failure::new(Exit::Failed, error))?);
-        changed = true;
     }
-    Ok(changed.then(|| file.into_bytes()))
+    edit.bytes = (edit.added + edit.replaced > 0).then(|| file.into_bytes());
+    Ok(edit)
+}
+
+/// An edit as Debian 12's sshd and the newest one take it: whichever reads the file must take the line.
+fn for_every_sshd(edit: impl Fn(Target) -> Result<Vec<u8>, EditError>) -> Result<Vec<u8>, Failure> {
+    let refused = |error| Failure::new(Exit::Failed, error);
+    edit(Target::OpenSsh9_2).map_err(refused)?;
+    edit(Target::OpenSsh10_5).map_err(refused)
 }
 
 /// Whether a file holds exactly this line.
@@ -60,28 +84,43 @@ fn is_present(file: &KeyFile, plan: &Plan, layout: &Layout) -> Result<bool, Fail
         let hint = format!("nothing was changed; akeys remove --line {}, then install again", found.line);
         return Err(Failure::new(Exit::Conflict, message).hint(hint));
     }
-    other_key(file, plan, &keys)?;
     Ok(present)
 }
 
-/// Two keys must not share a policy by accident: the pod has a new key, or two pods have one name.
-fn other_key(file: &KeyFile, plan: &Plan, keys: &str) -> Result<(), Failure> {
+/// A line that has an earlier key of the same grant. Its options must be the same: a new key never brings other ones.
+///
+/// Two keys must not share a policy by accident, because the pod has a new key that nobody vouches for, or two pods have
+/// one name: that is a conflict.
+fn replaceable(file: &KeyFile, plan: &Plan, layout: &Layout) -> Result<Option<usize>, Failure> {
+    let keys = shown(layout, &layout.authorized_keys());
     for line in file.lines() {
         let reading = line.read(Target::default());
         let Some(entry) = reading.entry().filter(|entry| entry.key != *plan.key.key()) else { continue };
         let command = entry.options.command.as_deref().map(forced::read);
-        if matches!(command, Some(Forced::Grant { ref name, .. }) if *name == plan.name) {
+        if !matches!(command, Some(Forced::Grant { ref name, .. }) if *name == plan.name) {
+            continue;
+        }
+        let number = line.number();
+        let hint = format!("nothing was changed; akeys remove --line {number}, then install again");
+        if !plan.replaces.iter().any(|old| *old.key() == entry.key) {
             let message = format!(
-                "{keys}:{}: the grant {} is there for another key\n  there: {}\n  here:  {}",
-                line.number(),
+                "{keys}:{number}: the grant {} is there for another key\n  there: {}\n  here:  {}",
                 plan.name,
                 entry.key.fingerprint(),
                 plan.key.fingerprint()
             );
-            let hint =
-                format!("nothing was changed; akeys remove --line {}, then install again", line.number());
             return Err(Failure::new(Exit::Conflict, message).hint(hint));
         }
+        let options = entry.options_span.clone().map(|span| &line.raw()[span]);
+        if options != Some(plan.options.as_bytes()) {
+            let message = format!(
+                "{keys}:{number}: the key that is to be replaced has other options\n  there: {}\n  here:  {}",
+                Escaped(line.content()),
+                Escaped(&plan.line)
+            );
+            return Err(Failure::new(Exit::Conflict, message).hint(hint));
+        }
+        return Ok(Some(number));
     }
-    Ok(())
+    Ok(None)
 }

@@ -15,9 +15,6 @@ pub enum SshError {
     /// The directory of the sockets cannot be used.
     #[error(transparent)]
     Directory(#[from] PrivateError),
-    /// A path that cannot be written on ssh's command line.
-    #[error("{}: ssh takes no such path", Escaped::os(.0))]
-    Path(PathBuf),
     /// A socket could not be bound there.
     #[error("{}: too long for a socket", Escaped::os(.0))]
     LongPath(PathBuf),

@@ -3,78 +3,84 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
+use std::process::Command;
 
-use super::{ALIVE_INTERVAL, Route, SshError};
+use crate::card::Card;
 
-/// The options that every ssh of ours gets. On the command line they count before the user's own configuration.
-pub(super) fn options(route: &Route, known_hosts: &Path) -> Result<Vec<OsString>, SshError> {
-    let mut words: Vec<OsString> = Vec::new();
-    let mut option = |word: String| words.extend(["-o".into(), word.into()]);
-    for word in [
-        "BatchMode=yes",
-        "IdentitiesOnly=yes",
-        "StrictHostKeyChecking=yes",
-        "GlobalKnownHostsFile=none",
-        "UpdateHostKeys=no",
-        "CheckHostIP=no",
-        "ForwardAgent=no",
-        "ForwardX11=no",
-        "ClearAllForwardings=yes",
-        "PermitLocalCommand=no",
-        "RemoteCommand=none",
-        "EscapeChar=none",
-        "RequestTTY=no",
-        "LogLevel=INFO",
-        "ConnectTimeout=30",
-        "ServerAliveCountMax=3",
-    ] {
-        option(word.to_owned());
-    }
-    option(format!("ServerAliveInterval={ALIVE_INTERVAL}"));
-    // Whatever address the user's configuration gives the host, it is known by the name on its card.
-    option(format!("HostKeyAlias={}", route.place.known_as()));
-    option(format!("Port={}", route.place.port));
-    option(format!("User={}", route.user));
-    words.extend(["-o".into(), assigned("UserKnownHostsFile=", known_hosts)?]);
-    words.extend(["-o".into(), assigned("IdentityFile=", &route.key)?]);
-    Ok(words)
+/// What holds for every connection.
+const OPTIONS: [&str; 21] = [
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    "GlobalKnownHostsFile=none",
+    "UpdateHostKeys=no",
+    "VerifyHostKeyDNS=no",
+    "CheckHostIP=no",
+    "CanonicalizeHostname=no",
+    "IdentitiesOnly=yes",
+    "PreferredAuthentications=publickey",
+    "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "EscapeChar=none",
+    "RequestTTY=no",
+    "ConnectTimeout=20",
+    // A connection whose other side is gone ends after three of these.
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=3",
+    "TCPKeepAlive=yes",
+    "LogLevel=INFO",
+];
+
+/// The options that every ssh of ours gets. On the command line they count before any configuration.
+pub(super) fn options(card: &Card, key: &Path, known_hosts: &Path) -> Vec<OsString> {
+    let place = &card.place;
+    let own = [
+        // Whatever address a configuration gives the host, it is known by the name on its card.
+        format!("HostKeyAlias={}", place.known_as()).into(),
+        format!("Port={}", place.port).into(),
+        format!("User={}", card.user).into(),
+        assigned("UserKnownHostsFile=", known_hosts),
+        assigned("IdentityFile=", key),
+    ];
+    let all = OPTIONS.iter().map(OsString::from).chain(own);
+    all.flat_map(|option| [OsString::from("-o"), option]).collect()
 }
 
 /// `NAME=` and a path, as one value: quoted, and with nothing in it that ssh would expand.
-fn assigned(name: &str, path: &Path) -> Result<OsString, SshError> {
-    let bytes = path.as_os_str().as_bytes();
-    // ssh_config(5) has no way to write these within quotes that all versions read alike; a leading tilde cannot be.
-    if !bytes.starts_with(b"/") || bytes.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'$' | ..b' ')) {
-        return Err(SshError::Path(path.to_owned()));
-    }
-    let quoted = [name.as_bytes(), b"\"", expanded(path.as_os_str()).as_bytes(), b"\""].concat();
-    Ok(OsString::from_vec(quoted))
+fn assigned(name: &str, path: &Path) -> OsString {
+    let mut value = OsString::from(name);
+    value.push("\"");
+    value.push(expanded(path.as_os_str()));
+    value.push("\"");
+    value
 }
 
 /// `text` with every percent sign doubled, which ssh takes back.
 pub(super) fn expanded(text: &OsStr) -> OsString {
-    let doubled = text.as_bytes().iter().flat_map(|byte| {
-        let more = (*byte == b'%').then_some(b'%');
-        std::iter::once(*byte).chain(more)
-    });
-    OsString::from_vec(doubled.collect())
+    doubled(text, b'%')
+}
+
+fn doubled(text: &OsStr, byte: u8) -> OsString {
+    let more = |each: u8| std::iter::repeat_n(each, if each == byte { 2 } else { 1 });
+    OsString::from_vec(text.as_bytes().iter().copied().flat_map(more).collect())
 }
 
 /// A command as the value of rsync's `-e`, which is split at blanks and takes words in quotes, with a quote doubled within
-/// them (rsync(1), `--rsh`). The command gets the home back that rsync itself must not see, see [`crate::afiles::rsync`].
-pub(super) fn for_rsync<'w>(words: impl Iterator<Item = &'w OsStr>) -> OsString {
-    let mut home = OsString::from("HOME=");
-    home.push(std::env::var_os("HOME").unwrap_or_default());
-    let all = [OsString::from("env"), home].into_iter().chain(words.map(OsStr::to_owned));
-    let quoted: Vec<Vec<u8>> = all
-        .map(|word| {
-            let doubled = word.as_bytes().iter().flat_map(|byte| {
-                let more = (*byte == b'\'').then_some(b'\'');
-                std::iter::once(*byte).chain(more)
-            });
-            [b"'".to_vec(), doubled.collect(), b"'".to_vec()].concat()
-        })
-        .collect();
+/// them (rsync(1), `--rsh`). It starts with the environment that the command is to have, whatever rsync has itself.
+pub(super) fn for_rsync(command: &Command) -> OsString {
+    let mut words = vec![OsString::from("env"), "-i".into()];
+    for (name, value) in command.get_envs() {
+        let mut word = name.to_owned();
+        word.push("=");
+        word.push(value.unwrap_or_default());
+        words.push(word);
+    }
+    words.push(command.get_program().to_owned());
+    words.extend(command.get_args().map(OsStr::to_owned));
+    let quoted: Vec<Vec<u8>> =
+        words.iter().map(|word| [b"'", doubled(word, b'\'').as_bytes(), b"'"].concat()).collect();
     OsString::from_vec(quoted.join(&b' '))
 }
 
@@ -83,18 +89,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_one_value_or_none() {
-        let value = |path: &str| assigned("X=", Path::new(path)).ok();
-        assert_eq!(value("/a b/100%/k").unwrap(), "X=\"/a b/100%%/k\"");
-        for bad in ["", "k", "~/k", "/a\"b", "/a\\b", "/a\nb", "/${HOME}/k"] {
-            assert_eq!(value(bad), None, "{bad:?}");
-        }
+    fn a_path_is_one_value() {
+        assert_eq!(assigned("X=", Path::new("/a b/100%/k")), "X=\"/a b/100%%/k\"");
     }
 
     #[test]
     fn rsync_gets_words_that_it_splits_again() {
-        let value = for_rsync(["ssh", "-i", "/it's a key"].map(OsStr::new).into_iter());
-        let value = value.to_str().unwrap();
-        assert!(value.ends_with(" 'ssh' '-i' '/it''s a key'"), "{value}");
+        let mut command = Command::new("ssh");
+        command.env_clear().env("HOME", "/h o").args(["-i", "/it's a key"]);
+        assert_eq!(for_rsync(&command), "'env' '-i' 'HOME=/h o' 'ssh' '-i' '/it''s a key'");
     }
 }

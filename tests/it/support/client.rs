@@ -13,6 +13,7 @@ use super::account::Account;
 use super::outcome::{Outcome, Run, run};
 use super::programs::find_program;
 use super::sandbox::{Key, Sandbox, built_environment, write_private};
+use super::talk::Talk;
 
 /// Somebody with a private key. The host is called `host` on every command line; commands start in the client's home.
 pub(crate) struct Client<'s> {
@@ -109,6 +110,12 @@ impl<'s> Client<'s> {
         S: AsRef<OsStr>,
     {
         run(self.command("ssh").args(options).arg("host").args(args), how)
+    }
+
+    /// `ssh host ARGS…`, which goes on while the test does.
+    #[track_caller]
+    pub(crate) fn ssh_talk<S: AsRef<OsStr>>(&self, args: &[S]) -> Talk {
+        Talk::start(self.command("ssh").arg("host").args(args))
     }
 
     /// `rsync ARGS…` with this client's ssh; remote paths are written `host:PATH`.

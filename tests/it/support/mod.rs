@@ -17,6 +17,7 @@ mod outcome;
 mod pod;
 mod programs;
 mod sandbox;
+mod talk;
 
 pub(crate) use account::{Account, is_root};
 pub(crate) use client::Client;
@@ -25,3 +26,4 @@ pub(crate) use outcome::{Outcome, Run, run};
 pub(crate) use pod::Pod;
 pub(crate) use programs::{PROGRAMS_DIR, copy_program, find_program, gate, has_program, our_program};
 pub(crate) use sandbox::{Key, Sandbox, SftpServer};
+pub(crate) use talk::Talk;

@@ -45,26 +45,10 @@ impl<'s> Pod<'s> {
         pod
     }
 
-    /// ssh itself would look for its configuration in the home that the password database names, not in `$HOME`.
+    /// Says how the host is reached from now on.
     pub(crate) fn reach(&self, route: &str) {
-        let config = self.home.join(".ssh/config");
+        let config = self.home.join(".ssh/akeys/lab.ssh_config");
         fs::write(&config, format!("Host *\nIdentityAgent none\n{route}\n")).unwrap();
-        let bin = self.home.join(".local/bin");
-        fs::create_dir_all(&bin).unwrap();
-        let ssh = bin.join("ssh");
-        if !ssh.exists() {
-            let text = format!(
-                "#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n",
-                find_program("ssh").display(),
-                config.display()
-            );
-            // Another process that is forked meanwhile would have it open for writing.
-            let install = Command::new("sh")
-                .args(["-c", "umask 022; printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", &text])
-                .arg(&ssh)
-                .status();
-            assert!(install.unwrap().success());
-        }
     }
 
     /// The home.
@@ -106,8 +90,7 @@ impl<'s> Pod<'s> {
 
     fn at_home(&self, command: &mut Command) {
         built_environment(command, &self.home);
-        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.path(".local/bin").display());
-        command.env("PATH", path).current_dir(&self.home);
+        command.current_dir(&self.home);
     }
 }
 

@@ -52,7 +52,10 @@ fn a_small_file_comes_with_its_state_in_one_request() {
     let reply = client.ask(EXTENDED, s("state@akeys").s(&handle));
     assert_eq!(fields(&reply, false).2, seen(&tree.path("box/in.txt")));
     let end = client.end();
-    let read = |bytes| Event { deed: Deed::Read, path: "/box/in.txt".into(), bytes, outcome: Outcome::Done };
+    let read = |bytes| {
+        let path = "/box/in.txt".into();
+        Event { deed: Deed::Read, path, bytes, sha256: None, outcome: Outcome::Done }
+    };
     // With a limit of 0 nothing was read.
     assert_eq!(end.events[..3], [read(6), read(6), read(3)]);
     assert_eq!(end.events.len(), 4, "and the open handle");
