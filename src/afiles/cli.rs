@@ -29,6 +29,8 @@ pub enum Command {
     Pull(Pull),
     /// Say what a pull would do.
     Diff(Diff),
+    /// Keep directories here the same as others in workspaces, as they change.
+    Follow(Follow),
     /// Send what is new in a directory here to one in a workspace.
     Push(Push),
     /// Show what is in a directory of a workspace.
@@ -172,4 +174,27 @@ pub struct Restore {
     /// Its name. There must be nothing of that name.
     #[arg(long, value_name = "NAME")]
     pub to: PathBuf,
+}
+
+/// `afiles follow`
+#[derive(Debug, Args)]
+pub struct Follow {
+    /// What, and the directory here: [PROJECT/ or USER@HOST/]WORKSPACE:[PATH] DIRECTORY, as often as you like.
+    #[arg(value_name = "SRC DST")]
+    pub copies: Vec<OsString>,
+    /// How files arrive.
+    #[command(flatten)]
+    pub receiving: Receiving,
+    /// Keep what is overwritten or removed here, also what is only a copy.
+    #[arg(long)]
+    pub keep_versions: bool,
+    /// Run this with sh when something has changed, in DST, with the changed paths on its standard input, a NUL behind each.
+    #[arg(long, value_name = "COMMAND")]
+    pub on_change: Option<OsString>,
+    /// Make DST a copy of SRC although it is one of something else.
+    #[arg(long)]
+    pub adopt: bool,
+    /// Print an event for everything that happens, as JSON, one a line.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -1,15 +1,16 @@
 //! `afiles fetch`: something new, under a name that is there when all of it is.
 
 use nix::errno::Errno;
+use nix::sys::stat::SFlag;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
-use super::arrive::{Arrivals, Book as _, NewBook};
 use super::catalog::{self, Catalog, CopyBook, Transfer, now};
 use super::cli::Fetch;
 use super::destination::{NewName, new_name};
 use super::get::{Got, Wanted, get};
-use super::receive::{Keeper, ReceiveError, Tree};
+use super::receive::{Attributes, Keeper, ReceiveError, Tree};
+use super::receiver::{Book as _, NewBook, Receiver};
 use super::remote::Workspace;
 use super::tell::{Deed, Teller};
 use super::walk::walk;
@@ -41,14 +42,19 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
             let hidden = beside.hidden_dir()?;
             let tree = Tree::open_new(&hidden.path(), layout, &origin, durability)?;
             let mut book = NewBook::default();
-            let mut arrivals = Arrivals::new(&tree, &teller, args.receiving.outside_links, &mut book);
-            walk(&mut sftp, &wire, None, &mut |sftp, group| arrivals.take(sftp, &group))?;
-            arrivals.end(Some(&state))?;
+            let mut receiver = Receiver::new(&tree, &mut book, &teller, args.receiving.outside_links);
+            walk(&mut sftp, &wire, None, &mut |sftp, group| receiver.take(sftp, &group, u64::MAX))?;
+            receiver.end()?;
+            let top = Attributes { mode: state.mode, modified: state.modified };
+            tree.set_attributes(None, top, true)?;
             hidden.publish(&path).map_err(|error| occupied(&error, &target))?;
             beside.end()?;
             let copy = catalog.adopt(&target.path(), &workspace.found.remote.to_string())?;
             let mut copy = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), origin);
-            book.0.iter().try_for_each(|(path, arrived)| copy.arrived(path, arrived))?;
+            for (path, arrived) in &book.0 {
+                let is_directory = arrived.known.kind == SFlag::S_IFDIR;
+                if is_directory { copy.same(path, arrived.known) } else { copy.arrived(path, arrived) }?;
+            }
             copy.write(None)?;
         }
         Some(Got::File(file, state)) => {
@@ -92,9 +98,7 @@ fn occupied(error: &ReceiveError, target: &NewName) -> Failure {
 fn unfit(got: &Got<'_>, source: &super::words::Remote) -> Failure {
     match got {
         Got::Missing => Failure::new(Exit::NoMatch, format!("there is no {source}")),
-        Got::Link(says, _) => {
-            Failure::new(Exit::Failed, format!("{source} is a symlink to {}", Escaped(says)))
-        }
+        Got::Link(says) => Failure::new(Exit::Failed, format!("{source} is a symlink to {}", Escaped(says))),
         Got::Busy => Failure::new(Exit::Failed, format!("{source} has not stopped changing")),
         Got::Refused(said) => Failure::new(Exit::Failed, format!("{source}: {said}")),
         _ => Failure::new(Exit::Failed, format!("{source} is neither a file nor a directory")),

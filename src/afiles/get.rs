@@ -51,7 +51,7 @@ pub enum Got<'t> {
     /// A regular file, complete, and not in its place yet.
     File(Incoming<'t>, State),
     /// A symlink, and what it says.
-    Link(Vec<u8>, State),
+    Link(Vec<u8>),
     /// A directory.
     Directory(State),
     /// Something that cannot be transferred: a FIFO, a socket, a device.
@@ -59,11 +59,13 @@ pub enum Got<'t> {
     /// Nothing.
     Missing,
     /// A regular file that is larger than the caller wants to get this way.
-    Large(State),
+    Large,
     /// A regular file that has not stopped changing.
     Busy,
     /// Something that this pod may not read, and what the server said.
     Refused(String),
+    /// A file that cannot be received.
+    Failed(ReceiveError),
 }
 
 /// What a file was found to be, as far as it has been read.
@@ -136,19 +138,19 @@ fn read<'t>(
         Ok(fetched) => fetched,
     };
     let got = match SFlag::from_bits_truncate(state.mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFLNK => Got::Link(content, state),
+        SFlag::S_IFLNK => Got::Link(content),
         SFlag::S_IFDIR => Got::Directory(state),
-        SFlag::S_IFREG if state.size > largest => Got::Large(state),
+        SFlag::S_IFREG if state.size > largest => Got::Large,
         SFlag::S_IFREG if state.size > content.len() as u64 => return large(sftp, tree, want, earlier),
         SFlag::S_IFREG => {
             let steady = is_steady(state.clock, earlier, &state) || want.sum == Some(Sum::of(&content));
             if !steady || state.size < content.len() as u64 {
                 return Ok(Read::Unsteady(state));
             }
-            let mut incoming = tree.begin(&want.path)?;
-            incoming.add(&content)?;
-            complete(&mut incoming, &state)?;
-            Got::File(incoming, state)
+            match receive(tree, want, &content, &state) {
+                Ok(incoming) => Got::File(incoming, state),
+                Err(error) => Got::Failed(error),
+            }
         }
         _ => Got::Special,
     };
@@ -168,7 +170,13 @@ fn large<'t>(
         Ok(handle) => handle,
     };
     let before = sftp.state(&handle).and_then(|ticket| sftp.stated(ticket))?;
-    let mut incoming = tree.begin(&want.path)?;
+    let mut incoming = match tree.begin(&want.path) {
+        Ok(incoming) => incoming,
+        Err(error) => {
+            sftp.close(&handle)?;
+            return Ok(Read::Got(Got::Failed(error)));
+        }
+    };
     let mut under_way = VecDeque::new();
     let (mut asked, mut complete_so_far) = (0, true);
     loop {
@@ -203,6 +211,18 @@ fn is_steady(clock: i64, earlier: Option<State>, state: &State) -> bool {
         (earlier.changed, earlier.size, earlier.identity) == (state.changed, state.size, state.identity)
     };
     state.changed < clock.saturating_sub(TICK) || earlier.is_some_and(same)
+}
+
+fn receive<'t>(
+    tree: &'t Tree,
+    want: &Wanted,
+    content: &[u8],
+    state: &State,
+) -> Result<Incoming<'t>, ReceiveError> {
+    let mut incoming = tree.begin(&want.path)?;
+    incoming.add(content)?;
+    complete(&mut incoming, state)?;
+    Ok(incoming)
 }
 
 fn complete(incoming: &mut Incoming<'_>, state: &State) -> Result<(), ReceiveError> {

@@ -3,19 +3,20 @@
 //! `words` says what was meant, `find` whose workspace that is, [`crate::common::ssh`] how it is reached. `receive` is how anything gets
 //! its place here, whatever brought it: `get` over an open SFTP session, `rsync` for what is large or many.
 
-mod arrive;
 mod catalog;
 pub mod cli;
 mod destination;
 mod failures;
 mod fetch;
 mod find;
+mod follow;
 mod get;
 mod history;
 mod ls;
 mod pull;
 mod push;
 mod receive;
+mod receiver;
 mod reconcile;
 mod remote;
 mod rsync;
@@ -52,6 +53,7 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Fetch(args) => fetch::run(&args, layout),
         Command::Pull(args) => pull::run(&args, layout),
         Command::Diff(args) => pull::diff(&args, layout),
+        Command::Follow(args) => follow::run(&args, layout),
         Command::Push(args) => push::run(&args, layout),
         Command::Ls(args) => ls::run(&args, layout),
         Command::History(args) => history::run(&args, layout),

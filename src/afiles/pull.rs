@@ -34,10 +34,19 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     let tree = Tree::open(destination.real(), layout, &who, keeper, args.receiving.durability)?;
     let mut book = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), who);
     let links = args.receiving.outside_links;
-    let mut reconcile =
-        Reconcile { tree: &tree, rsync, book: &mut book, teller: &teller, links, directory_times: true };
-    reconcile.run()?;
+    let reconcile = Reconcile {
+        tree: &tree,
+        rsync: &rsync,
+        book: &mut book,
+        teller: &teller,
+        links,
+        directory_times: true,
+    };
+    let outcome = reconcile.run()?;
     let mut report = Report { notes: teller.notes(), ..Report::default() };
+    if !outcome.left.is_empty() {
+        report.exit = Exit::Failed;
+    }
     if !args.json {
         report.line(format_args!("{}: {}", Escaped::os(&args.target), teller.summary()));
     }

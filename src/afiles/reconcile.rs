@@ -1,20 +1,13 @@
 //! Making a copy the same as its source: compare, bring what differs, put it in its place, remove what is gone.
-//!
-//! rsync compares, to the nanosecond, and brings. It reads a file at the source while its owner may be writing it; so after each
-//! group another comparison asks whether what has come is what is there, and what is not is brought again.
-//!
-//! Only what came from the source is ever removed here. What was made here by others stays, and what was changed here is kept
-//! in the version store before it is overwritten.
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 
 use nix::sys::stat::SFlag;
 
-use super::arrive::{Arrived, Book};
 use super::catalog::CopyBook;
 use super::failures::TransferError;
-use super::receive::{Attributes, Incoming, Known, Stage, Symlinks, Tree};
+use super::receive::{Attributes, Known, Symlinks, Tree};
+use super::receiver::{Book as _, Outcome, Receiver};
 use super::rsync::{Change, Item, Look, Rsync, There};
 use super::tell::{Deed, Teller};
 use crate::event::EventPath;
@@ -23,24 +16,12 @@ use crate::event::EventPath;
 const FILES: usize = 10_000;
 const BYTES: u64 = 1 << 30;
 
-/// How often a file that keeps changing is brought again.
-const ATTEMPTS: u32 = 5;
-
-/// How a copy differs from its source.
-#[derive(Debug, Default)]
-pub struct Differences {
-    /// What is other there, or not here.
-    pub there: Vec<There>,
-    /// What is here and not there.
-    pub extra: Vec<EventPath>,
-}
-
 /// A copy, and the way to its source.
 pub struct Reconcile<'a, 'c> {
     /// The copy.
     pub tree: &'a Tree,
     /// The source.
-    pub rsync: Rsync<'a>,
+    pub rsync: &'a Rsync<'a>,
     /// What is known of the copy.
     pub book: &'a mut CopyBook<'c>,
     /// Who is told.
@@ -51,215 +32,122 @@ pub struct Reconcile<'a, 'c> {
     pub directory_times: bool,
 }
 
+/// How a copy differs from its source.
+#[derive(Debug, Default)]
+struct Differences {
+    /// What is other there, or not here.
+    there: Vec<There>,
+    /// What is here and not there.
+    extra: Vec<EventPath>,
+}
+
 impl Reconcile<'_, '_> {
-    /// Makes the copy the same. What could not be brought is told of, and is brought next time.
-    pub fn run(&mut self) -> Result<(), TransferError> {
-        let differences = self.compare()?;
-        let Differences { there, extra } = &differences;
-        let files: Vec<&There> = of(there, |it| it.kind == SFlag::S_IFREG && it.change == Change::Content);
-        self.teller.expect(files.len() as u64);
-        self.clear_ways(there)?;
-        for directory in of(there, |it| it.kind == SFlag::S_IFDIR && it.change == Change::Content) {
-            self.make_dir(directory)?;
+    /// Makes the copy the same.
+    pub fn run(self) -> Result<Outcome, TransferError> {
+        let Self { tree, rsync, book, teller, links, directory_times } = self;
+        let Differences { there, extra } = compare(tree, rsync, book, teller, directory_times)?;
+        let files = of(&there, |it| it.kind == SFlag::S_IFREG && it.change == Change::Content);
+        teller.expect(files.len() as u64);
+        let directories = of(&there, |it| it.kind == SFlag::S_IFDIR);
+        let exact = if directory_times { exact(tree, rsync, &directories)? } else { Vec::new() };
+        let mut receiver = Receiver::new(tree, book, teller, links);
+        for directory in directories {
+            if directory.change == Change::Content {
+                receiver.directory(&directory.path, attributes(directory), false)?;
+            } else {
+                receiver.directory_later(&directory.path, attributes(directory), false);
+            }
         }
         if !files.is_empty() {
-            let stage = self.tree.stage()?;
+            let stage = tree.stage()?;
             for group in groups(&files) {
-                self.bring(&stage, group)?;
+                let paths: Vec<&EventPath> = group.iter().map(|file| &file.path).collect();
+                receiver.bring(rsync, &stage, &paths)?;
             }
             stage.clear()?;
         }
-        for link in of(there, |it| it.kind == SFlag::S_IFLNK && it.change == Change::Content) {
-            self.make_link(link)?;
+        for link in of(&there, |it| it.kind == SFlag::S_IFLNK && it.change == Change::Content) {
+            receiver.link(&link.path, &link.says)?;
         }
-        self.remove(extra)?;
-        self.set_attributes(there)?;
-        self.tree.end()?;
-        self.book.write(None)?;
-        Ok(())
+        receiver.remove(extra)?;
+        for file in of(&there, |it| it.kind == SFlag::S_IFREG && it.change == Change::Attributes) {
+            receiver.mode(&file.path, file.mode)?;
+        }
+        for (path, attributes) in exact {
+            receiver.directory_later(&path, attributes, true);
+        }
+        let outcome = receiver.end()?;
+        book.write(None)?;
+        Ok(outcome)
     }
+}
 
-    /// Compares, and writes down what is the same.
-    fn compare(&mut self) -> Result<Differences, TransferError> {
-        let mut differences = Differences::default();
-        let mut failed = None;
-        let (tree, teller, book) = (self.tree, self.teller, &mut *self.book);
-        let look = Look { directory_times: self.directory_times, equal: true };
-        self.rsync
-            .compare(tree.real(), look, &mut |item| {
-                match item {
-                    Item::There(there) if there.change == Change::Content => differences.there.push(there),
-                    Item::There(there) => {
-                        let same = tree.look(&there.path).map_err(TransferError::from).and_then(|found| {
-                            found.map_or(Ok(()), |stat| Ok(book.same(&there.path, Known::of(&stat))?))
-                        });
-                        if let Err(error) = same {
-                            failed = Some(error);
-                            return Err(io::ErrorKind::Other.into());
-                        }
-                        if there.change == Change::Attributes {
-                            differences.there.push(there);
-                        }
-                    }
-                    Item::Extra(path) => differences.extra.push(path),
-                    Item::Special(path) => {
-                        let why = "neither a file nor a directory nor a symlink";
-                        teller.tell(path.as_bytes(), Deed::Skipped { why });
-                    }
-                    Item::Top(_) => {}
+/// Compares, and writes down what is the same.
+fn compare(
+    tree: &Tree,
+    rsync: &Rsync<'_>,
+    book: &mut CopyBook<'_>,
+    teller: &Teller,
+    directory_times: bool,
+) -> Result<Differences, TransferError> {
+    let mut differences = Differences::default();
+    let mut failed = None;
+    let look = Look { directory_times, equal: true };
+    let compared = rsync.compare(tree.real(), look, &mut |item| {
+        match item {
+            Item::There(there) if there.change == Change::Content => differences.there.push(there),
+            Item::There(there) => {
+                if let Err(error) = note_same(tree, book, &there) {
+                    failed = Some(error);
+                    return Err(io::ErrorKind::Other.into());
                 }
-                Ok(())
-            })
-            .map_err(|error| failed.take().unwrap_or_else(|| error.into()))?;
-        differences.there.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(differences)
-    }
-
-    /// Where a directory makes way for something else, what is known to be only a copy goes first.
-    fn clear_ways(&mut self, there: &[There]) -> Result<(), TransferError> {
-        for it in of(there, |it| it.kind != SFlag::S_IFDIR && it.change == Change::Content) {
-            let in_the_way =
-                self.tree.look(&it.path)?.is_some_and(|stat| Known::of(&stat).kind == SFlag::S_IFDIR);
-            if in_the_way {
-                let below: Vec<EventPath> =
-                    self.book.below(Some(&it.path))?.into_iter().map(|(path, _)| path).collect();
-                self.remove(&below)?;
-                self.book.unknown(&it.path)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn make_dir(&mut self, there: &There) -> Result<(), TransferError> {
-        let known = self.book.known(&there.path)?;
-        self.tree.make_dir(&there.path, Some(attributes(there)), known)?;
-        Ok(self.book.same(&there.path, Known { kind: SFlag::S_IFDIR, size: 0, modified: 0 })?)
-    }
-
-    fn make_link(&mut self, there: &There) -> Result<(), TransferError> {
-        let known = self.book.known(&there.path)?;
-        if self.tree.make_link(&there.path, &there.says, self.links, known)? {
-            let known = Known { kind: SFlag::S_IFLNK, size: 0, modified: 0 };
-            self.book.arrived(&there.path, &Arrived { known, sum: None })?;
-            self.teller.tell(there.path.as_bytes(), Deed::Arrived { bytes: 0, sum: None });
-        } else {
-            self.skip(&there.path, "a symlink that leads out of the copy");
-        }
-        Ok(())
-    }
-
-    /// Brings a group of files, and puts them in their places.
-    fn bring(&mut self, stage: &Stage<'_>, group: &[&There]) -> Result<(), TransferError> {
-        let mut left: Vec<&EventPath> = group.iter().map(|there| &there.path).collect();
-        for _ in 0..ATTEMPTS {
-            self.rsync.stage(&left, &stage.real(), self.tree.real(), false, &mut |_| Ok(()))?;
-            let mut fate: HashMap<EventPath, bool> = HashMap::with_capacity(left.len());
-            self.rsync.stage(&left, &stage.real(), self.tree.real(), true, &mut |item| {
-                if let Item::There(there) = item
-                    && there.kind == SFlag::S_IFREG
-                {
-                    fate.insert(there.path, there.change == Change::Equal);
-                }
-                Ok(())
-            })?;
-            let same: Vec<&EventPath> =
-                left.iter().copied().filter(|path| fate.get(path) == Some(&true)).collect();
-            self.place(stage, &same)?;
-            // What was not spoken of is gone, or is no file any more; the next comparison will say.
-            left.retain(|path| fate.get(path) == Some(&false));
-            if left.is_empty() {
-                return Ok(());
-            }
-        }
-        left.iter().for_each(|path| self.skip(path, "it has not stopped changing"));
-        Ok(())
-    }
-
-    fn place(&mut self, stage: &Stage<'_>, paths: &[&EventPath]) -> Result<(), TransferError> {
-        for group in paths.chunks(self.tree.group()) {
-            let mut files: Vec<(&EventPath, Incoming<'_>, Known)> = Vec::with_capacity(group.len());
-            for path in group {
-                let Some(stat) = stage.look(path)? else { continue };
-                if let Some(file) = self.tree.adopt(stage.at(), path)? {
-                    files.push((path, file, Known::of(&stat)));
+                if there.change == Change::Attributes {
+                    differences.there.push(there);
                 }
             }
-            self.tree.settle(files.iter().map(|(_, file, _)| file))?;
-            for (path, file, known) in files {
-                let sum = file.sum();
-                file.place(self.book.known(path)?)?;
-                self.book.arrived(path, &Arrived { known, sum: Some(sum) })?;
-                self.teller.tell(path.as_bytes(), Deed::Arrived { bytes: known.size, sum: Some(sum) });
+            Item::Extra(path) => differences.extra.push(path),
+            Item::Special(path) => {
+                let why = "neither a file nor a directory nor a symlink";
+                teller.tell(path.as_bytes(), Deed::Skipped { why });
             }
-        }
-        self.book.write(None)?;
-        Ok(())
-    }
-
-    /// Removes what is gone at the source, the deepest first, as far as it came from there and is what came.
-    fn remove(&mut self, extra: &[EventPath]) -> Result<(), TransferError> {
-        let mut gone: Vec<&EventPath> = extra.iter().collect();
-        gone.sort_by(|one, other| other.cmp(one));
-        let mut kept: HashSet<&[u8]> = HashSet::new();
-        for path in gone {
-            let Some(known) = self.book.known(path)? else { continue };
-            let Some(stat) = self.tree.look(path)? else {
-                self.book.unknown(path)?;
-                continue;
-            };
-            if known.kind == SFlag::S_IFDIR && known.still(&stat) {
-                if self.tree.remove_dir(path)? {
-                    self.book.removed(path)?;
-                    self.teller.tell(path.as_bytes(), Deed::Removed);
-                } else {
-                    self.book.unknown(path)?;
-                    kept.insert(path.as_bytes());
-                }
-            } else if known.still(&stat) {
-                self.tree.remove(path, Some(known))?;
-                self.book.removed(path)?;
-                self.teller.tell(path.as_bytes(), Deed::Removed);
-            } else {
-                self.book.unknown(path)?;
-                self.skip(path, "it is gone at the source, but was changed here");
-            }
+            Item::Top(_) => {}
         }
         Ok(())
-    }
+    });
+    compared.map_err(|error| failed.take().unwrap_or_else(|| error.into()))?;
+    // A directory before what is in it.
+    differences.there.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(differences)
+}
 
-    /// Modes of files, modes and times of directories, the deepest first.
-    fn set_attributes(&mut self, there: &[There]) -> Result<(), TransferError> {
-        for file in of(there, |it| it.kind == SFlag::S_IFREG && it.change == Change::Attributes) {
-            self.tree.set_attributes(Some(&file.path), attributes(file), false)?;
-        }
-        let directories: Vec<&There> = of(there, |it| it.kind == SFlag::S_IFDIR);
-        if directories.is_empty() {
-            return Ok(());
-        }
-        let mut exact: HashMap<&EventPath, Attributes> = HashMap::new();
-        if self.directory_times {
-            let stage = self.tree.stage()?;
-            let paths: Vec<&EventPath> = directories.iter().map(|there| &there.path).collect();
-            // A basis would leave out what is right already, and the stage has no other.
-            self.rsync.stage(&paths, &stage.real(), &stage.real(), false, &mut |_| Ok(()))?;
-            for path in paths {
-                if let Some(stat) = stage.look(path)? {
-                    exact
-                        .insert(path, Attributes { mode: stat.st_mode, modified: Known::of(&stat).modified });
-                }
-            }
-            stage.clear()?;
-        }
-        for there in directories.iter().rev() {
-            let attributes = exact.get(&there.path).copied().unwrap_or_else(|| attributes(there));
-            self.tree.set_attributes(Some(&there.path), attributes, exact.contains_key(&there.path))?;
-        }
-        Ok(())
+fn note_same(tree: &Tree, book: &mut CopyBook<'_>, there: &There) -> Result<(), TransferError> {
+    match tree.look(&there.path)? {
+        Some(stat) => Ok(book.same(&there.path, Known::of(&stat))?),
+        None => Ok(()),
     }
+}
 
-    fn skip(&self, path: &EventPath, why: &str) {
-        self.teller.tell(path.as_bytes(), Deed::Skipped { why });
+/// What directories are to have, times included: of those rsync tells seconds, but it sets them exactly.
+fn exact(
+    tree: &Tree,
+    rsync: &Rsync<'_>,
+    directories: &[&There],
+) -> Result<Vec<(EventPath, Attributes)>, TransferError> {
+    if directories.is_empty() {
+        return Ok(Vec::new());
     }
+    let stage = tree.stage()?;
+    let paths: Vec<&EventPath> = directories.iter().map(|there| &there.path).collect();
+    // A basis would leave out what is right already, and the stage has no other.
+    rsync.stage(&paths, &stage.real(), &stage.real(), false, &mut |_| Ok(()))?;
+    let mut exact = Vec::with_capacity(paths.len());
+    for path in paths {
+        if let Some(stat) = stage.look(path)? {
+            exact
+                .push((path.clone(), Attributes { mode: stat.st_mode, modified: Known::of(&stat).modified }));
+        }
+    }
+    Ok(exact)
 }
 
 /// What an item says of permissions; its time is not known exactly.

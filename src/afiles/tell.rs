@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::sha256::Sum;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::common::json::put_bytes;
 
@@ -23,6 +23,10 @@ pub enum Deed<'a> {
         /// The sum of its content.
         sum: Option<Sum>,
     },
+    /// A directory was made.
+    Made,
+    /// Its attributes were set, and nothing else.
+    Attributes,
     /// A file has been sent.
     Sent {
         /// Bytes.
@@ -47,7 +51,9 @@ pub enum Deed<'a> {
 pub struct Teller {
     json: bool,
     terminal: bool,
-    /// Notes for the end, where nothing has been printed meanwhile.
+    /// What is followed, where it is one of several and nothing ends.
+    label: Option<String>,
+    /// Notes for the end.
     notes: RefCell<Vec<String>>,
     files: Cell<u64>,
     bytes: Cell<u64>,
@@ -62,6 +68,7 @@ impl Teller {
         Self {
             json,
             terminal: !json && io::stderr().is_terminal(),
+            label: None,
             notes: RefCell::default(),
             files: Cell::new(0),
             bytes: Cell::new(0),
@@ -69,6 +76,39 @@ impl Teller {
             begun: Instant::now(),
             shown: Cell::new(None),
         }
+    }
+
+    /// For something that does not end, and may be one of several: notes are printed at once, under this label.
+    pub fn following(json: bool, label: &str) -> Self {
+        Self { label: Some(label.to_owned()), terminal: false, ..Self::new(json) }
+    }
+
+    /// Tells how what is followed stands.
+    pub fn state(&self, state: &str, detail: Option<&str>) {
+        if self.json {
+            let mut event = self.begun_event("state");
+            event.insert("state".to_owned(), state.into());
+            event.insert("detail".to_owned(), detail.into());
+            return line(&Value::Object(event));
+        }
+        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+        self.note(format!("{}{detail}", state.replace('-', " ")));
+    }
+
+    fn note(&self, note: String) {
+        match &self.label {
+            Some(label) => drop(writeln!(io::stderr(), "afiles: {label} {note}")),
+            None => self.notes.borrow_mut().push(note),
+        }
+    }
+
+    fn begun_event(&self, kind: &str) -> Map<String, Value> {
+        let mut event = Map::new();
+        event.insert("type".to_owned(), kind.into());
+        if let Some(label) = &self.label {
+            event.insert("of".to_owned(), label.clone().into());
+        }
+        event
     }
 
     /// How many files will come, where that is known.
@@ -86,7 +126,7 @@ impl Teller {
             return self.event(path, deed);
         }
         if let Deed::Skipped { why } = deed {
-            self.notes.borrow_mut().push(format!("{}: left out: {why}", Escaped(path)));
+            self.note(format!("{}: left out: {why}", Escaped(path)));
         }
         self.advance();
     }
@@ -110,29 +150,28 @@ impl Teller {
     }
 
     fn event(&self, path: &[u8], deed: Deed<'_>) {
-        let mut event = serde_json::Map::new();
+        let kind = match deed {
+            Deed::Arrived { .. } => "arrived",
+            Deed::Made => "made",
+            Deed::Attributes => "attributes",
+            Deed::Sent { .. } => "sent",
+            Deed::Removed => "removed",
+            Deed::Moved { .. } => "moved",
+            Deed::Skipped { .. } => "skipped",
+        };
+        let mut event = self.begun_event(kind);
+        put_bytes(&mut event, "path", Some(path));
         let mut put = |name: &str, value: Value| drop(event.insert(name.to_owned(), value));
         match deed {
             Deed::Arrived { bytes, sum } => {
-                put("type", "arrived".into());
                 put("bytes", bytes.into());
                 put("sha256", json!(sum));
             }
-            Deed::Sent { bytes } => {
-                put("type", "sent".into());
-                put("bytes", bytes.into());
-            }
-            Deed::Removed => put("type", "removed".into()),
-            Deed::Moved { from } => {
-                put("type", "moved".into());
-                put_bytes(&mut event, "from", Some(from));
-            }
-            Deed::Skipped { why } => {
-                put("type", "skipped".into());
-                put("why", why.into());
-            }
+            Deed::Sent { bytes } => put("bytes", bytes.into()),
+            Deed::Made | Deed::Attributes | Deed::Removed => {}
+            Deed::Moved { from } => put_bytes(&mut event, "from", Some(from)),
+            Deed::Skipped { why } => put("why", why.into()),
         }
-        put_bytes(&mut event, "path", Some(path));
         line(&Value::Object(event));
     }
 

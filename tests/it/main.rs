@@ -12,6 +12,7 @@
 )]
 
 mod afiles_fetch;
+mod afiles_follow;
 mod afiles_pull;
 mod akeys_audit;
 mod akeys_cards;

@@ -6,8 +6,8 @@ use rusqlite::params;
 
 use super::history::{Deed, Transfer, insert};
 use super::{Catalog, CatalogError, Copy, now};
-use crate::afiles::arrive::{Arrived, Book};
 use crate::afiles::receive::Known;
+use crate::afiles::receiver::{Arrived, Book};
 use crate::afiles::words::Remote;
 use crate::event::{Cursor, EventPath};
 
@@ -47,15 +47,15 @@ impl<'c> CopyBook<'c> {
         self.authors.insert(path, author);
     }
 
-    /// What is known of everything below `path`.
-    pub fn below(&mut self, path: Option<&EventPath>) -> Result<Vec<(EventPath, Known)>, CatalogError> {
+    /// What is known of everything below `path`, of all for `None`.
+    pub fn entries(&mut self, path: Option<&EventPath>) -> Result<Vec<(EventPath, Known)>, CatalogError> {
         self.write(None)?;
         self.catalog.below(self.copy.id, path)
     }
 
     /// A directory has another name, and everything below it with it.
     pub fn moved(&mut self, from: &EventPath, to: &EventPath) -> Result<(), CatalogError> {
-        let mut entries = self.below(Some(from))?;
+        let mut entries = self.entries(Some(from))?;
         if let Some(known) = self.known(from)? {
             entries.push((from.clone(), known));
         }
@@ -155,6 +155,10 @@ impl Book for CopyBook<'_> {
             Some(news) => Ok(*news),
             None => self.catalog.known(self.copy.id, path),
         }
+    }
+
+    fn below(&mut self, path: &EventPath) -> Result<Vec<EventPath>, CatalogError> {
+        Ok(self.entries(Some(path))?.into_iter().map(|(path, _)| path).collect())
     }
 
     fn same(&mut self, path: &EventPath, known: Known) -> Result<(), CatalogError> {

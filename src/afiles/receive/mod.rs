@@ -74,9 +74,20 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// Whether the disk is full, or the account's share of it: what goes away by itself, or by somebody's work.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::System { errno: Errno::ENOSPC | Errno::EDQUOT, .. })
+    /// Whether it would befall any other path as well: a full disk, say, and no name that is too long.
+    pub fn is_everyones(&self) -> bool {
+        let everyones = |errno: Errno| {
+            use Errno::{EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS};
+            matches!(errno, ENOSPC | EDQUOT | EIO | EROFS | EMFILE | ENFILE | ENOMEM)
+        };
+        match self {
+            Self::System { errno, .. } => everyones(*errno),
+            Self::Keep { source: StoreError::Io(_, source), .. } => {
+                source.raw_os_error().is_some_and(|number| everyones(Errno::from_raw(number)))
+            }
+            Self::Keep { .. } => false,
+            Self::LinkLeaves(_) | Self::Root { .. } => true,
+        }
     }
 
     pub(super) fn at(path: &Path) -> impl FnOnce(Errno) -> Self + '_ {

@@ -1,14 +1,14 @@
 //! Taking a place, making a directory or a symlink, moving and removing: everything that changes what names mean.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, readlinkat, renameat, renameat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, mkdirat, utimensat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, readlinkat, renameat, renameat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, mkdirat, utimensat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 use rrsync_rs::beneath::kind;
 use rrsync_rs::removal::remove_all;
@@ -213,8 +213,14 @@ impl Tree {
         made
     }
 
-    /// Moves what is at `from` to `to` in one step, where nothing is; `false` when that cannot be.
-    pub fn shift(&self, from: &EventPath, to: &EventPath) -> Result<bool, ReceiveError> {
+    /// Moves what is at `from` to `to` in one step; `false` when that cannot be. A file or symlink that is at `to` makes way;
+    /// `known` says whether it is only a copy.
+    pub fn shift(
+        &self,
+        from: &EventPath,
+        to: &EventPath,
+        known: Option<Known>,
+    ) -> Result<bool, ReceiveError> {
         let (one, other) = (self.spot(from)?, self.spot(to)?);
         let Some(stat) = one.look()? else { return Ok(false) };
         self.change(&one)?;
@@ -226,8 +232,13 @@ impl Tree {
             }
         }
         self.forget_parent();
-        let (from, to) = (one.name.as_os_str(), other.name.as_os_str());
-        match renameat2(&*one.dir, from, &*other.dir, to, RenameFlags::RENAME_NOREPLACE) {
+        if let Some(old) = other.look()? {
+            if kind(&stat) == SFlag::S_IFDIR || kind(&old) == SFlag::S_IFDIR {
+                return Ok(false);
+            }
+            return self.replace(&one, &other, known).map(|()| true);
+        }
+        match rename_new(&one, &other) {
             Ok(()) => Ok(true),
             Err(Errno::EEXIST | Errno::ENOENT | Errno::EINVAL | Errno::EXDEV | Errno::ENOTEMPTY) => Ok(false),
             Err(errno) => Err(ReceiveError::at(&other.at)(errno)),
@@ -235,40 +246,40 @@ impl Tree {
     }
 
     /// Sets mode and, with `times`, time of what is at `path` and is neither a symlink nor anything special; of the tree itself
-    /// for `None`.
+    /// for `None`. Says whether something was other before.
     pub fn set_attributes(
         &self,
         path: Option<&EventPath>,
         attributes: Attributes,
         times: bool,
-    ) -> Result<(), ReceiveError> {
+    ) -> Result<bool, ReceiveError> {
         let path = path.map_or(Path::new(""), EventPath::as_path);
-        let at = ReceiveError::at(path);
-        let set = || {
-            let fd = self.open_beneath(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
-            let stat = nix::sys::stat::fstat(&fd)?;
-            if !matches!(kind(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
-                return Ok(());
-            }
-            let mode = attributes.permissions().bits();
-            if stat.st_mode & 0o7777 != mode {
-                set_mode(&fd, mode)?;
-            }
-            if times {
-                let (accessed, modified) = attributes.times();
-                let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-                utimensat(
-                    nix::fcntl::AT_FDCWD,
-                    own.as_str(),
-                    &accessed,
-                    &modified,
-                    UtimensatFlags::FollowSymlink,
-                )?;
-            }
-            Ok(())
-        };
         self.unlocked.borrow_mut().retain(|(unlocked, _)| unlocked != path);
-        set().map_err(at)
+        self.set(path, attributes, times).map_err(ReceiveError::at(path))
+    }
+
+    fn set(&self, path: &Path, attributes: Attributes, times: bool) -> Result<bool, Errno> {
+        let fd = match self.open_beneath(path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(false),
+            fd => fd?,
+        };
+        let stat = fstat(&fd)?;
+        if !matches!(kind(&stat), SFlag::S_IFREG | SFlag::S_IFDIR) {
+            return Ok(false);
+        }
+        let mode = attributes.permissions().bits();
+        let other_mode = stat.st_mode & 0o7777 != mode;
+        if other_mode {
+            set_mode(&fd, mode)?;
+        }
+        let other_time = times && Known::of(&stat).modified != attributes.modified;
+        if other_time {
+            let (accessed, modified) = attributes.times();
+            // As for the mode: there is no such call on a descriptor that was opened with O_PATH.
+            let own = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            utimensat(AT_FDCWD, own.as_str(), &accessed, &modified, UtimensatFlags::FollowSymlink)?;
+        }
+        Ok(other_mode || other_time)
     }
 
     /// Removes the file or symlink at `path`; `known` says whether it is only a copy. Nothing there is no error.

@@ -36,6 +36,17 @@ pub struct Connection {
     pins: Vec<String>,
 }
 
+/// Says what went wrong with a channel of an account.
+#[derive(Debug, Clone)]
+pub struct Failures(String);
+
+impl Failures {
+    /// From what ssh said meanwhile.
+    pub fn of(&self, said: &[u8]) -> SshError {
+        SshError::channel(self.0.clone(), said)
+    }
+}
+
 impl Connection {
     /// Makes sure that there is a held connection: finds it, or logs in.
     ///
@@ -90,9 +101,9 @@ impl Connection {
         (words::for_rsync(&ssh), host)
     }
 
-    /// What went wrong with a channel that ended early, from what ssh said meanwhile.
-    pub fn failure(&self, said: &[u8]) -> SshError {
-        SshError::channel(self.account(), said)
+    /// Who says what went wrong with a channel that has ended early.
+    pub fn failures(&self) -> Failures {
+        Failures(self.account())
     }
 
     /// Ends the connection, with all its channels.

@@ -6,9 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::outcome::{Outcome, Run, run};
 use super::programs::{find_program, our_program};
 use super::sandbox::{Sandbox, built_environment};
+use super::talk::Talk;
 
 /// A pod of the federation `lab`, which the account of the sandbox has let in and given a card.
 pub(crate) struct Pod<'s> {
@@ -27,6 +30,7 @@ impl<'s> Pod<'s> {
         route: &str,
         install: &[&str],
     ) -> Self {
+        sandbox.awatch();
         let home = sandbox.path(name);
         fs::create_dir_all(&home).unwrap();
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
@@ -76,6 +80,13 @@ impl<'s> Pod<'s> {
         command
     }
 
+    /// Starts `afiles follow --json ARGS…` in the home.
+    #[track_caller]
+    pub(crate) fn follow<S: AsRef<OsStr>>(&self, args: &[S]) -> Following {
+        let mut command = self.command(&["follow", "--json"]);
+        Following(Talk::start(command.args(args)))
+    }
+
     /// Runs `akeys` in the home.
     #[track_caller]
     pub(crate) fn akeys(&self, args: &[&str]) -> Outcome {
@@ -102,5 +113,44 @@ impl Drop for Pod<'_> {
             ssh.arg("-F").arg("none").arg("-S").arg(socket).args(["-O", "exit", "host"]);
             drop(ssh.output());
         }
+    }
+}
+
+/// `afiles follow`, running.
+pub(crate) struct Following(Talk);
+
+impl Following {
+    /// The next thing that it tells.
+    #[track_caller]
+    pub(crate) fn event(&mut self) -> Value {
+        let line = self.0.line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Waits until it is in sync, and answers with what it has told until then: type and path, or state.
+    #[track_caller]
+    pub(crate) fn in_sync(&mut self) -> Vec<(String, String)> {
+        self.until(|kind, what| kind == "state" && what == "in-sync")
+    }
+
+    /// Waits until it tells of something, and answers with all that it has told until then.
+    #[track_caller]
+    pub(crate) fn until(&mut self, wanted: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
+        let mut told = Vec::new();
+        loop {
+            let event = self.event();
+            let word = |name: &str| event[name].as_str().map(str::to_owned);
+            let (kind, what) = (word("type").unwrap(), word("path").or(word("state")).unwrap());
+            let found = wanted(&kind, &what);
+            told.push((kind, what));
+            if found {
+                return told;
+            }
+        }
+    }
+
+    /// The running program.
+    pub(crate) fn talk(&mut self) -> &mut Talk {
+        &mut self.0
     }
 }
