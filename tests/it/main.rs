@@ -11,6 +11,9 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod afiles_fetch;
+mod afiles_follow;
+mod afiles_pull;
 mod akeys_audit;
 mod akeys_cards;
 mod akeys_disable;
@@ -27,6 +30,7 @@ mod akeys_list;
 mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
+mod akeys_remote;
 mod akeys_remove;
 mod akeys_rotate;
 mod akeys_signed;
@@ -37,3 +41,4 @@ mod ordinary_user;
 mod plain_sshd;
 mod sftp_clients;
 mod support;
+mod templates;

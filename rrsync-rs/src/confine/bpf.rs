@@ -49,11 +49,11 @@ const ARGUMENTS_AT: u32 = 16;
 
 /// This machine's, linux/audit.h: the ELF machine, 64 bits, little end first.
 #[cfg(target_arch = "x86_64")]
-const ARCHITECTURE: u32 = 62 | 0xc000_0000;
+const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
-const ARCHITECTURE: u32 = 183 | 0xc000_0000;
+const ARCHITECTURE: u32 = 0xc000_00b7;
 #[cfg(target_arch = "riscv64")]
-const ARCHITECTURE: u32 = 243 | 0xc000_0000;
+const ARCHITECTURE: u32 = 0xc000_00f3;
 
 /// Compiles `rules`. The calls `missing` answer `ENOSYS`, whatever else is not allowed `EPERM`; a call of another architecture ends
 /// the process.
@@ -139,7 +139,7 @@ fn conditions(ways: &[Vec<Condition>]) -> Vec<sock_filter> {
         for Condition { argument, mask, value } in way {
             let at = ARGUMENTS_AT + 8 * u32::from(*argument);
             for (at, shift) in [(at, 0), (at + 4, 32)] {
-                let half = |bits: u64| (bits >> shift) as u32;
+                let half = |bits: u64| u32::try_from(bits >> shift & u64::from(u32::MAX)).unwrap_or(u32::MAX);
                 if half(*mask) != 0 {
                     compared.push(instruction(LOAD_WORD, 0, 0, at));
                     if half(*mask) != u32::MAX {
@@ -246,7 +246,7 @@ mod tests {
                 );
             }
         }
-        assert_eq!(run(&program, 3 | 0x4000_0000, 0, [0; 6]), KILLED);
+        assert_eq!(run(&program, 0x4000_0003, 0, [0; 6]), KILLED);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub mod seccomp;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{SFlag, fstat};
@@ -269,7 +269,7 @@ pub fn close_inherited() {
 /// few files at a time.
 pub fn out_of_reach(program: &OwnedFd, inherited: &[OwnedFd]) -> io::Result<OwnedFd> {
     use nix::sys::resource::{Resource, setrlimit};
-    let highest = inherited.iter().chain([program]).map(|fd| fd.as_raw_fd()).max().unwrap_or_default();
+    let highest = inherited.iter().chain([program]).map(AsRawFd::as_raw_fd).max().unwrap_or_default();
     let copy = rustix::io::fcntl_dupfd_cloexec(program, highest + FILES_AT_A_TIME)?;
     let limit = u64::try_from(copy.as_raw_fd()).unwrap_or_default();
     setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;

@@ -14,7 +14,7 @@ use super::paths::{PathOption, Place, Target, destination, locate, path_option, 
 use super::words::Word;
 use crate::confine::{Isolation, Rights};
 use crate::grant::Access;
-use crate::policy::{Exposed, Keep, Policy};
+use crate::policy::{Exposed, Keep, Policy, Use};
 use crate::rules::Rules;
 use crate::verdict::{Change, Refusal};
 
@@ -133,7 +133,9 @@ pub fn judge(
     setting: Setting<'_>,
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
+    let changes = direction == Direction::Push || parsed.has_class(Class::DeletesSources);
     for target in &targets {
+        target.exposed.kept_by_rsync(if changes { Use::Write } else { Use::Read })?;
         options_allowed(direction, parsed, target.exposed, setting.rules)?;
     }
     let mut reach = ReachSet::default();
