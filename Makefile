@@ -7,7 +7,7 @@ export PREFIX DESTDIR
 export AKEYS_RSYNC = $(RSYNC)
 export AKEYS_RSYNC_CLIENT = $(RSYNC_CLIENT)
 
-.PHONY: help demo test check fuzz bench install uninstall clean
+.PHONY: help demo test check fuzz bench bench-sftp install uninstall clean
 
 help:
 	@echo 'make demo                      run the whole thing in a scratch home, and see what it does'
@@ -15,6 +15,7 @@ help:
 	@echo 'make check                     formatting, lints, manual, dependencies'
 	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
+	@echo 'make bench-sftp                its SFTP beside OpenSSH, with ratios'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'
 	@echo 'make clean                     remove what was built'
@@ -43,6 +44,9 @@ fuzz:
 
 bench:
 	@bench/run.sh
+
+bench-sftp:
+	@bench/run.sh sftp
 
 install:
 	@scripts/install.sh

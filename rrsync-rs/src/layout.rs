@@ -127,6 +127,31 @@ impl Layout {
         self.versions_dir().join(directory_id(workspace))
     }
 
+    /// How much there is in a workspace, by the real path of its directory: the count for its quota.
+    pub fn usage_of(&self, workspace: &Path) -> PathBuf {
+        self.state_dir().join("usage").join(directory_id(workspace))
+    }
+
+    /// What sessions have on its way in a workspace, by the real path of its directory: a journal for each of them.
+    pub fn journals_of(&self, workspace: &Path) -> PathBuf {
+        self.state_dir().join("uploads").join(directory_id(workspace))
+    }
+
+    /// `~/.local/state/akeys/ssh`: the sockets of the connections that are held open.
+    pub fn connections_dir(&self) -> PathBuf {
+        self.state_dir().join("ssh")
+    }
+
+    /// `~/.local/state/akeys/afiles.db`: the copies that this account has, and what was transferred.
+    pub fn catalog(&self) -> PathBuf {
+        self.state_dir().join("afiles.db")
+    }
+
+    /// The lock of the copy in the directory `real`: whoever writes there holds it.
+    pub fn copy_lock(&self, real: &Path) -> PathBuf {
+        self.state_dir().join("copies").join(directory_id(real))
+    }
+
     /// A path as people write it: `~/x` and `~` stand for the home, everything else must be absolute.
     pub fn expand(&self, written: &str) -> Option<PathBuf> {
         if written == "~" {

@@ -1,8 +1,9 @@
 //! Reading and writing without ever being stuck in either.
 //!
 //! A client may send many requests before it reads the first reply. A server that waits for it to read, and does not
-//! read itself meanwhile, then waits for ever. So neither descriptor blocks while a session lasts: whoever waits here
-//! waits for both.
+//! read itself meanwhile, then waits for ever. So writing never blocks while a session lasts: whoever waits to write
+//! waits for requests too. Reading may block, for nothing is ever left to be written then; where both ends are one
+//! socket, it does not either.
 
 use std::os::fd::AsFd;
 
@@ -10,49 +11,48 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Descriptors that do not block, until this is dropped: then they are as they were.
+/// A descriptor that does not block, until this is dropped: then it is as it was.
 #[derive(Debug)]
-pub(super) struct NonBlocking<'a, I: AsFd, O: AsFd> {
-    ends: (&'a I, &'a O),
-    /// Both may be one open file, so all was asked before anything was set.
-    before: (Option<OFlag>, Option<OFlag>),
+pub(super) struct NonBlocking<'a, F: AsFd> {
+    fd: &'a F,
+    before: Option<OFlag>,
 }
 
-impl<'a, I: AsFd, O: AsFd> NonBlocking<'a, I, O> {
-    /// Where this is not possible, the descriptors stay as they are.
-    pub(super) fn set(input: &'a I, output: &'a O) -> Self {
-        let before = (flags(input), flags(output));
-        for (fd, flags) in [(input.as_fd(), before.0), (output.as_fd(), before.1)] {
-            restore(fd, flags.map(|flags| flags | OFlag::O_NONBLOCK));
+impl<'a, F: AsFd> NonBlocking<'a, F> {
+    /// Where this is not possible, the descriptor stays as it is.
+    pub(super) fn set(fd: &'a F) -> Self {
+        let before = fcntl(fd, FcntlArg::F_GETFL).ok().map(OFlag::from_bits_retain);
+        if let Some(flags) = before {
+            let _ = fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK));
         }
-        Self { ends: (input, output), before }
+        Self { fd, before }
     }
 }
 
-impl<I: AsFd, O: AsFd> Drop for NonBlocking<'_, I, O> {
+impl<F: AsFd> Drop for NonBlocking<'_, F> {
     fn drop(&mut self) {
-        restore(self.ends.0, self.before.0);
-        restore(self.ends.1, self.before.1);
+        if let Some(flags) = self.before {
+            let _ = fcntl(self.fd, FcntlArg::F_SETFL(flags));
+        }
     }
 }
 
-fn flags(fd: &impl AsFd) -> Option<OFlag> {
-    fcntl(fd, FcntlArg::F_GETFL).ok().map(OFlag::from_bits_retain)
-}
+/// How much a pipe is made to hold where it may: as much as a request or a reply at its longest, so that one is handed
+/// over while the next is worked on. Four times what it usually is, and what every account may have many of (pipe(7)).
+const PIPE: i32 = 256 * 1024;
 
-fn restore(fd: impl AsFd, flags: Option<OFlag>) {
-    if let Some(flags) = flags {
-        let _ = fcntl(fd, FcntlArg::F_SETFL(flags));
-    }
+/// Makes room in the pipe, if it is one.
+pub(super) fn widen(fd: &impl AsFd) {
+    let _ = fcntl(fd, FcntlArg::F_SETPIPE_SZ(PIPE));
 }
 
 /// Waits until `input` has something, or its end.
-pub(super) fn readable(input: &impl AsFd) -> Result<(), Errno> {
+pub(crate) fn readable(input: &impl AsFd) -> Result<(), Errno> {
     ready(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)]).map(drop)
 }
 
 /// Waits until `output` takes something, or `input` has something, if it is given; tells whether `input` has.
-pub(super) fn writable(output: &impl AsFd, input: Option<&impl AsFd>) -> Result<bool, Errno> {
+pub(crate) fn writable(output: &impl AsFd, input: Option<&impl AsFd>) -> Result<bool, Errno> {
     let output = PollFd::new(output.as_fd(), PollFlags::POLLOUT);
     match input {
         None => ready(&mut [output]),

@@ -44,9 +44,11 @@ impl<F: AsFd> Input<F> {
     /// Waits for more bytes; `false` at the end of the input.
     pub(super) fn fill(&mut self) -> Result<bool, ServeError> {
         while !self.ended {
-            flow::readable(&self.fd).map_err(ServeError::Read)?;
             if self.read()? {
                 return Ok(true);
+            }
+            if !self.ended {
+                flow::readable(&self.fd).map_err(ServeError::Read)?;
             }
         }
         if self.start == self.end { Ok(false) } else { Err(ServeError::Truncated) }

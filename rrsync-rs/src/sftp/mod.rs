@@ -12,8 +12,9 @@
 mod audit;
 mod dirs;
 mod extended;
+mod fetch;
 mod files;
-mod flow;
+pub(crate) mod flow;
 mod handles;
 mod input;
 mod longname;
@@ -21,17 +22,19 @@ mod names;
 mod replies;
 mod session;
 mod status;
+mod subsystem;
 pub mod syscalls;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
 pub use audit::{Deed, FileEvent, Outcome, Summary};
+pub use subsystem::Subsystem;
 
 use crate::vfs::Vfs;
 use flow::NonBlocking;
@@ -72,7 +75,9 @@ pub fn serve(
     vfs: &Vfs,
     audit: &mut dyn FnMut(&FileEvent<'_>),
 ) -> (Summary, Result<(), ServeError>) {
-    let _blocking_again_at_the_end = NonBlocking::set(&input, &output);
+    flow::widen(&input);
+    flow::widen(&output);
+    let _blocking_again_at_the_end = NonBlocking::set(&output);
     let mut session = Session::new(vfs, audit);
     let mut replies = Replies::default();
     let mut input = Input::new(&input);

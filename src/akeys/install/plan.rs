@@ -77,6 +77,7 @@ impl Plan {
             rsync: None,
             record_end: false,
             learn: false,
+            record_sha256: false,
             rules: Rules::default(),
             workspaces,
         };
