@@ -22,6 +22,7 @@ case $PREFIX in
 esac
 root=${DESTDIR:-}$PREFIX
 programs='akeys awatch rrsync-rs'
+templates=$(find templates -type f)
 
 # put MODE FILE TARGET
 put() {
@@ -50,6 +51,9 @@ case ${1:-install} in
         for page in man/*.[1-8]; do
             [ ! -e "$page" ] || put 644 "$page" "$(page_target "$page")"
         done
+        for file in $templates; do
+            put 644 "$file" "$root/share/akeys/$file"
+        done
         case ":$PATH:" in
             *":$PREFIX/bin:"*) ;;
             *) echo "note: $PREFIX/bin is not in your PATH" >&2 ;;
@@ -61,6 +65,9 @@ case ${1:-install} in
         done
         for page in man/*.[1-8]; do
             rm -f "$(page_target "$page")"
+        done
+        for file in $templates; do
+            rm -f "$root/share/akeys/$file"
         done
         echo "note: keys whose command names $PREFIX/bin/rrsync-rs are refused from now on" >&2
         ;;

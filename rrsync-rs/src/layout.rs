@@ -102,6 +102,11 @@ impl Layout {
         self.issued_dir().join(format!("{federation}.{pod}.toml"))
     }
 
+    /// `~/.config/akeys/issued/USER@HOST/FEDERATION.POD.toml`: the same of an account of another host.
+    pub fn issued_card_of(&self, account: &str, federation: &Label, pod: &Label) -> PathBuf {
+        self.issued_dir().join(account).join(format!("{federation}.{pod}.toml"))
+    }
+
     /// `~/.local/state/akeys`.
     pub fn state_dir(&self) -> PathBuf {
         self.home.join(".local/state/akeys")
@@ -120,6 +125,16 @@ impl Layout {
     /// The store of the versions of one workspace, by the real path of its directory.
     pub fn versions_of(&self, workspace: &Path) -> PathBuf {
         self.versions_dir().join(directory_id(workspace))
+    }
+
+    /// How much there is in a workspace, by the real path of its directory: the count for its quota.
+    pub fn usage_of(&self, workspace: &Path) -> PathBuf {
+        self.state_dir().join("usage").join(directory_id(workspace))
+    }
+
+    /// What sessions have on its way in a workspace, by the real path of its directory: a journal for each of them.
+    pub fn journals_of(&self, workspace: &Path) -> PathBuf {
+        self.state_dir().join("uploads").join(directory_id(workspace))
     }
 
     /// A path as people write it: `~/x` and `~` stand for the home, everything else must be absolute.

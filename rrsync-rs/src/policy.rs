@@ -69,12 +69,7 @@ impl Exposed {
         for (written, rule) in workspace.paths.clone() {
             let Ok(held) = root.hold(&written, Last::Follow) else { continue };
             let now = workspace.access_to(&held.at);
-            let both = match (now.may_read() && rule.may_read(), now.may_write() && rule.may_write()) {
-                (true, true) => Access::ReadWrite,
-                (true, false) => Access::ReadOnly,
-                (false, true) => Access::WriteOnly,
-                (false, false) => Access::None,
-            };
+            let both = now.both(rule);
             if held.at != written && both != now {
                 workspace.paths.insert(held.at, both);
             }
@@ -96,6 +91,15 @@ impl Exposed {
             None if at.is_empty() => "/".to_owned(),
             None => at,
         }
+    }
+
+    /// Whether rsync keeps the rules of this workspace when it is used as `wanted`.
+    pub fn kept_by_rsync(&self, wanted: Use) -> Result<(), Refusal> {
+        self.workspace.files.beyond_rsync(wanted != Use::Read).map_or(Ok(()), |rule| {
+            let to = self.shown(Path::new(""));
+            let message = format!("rsync does not keep the rule \"{rule}\" of {to}; sftp and scp do");
+            Err(Refusal::new("access.rules", message))
+        })
     }
 
     /// What a push may do at `at`, as far as the kernel can hold it to that.
@@ -121,6 +125,11 @@ impl Exposed {
     /// A refusal when `at` itself may not be used so, or when a part may be used in another way that cannot be kept apart.
     pub fn scope(&self, at: &Path, wanted: Use) -> Result<Scope, Refusal> {
         let now = self.workspace.access_to(at);
+        if now == Access::Drop {
+            // No other access is suggested: a drop is made so that nothing else is possible.
+            let message = format!("{} takes drops, by sftp or scp", self.shown(at));
+            return Err(Refusal::new("access.drop", message));
+        }
         if !wanted.allowed_by(now) {
             // A policy is text: for another path there is no change, and a record could not hold it.
             let name = self.name.clone().filter(|_| at.to_str().is_some());
@@ -149,7 +158,7 @@ impl Exposed {
             Access::None => Ok((part, Keep::Hidden)),
             _ if wanted == Use::Read || !access.may_write() && !now.may_read() => Ok((part, Keep::Hidden)),
             Access::ReadOnly => Ok((part, Keep::Unchanged)),
-            Access::WriteOnly | Access::ReadWrite => Err(self.mixed(at)),
+            Access::WriteOnly | Access::ReadWrite | Access::Drop => Err(self.mixed(at)),
         });
         Ok(Scope { at: at.to_owned(), parts: parts.collect::<Result<_, _>>()? })
     }
@@ -194,7 +203,8 @@ impl Use {
     fn allowed_by(self, access: Access) -> bool {
         match self {
             Self::Read => access.may_read(),
-            Self::Write | Self::Remove => access.may_write(),
+            // A drop is not for rsync, which writes where it likes and looks at what is there.
+            Self::Write | Self::Remove => access.may_write() && access != Access::Drop,
         }
     }
 

@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::rsync::judge::Direction;
 use crate::rsync::options::{Parsed, parse};
 use crate::rsync::words::split;
-use crate::serve_sftp::Subsystem;
+use crate::scp;
+use crate::sftp::Subsystem;
 use crate::verdict::Refusal;
 use crate::watch::Asked;
 
@@ -21,6 +22,8 @@ pub enum Request {
     Exists(Exists, Vec<u8>),
     /// The SFTP subsystem.
     Sftp(Subsystem),
+    /// `scp -t …` or `scp -f …`: the old protocol of scp.
+    Scp(scp::Command),
     /// `awatch stream …`.
     Watch(Asked),
     /// `rsync --server …`.
@@ -59,6 +62,9 @@ impl Request {
         }
         if let Some(subsystem) = Subsystem::read(command) {
             return Ok(Self::Sftp(subsystem));
+        }
+        if let Some(line) = command.strip_prefix(b"scp ") {
+            return scp::Command::read(line).map(Self::Scp);
         }
         if let Some(asked) = Asked::read(command) {
             return Ok(Self::Watch(asked));
@@ -146,6 +152,10 @@ mod tests {
             "awatch stream d\n--dir /",
             "/bin/awatch stream d",
         ] {
+            assert!(read(command).is_err(), "{command:?}");
+        }
+        assert!(matches!(read("scp -t x"), Ok(Request::Scp(_))));
+        for command in ["scp", "scp\t-t x", "scp -x", "/usr/bin/scp -t x", " scp -t x", "Scp -t x"] {
             assert!(read(command).is_err(), "{command:?}");
         }
         assert!(Request::read(None).is_err());

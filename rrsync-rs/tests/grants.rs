@@ -770,3 +770,64 @@ fn parts_that_only_a_namespace_keeps_apart_need_one() {
     refused(&account, &["-a", "src/", "h:ws/"], "path.mixed");
     ends(&rsync(&account, &["-a", "h:ws/one", "h:ws/final", "got/"]), 0);
 }
+
+#[test]
+fn a_snapshot_that_may_only_be_read_is_a_basis_and_stays_what_it_is() {
+    use std::os::unix::fs::MetadataExt as _;
+    for confine in ["required", "off"] {
+        for namespace in ["auto", "off"] {
+            let account = Account::new();
+            account.write("D/snapshots/day1/f", "the same content");
+            account.write("D/added/day1/f", "the same content");
+            account.write("D/work/day1/f", "the same content");
+            account.write("client/src/f", "the same content");
+            let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_400_000_000);
+            for path in ["D/snapshots/day1/f", "D/added/day1/f", "D/work/day1/f", "client/src/f"] {
+                let file = fs::File::options().write(true).open(account.root.join(path)).unwrap();
+                file.set_modified(long_ago).unwrap();
+            }
+            let d = account.d("").display().to_string();
+            account.grant(
+                "playground.chef1",
+                &format!(
+                    "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
+                     confine = \"{confine}\"\nnamespace = \"{namespace}\"\n\
+                     [workspace.snapshots]\npath = \"{d}snapshots\"\naccess = \"ro\"\n\
+                     [workspace.added]\npath = \"{d}added\"\naccess = \"rw\"\noverwrite = false\n\
+                     [workspace.work]\npath = \"{d}work\"\naccess = \"rw\"\n"
+                ),
+            );
+            let inode = |path: &str| fs::metadata(account.d(path)).unwrap().ino();
+            for (option, basis, linked) in [
+                ("--link-dest", "snapshots", false),
+                ("--link-dest", "added", false),
+                ("--link-dest", "work", true),
+                ("--copy-dest", "snapshots", false),
+            ] {
+                let before = picture(&account.d(basis).join("day1"));
+                let to = format!("h:work/{basis}{option}/");
+                let option = format!("{option}=/{basis}/day1");
+                let output = rsync(&account, &["-a", "--stats", &option, "src/", &to]);
+                ends(&output, 0);
+                assert!(said(&output).contains("files transferred: 0"), "{option}: {}", said(&output));
+                let copy = format!("{}f", to.strip_prefix("h:").unwrap());
+                assert_eq!(account.read(&format!("D/{copy}")), "the same content");
+                assert_eq!(
+                    inode(&copy) == inode(&format!("{basis}/day1/f")),
+                    linked,
+                    "{confine} {namespace} {option}"
+                );
+                if !linked {
+                    // A second name would be a way to write it.
+                    account.write("client/src2/f", "other content of another length");
+                    ends(&rsync(&account, &["-a", "--inplace", "src2/", &to]), 0);
+                    assert_eq!(
+                        picture(&account.d(basis).join("day1")),
+                        before,
+                        "{confine} {namespace} {option}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -328,6 +328,12 @@ pub struct Install {
     /// Use the bundle file only when this key has signed it.
     #[arg(long, value_name = "SHA256:…", requires = "bundle")]
     pub signer: Option<Fingerprint>,
+    /// Install in an account of another host, over ssh; directories are meant there.
+    #[arg(long, value_name = "[USER@]HOST[:PORT]")]
+    pub host: Option<Destination>,
+    /// Copy the gate to ~/.local/bin of that account, where akeys is not installed.
+    #[arg(long, requires = "host", conflicts_with = "gate")]
+    pub with_gate: bool,
     /// Which pod of it; needed where the bundle has several.
     #[arg(long)]
     pub pod: Option<Label>,

@@ -1,6 +1,6 @@
 //! Running another program to its end, within a time and without believing how much it says.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -35,8 +35,18 @@ impl Ended {
 
 /// Runs `command` without input. A child that it leaves behind with an end of a pipe is not waited for.
 pub fn run(command: &mut Command, limit: Duration) -> io::Result<Ended> {
+    run_with(command, b"", limit)
+}
+
+/// The same with `input`, of which it need not read all.
+pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Ended> {
     let end = Instant::now() + limit;
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let input = input.to_vec();
+        // A pipe that nobody reads any more ends the thread.
+        thread::spawn(move || drop(stdin.write_all(&input)));
+    }
     let streams = (child.stdout.take().map(beginning), child.stderr.take().map(beginning));
     let within = |stream: Option<mpsc::Receiver<Vec<u8>>>| {
         stream.and_then(|stream| stream.recv_timeout(end.saturating_duration_since(Instant::now())).ok())
@@ -69,16 +79,16 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, limit: Duration) -> Ended {
-        run(Command::new("/bin/sh").args(["-c", script]), limit).unwrap()
+        run_with(Command::new("/bin/sh").args(["-c", script]), b"in", limit).unwrap()
     }
 
     #[test]
     fn what_a_program_says_is_bounded_and_so_is_its_time() {
         let minute = Duration::from_mins(1);
-        let ended = shell("echo out; printf 'one\\ntwo\\r\\n\\n' >&2; exit 3", minute);
+        let ended = shell("cat; echo; printf 'one\\ntwo\\r\\n\\n' >&2; exit 3", minute);
         assert_eq!(
             (ended.code(), &ended.stdout[..], ended.last_words()),
-            (Some(3), &b"out\n"[..], &b"two"[..])
+            (Some(3), &b"in\n"[..], &b"two"[..])
         );
         let ended = shell("head -c 3000000 /dev/zero", minute);
         assert_eq!((ended.code(), ended.stdout.len()), (Some(0), 1 << 20));

@@ -53,8 +53,11 @@ impl Lock {
         ] {
             sweep(&dir);
         }
-        for federation in fs::read_dir(layout.cards_dir()).into_iter().flatten().flatten() {
-            sweep(&federation.path());
+        // The cards of each federation, and those of each account.
+        for dir in [layout.cards_dir(), layout.issued_dir()] {
+            for below in fs::read_dir(dir).into_iter().flatten().flatten() {
+                sweep(&below.path());
+            }
         }
         Ok(Self { _file: file })
     }

@@ -259,7 +259,7 @@ fn a_revocation_and_a_meeting_that_are_killed_go_on_where_they_were() {
         &pod,
         &["federation", "meet", "card.toml"],
         |home, at| {
-            assert!(pins(home).is_err() || pins(home).unwrap() == format!("laptop {FOREIGN}\n"), "{at}")
+            assert!(pins(home).is_err() || pins(home).unwrap() == format!("laptop {FOREIGN}\n"), "{at}");
         },
         |home, at| {
             assert_eq!(pins(home).unwrap(), format!("laptop {FOREIGN}\n"), "{at}");

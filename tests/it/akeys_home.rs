@@ -153,7 +153,8 @@ impl Home {
                     dirs.push(path.clone());
                     found.push((path, Vec::new()));
                 } else {
-                    let content = fs::read(&path).unwrap();
+                    // Nobody is on the other end of a FIFO.
+                    let content = if path.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
                     found.push((path, content));
                 }
             }

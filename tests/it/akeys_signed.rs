@@ -242,3 +242,24 @@ fn a_hub_that_was_pinned_otherwise_is_a_conflict() {
     assert_eq!(ran.err.matches("SHA256:").count(), 2, "{ran:?}");
     assert_eq!(user.names(".config/akeys/bundles"), [""; 0]);
 }
+
+#[test]
+fn a_bundle_does_not_change_the_keys_of_a_host_that_a_card_speaks_of() {
+    let (home, pod) = (Home::new(), Home::new());
+    home.akeys(&["federation", "new", "lab", "--pod", "pc", "--host-key", &format!("laptop {FOREIGN}")]).ok();
+    pod.akeys(&["federation", "new", "lab", "--pod", "mac"]).ok();
+    import(&pod, &export(&home), &[]).ok();
+    let card = format!(
+        "federation = \"lab\"\npod = \"mac\"\nuser = \"anna\"\nhost = \"laptop\"\nworkspaces = [\"w\"]\nhost-keys = [\"{FOREIGN}\"]\n"
+    );
+    pod.write("card.toml", &card);
+    pod.akeys(&["federation", "meet", "card.toml"]).ok();
+    let set = ["federation", "set", "lab", "--remove-host-key", "laptop", "--add-host-key"];
+    home.akeys(&[&set[..], &[&format!("laptop {OTHER}")]].concat()).ok();
+    import(&pod, &export(&home), &[]).fails(3, "laptop has another host key than the one that is pinned");
+    assert_eq!(pod.read(".ssh/akeys/lab.known_hosts"), format!("laptop {FOREIGN}\n"));
+    // A bundle that speaks of the host no more leaves it to the card.
+    home.akeys(&["federation", "set", "lab", "--remove-host-key", "laptop"]).ok();
+    import(&pod, &export(&home), &[]).ok();
+    assert_eq!(pod.read(".ssh/akeys/lab.known_hosts"), format!("laptop {FOREIGN}\n"));
+}

@@ -14,7 +14,7 @@ use super::paths::{PathOption, Place, Target, destination, locate, path_option, 
 use super::words::Word;
 use crate::confine::{Isolation, Rights};
 use crate::grant::Access;
-use crate::policy::{Exposed, Keep, Policy};
+use crate::policy::{Exposed, Keep, Policy, Use};
 use crate::rules::Rules;
 use crate::verdict::{Change, Refusal};
 
@@ -115,8 +115,6 @@ struct Held {
     dry: bool,
     /// What the client does not have is removed.
     deletes: bool,
-    /// Files cannot be written in place, because their attributes could not be set afterwards.
-    not_in_place: bool,
 }
 
 impl Held {
@@ -135,7 +133,9 @@ pub fn judge(
     setting: Setting<'_>,
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
+    let changes = direction == Direction::Push || parsed.has_class(Class::DeletesSources);
     for target in &targets {
+        target.exposed.kept_by_rsync(if changes { Use::Write } else { Use::Read })?;
         options_allowed(direction, parsed, target.exposed, setting.rules)?;
     }
     let mut reach = ReachSet::default();
@@ -156,20 +156,11 @@ pub fn judge(
         }
     };
     let strict = targets[0].exposed;
-    let mut held = base.as_ref().map_or_else(Held::default, |at| held(parsed, strict, at));
+    let held = base.as_ref().map_or_else(Held::default, |at| held(parsed, strict, at));
     if held.blind && held.dry && held.deletes {
         let message = "a write-only server does not tell what it would delete";
         return Err(Refusal::new("rsync.dry-run-delete", message));
     }
-    let isolation = if reach.parts.is_empty() {
-        isolation(parsed, strict, setting, base.is_some(), held)?
-    } else if setting.isolation == Isolation::Off || strict.is_everything() {
-        // Nothing else keeps apart what one rule reaches.
-        return Err(strict.mixed(base.as_deref().unwrap_or(Path::new(""))));
-    } else {
-        Isolation::Required
-    };
-    held.not_in_place = held.adds_only || careful(setting, held) && isolation == Isolation::Required;
     let mut args = vec![Arg::Text("--server".into())];
     if direction == Direction::Pull {
         args.push(Arg::Text("--sender".into()));
@@ -179,7 +170,25 @@ pub fn judge(
         let path = |option: &PathOption<'_>| path_option(option, policy, &mut reach);
         args.extend(passed_on(given, held, setting.rules, strict, base.as_deref(), &mut verbose, path)?);
     }
-    args.extend(added(parsed, &targets, setting, held, base.is_some()));
+    if reach.copies {
+        copied_from(&mut args);
+    }
+    let confined_root = confined_root(&targets, &args, setting);
+    let isolation = if reach.parts.is_empty() {
+        let follows = base.is_some() && confined_root.is_none() && parsed.has_class(Class::Implied);
+        isolation(follows && !strict.is_everything(), setting, held)?
+    } else if setting.isolation == Isolation::Off || strict.is_everything() {
+        // Nothing else keeps apart what one rule reaches.
+        return Err(strict.mixed(base.as_deref().unwrap_or(Path::new(""))));
+    } else {
+        Isolation::Required
+    };
+    let without_proc = careful(setting, held) && isolation == Isolation::Required;
+    if without_proc {
+        // The attributes of a file that is written in place could not be set afterwards.
+        args.retain(|arg| !matches!(arg, Arg::Text(word) if word == "--inplace"));
+    }
+    args.extend(added(parsed, &targets, setting, held, base.is_some(), confined_root));
     args.extend(reach.parts.iter().map(|part| left_out(part, base.is_some())));
     args.extend(["--", "."].map(|word| Arg::Text(word.into())));
     args.extend(path_args);
@@ -188,12 +197,12 @@ pub fn judge(
     reach.widen(Rights {
         // What is not there any more at the source has to be looked for; and attributes of directories are set by who may open
         // them, when there is no other way.
-        list: held.deletes || held.not_in_place && held.blind,
+        list: held.deletes || without_proc,
         remove_directories: partial && !held.adds_only,
         ..Rights::default()
     });
     let (staged, deletes) = (held.staged(), held.deletes);
-    let ReachSet { rules, parts } = reach;
+    let ReachSet { rules, parts, .. } = reach;
     Ok(Plan { direction, cwd, make, args, reach: rules, parts, staged, deletes, isolation, targets: shown })
 }
 
@@ -204,7 +213,6 @@ fn held(parsed: &Parsed, exposed: &Exposed, at: &Path) -> Held {
         blind: !exposed.workspace.access_to(at).may_read(),
         dry: parsed.has_letter(b'n') || parsed.has_long("only-write-batch"),
         deletes: parsed.has_class(Class::Deletes),
-        not_in_place: false,
     }
 }
 
@@ -214,18 +222,20 @@ fn careful(setting: Setting<'_>, held: Held) -> bool {
     held.blind && setting.features.confine_root
 }
 
-/// Whether the session gets a mount namespace.
-fn isolation(
-    parsed: &Parsed,
-    exposed: &Exposed,
-    setting: Setting<'_>,
-    push: bool,
-    held: Held,
-) -> Result<Isolation, Refusal> {
-    let follows = push
-        && !exposed.is_everything()
-        && !setting.features.confine_root
-        && parsed.has_class(Class::Implied);
+/// The directory that rsync is told to confine itself to, when it can and every path of the command is in it.
+fn confined_root<'a>(targets: &[Target<'a>], args: &[Arg], setting: Setting<'_>) -> Option<&'a Path> {
+    let exposed = targets[0].exposed;
+    let root = exposed.root.real();
+    let inside = |arg: &Arg| match arg {
+        Arg::Text(_) => true,
+        Arg::Pinned { real, .. } => real.starts_with(root),
+    };
+    let one = targets.iter().all(|target| std::ptr::eq(target.exposed, exposed)) && args.iter().all(inside);
+    (setting.features.confine_root && one && !exposed.is_everything()).then_some(root)
+}
+
+/// Whether the session gets a mount namespace. `follows` tells whether it follows links, and nothing else confines rsync.
+fn isolation(follows: bool, setting: Setting<'_>, held: Held) -> Result<Isolation, Refusal> {
     match setting.isolation {
         Isolation::Off if follows => {
             let message =
@@ -242,6 +252,10 @@ fn isolation(
 /// Where partial files are kept by who may delete nothing. rsync removes a partial file of which it has got the rest, and
 /// its directory: whatever is called like a client's own choice would go with it.
 const PARTIAL_DIR: &[u8] = b".rsync-partial";
+
+/// Options that a receiver does without where it only adds. Modes of directories that are there are not the client's;
+/// what is new is never written in place; and a partial file under the final name could not be completed any more.
+const LEFT_OUT_WHERE_ADDED: &[&str] = &["perms", "inplace", "partial"];
 
 /// What becomes of one of the client's options.
 fn passed_on(
@@ -271,8 +285,7 @@ fn passed_on(
         }
         Given::Sized(size, digits) => Some(dashed(&[b'-', *size], digits)),
         Given::Long(row, _) if row.class == Class::Sender => None,
-        Given::Long(row, _) if held.adds_only && matches!(row.name, "perms" | "partial") => None,
-        Given::Long(row, _) if held.not_in_place && row.name == "inplace" => None,
+        Given::Long(row, _) if held.adds_only && LEFT_OUT_WHERE_ADDED.contains(&row.name) => None,
         Given::Long(row, _) if rules.force.iter().any(|forced| forced.replaces(row.name)) => None,
         Given::Long(row, _) if held.blind && matches!(row.name, "fuzzy" | "info") => None,
         Given::Long(row, value) => match (row.takes, value) {
@@ -299,11 +312,17 @@ fn passed_on(
 }
 
 /// The options that the gate adds behind the client's, so that they win.
-fn added(parsed: &Parsed, targets: &[Target<'_>], setting: Setting<'_>, held: Held, push: bool) -> Vec<Arg> {
+fn added(
+    parsed: &Parsed,
+    targets: &[Target<'_>],
+    setting: Setting<'_>,
+    held: Held,
+    push: bool,
+    confined_root: Option<&Path>,
+) -> Vec<Arg> {
     let Setting { rules, features, .. } = setting;
     let text = |word: &str| Arg::Text(word.into());
     let everything = targets.iter().all(|target| target.exposed.is_everything());
-    let root = targets[0].exposed;
     let mut args = Vec::new();
     for (name, limit) in rules.limits.stated() {
         if let Some(limit) = limit.filter(|_| !parsed.has_long(name)) {
@@ -316,8 +335,8 @@ fn added(parsed: &Parsed, targets: &[Target<'_>], setting: Setting<'_>, held: He
     if push && !everything {
         args.extend(without_special_files(parsed, features));
     }
-    if !everything && features.confine_root && targets.iter().all(|t| std::ptr::eq(t.exposed, root)) {
-        args.push(long("confine-root", Some(root.root.real().as_os_str().as_bytes())));
+    if let Some(root) = confined_root {
+        args.push(long("confine-root", Some(root.as_os_str().as_bytes())));
     }
     if targets.iter().any(|target| target.exposed.workspace.munge) {
         args.push(text("--munge-links"));
@@ -333,6 +352,17 @@ fn added(parsed: &Parsed, targets: &[Target<'_>], setting: Setting<'_>, held: He
         args.push(text("-W"));
     }
     args
+}
+
+/// Every `--link-dest` as a `--copy-dest`.
+fn copied_from(args: &mut [Arg]) {
+    for arg in args {
+        if let Arg::Pinned { prefix, .. } = arg
+            && prefix == "--link-dest="
+        {
+            "--copy-dest=".clone_into(prefix);
+        }
+    }
 }
 
 /// What makes rsync pass over a part that is kept apart: it neither sends nor deletes it. The client's filters may undo that, and
@@ -489,6 +519,8 @@ pub struct Part {
 pub struct ReachSet {
     rules: Vec<Reach>,
     parts: Vec<Part>,
+    /// Whether files of a basis are copied where the client wants them linked.
+    copies: bool,
 }
 
 impl ReachSet {
@@ -511,6 +543,11 @@ impl ReachSet {
             Some(_) => {}
             None => self.parts.push(Part { fd, real, keep }),
         }
+    }
+
+    /// Has the files of every basis copied: rsync knows either links or copies.
+    pub fn copy_from_bases(&mut self) {
+        self.copies = true;
     }
 
     /// More rights to every directory that may be written.

@@ -47,12 +47,12 @@ pub(super) fn widen(fd: &impl AsFd) {
 }
 
 /// Waits until `input` has something, or its end.
-pub(super) fn readable(input: &impl AsFd) -> Result<(), Errno> {
+pub(crate) fn readable(input: &impl AsFd) -> Result<(), Errno> {
     ready(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)]).map(drop)
 }
 
 /// Waits until `output` takes something, or `input` has something, if it is given; tells whether `input` has.
-pub(super) fn writable(output: &impl AsFd, input: Option<&impl AsFd>) -> Result<bool, Errno> {
+pub(crate) fn writable(output: &impl AsFd, input: Option<&impl AsFd>) -> Result<bool, Errno> {
     let output = PollFd::new(output.as_fd(), PollFlags::POLLOUT);
     match input {
         None => ready(&mut [output]),

@@ -13,7 +13,7 @@ mod audit;
 mod dirs;
 mod extended;
 mod files;
-mod flow;
+pub(crate) mod flow;
 mod handles;
 mod input;
 mod longname;
@@ -21,17 +21,19 @@ mod names;
 mod replies;
 mod session;
 mod status;
+mod subsystem;
 pub mod syscalls;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
 pub use audit::{Deed, FileEvent, Outcome, Summary};
+pub use subsystem::Subsystem;
 
 use crate::vfs::Vfs;
 use flow::NonBlocking;

@@ -147,6 +147,7 @@ impl Offer {
             Access::WriteOnly => "write only",
             Access::ReadWrite => "read and write",
             Access::None => "nothing",
+            Access::Drop => "drop",
         };
         let from = self.from.as_ref().map_or_else(String::new, |from| format!("; from {from}"));
         let until = |at| format!("; until {}", crate::common::moment::in_words(at));

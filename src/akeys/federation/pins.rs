@@ -17,8 +17,9 @@ pub(super) fn settled(layout: &Layout, before: Option<&Bundle>, after: &Bundle) 
     let before = before.map(Bundle::pinned).unwrap_or_default();
     let now = after.pinned();
     for (place, keys) in &now {
-        // What another bundle or a card has pinned as well is not this bundle's alone to change.
-        let ours = before.get(place).is_some_and(|keys| pins.of(place) == *keys);
+        // What a card has pinned as well is not this bundle's alone to change.
+        let ours = before.get(place).is_some_and(|keys| pins.of(place) == *keys)
+            && !in_card(layout, &after.federation, place);
         if ours {
             pins.replace(place, keys);
         } else {

@@ -2,11 +2,13 @@
 //!
 //! Everything that can be wrong is found before anything is written. Then the policy goes first and the key line last, so
 //! that a crash in between leaves a policy without a key, which grants nothing, and never a key without its policy. What
-//! is there already is recognised and left alone, or it is a conflict that is shown; it is never changed.
+//! is there already is recognised and left alone, or it is a conflict that is shown; it is never changed. `remote` does the
+//! same in an account of another host.
 
 mod plan;
 mod policy_file;
 mod present;
+mod remote;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,21 +30,25 @@ use crate::common::lock::Lock;
 use crate::common::private::{self, IfThere};
 use crate::common::report::{Report, shown};
 
-use plan::Plan;
+use plan::{Here, Plan};
 use policy_file::Policy;
 use present::{Edit, edited};
 
 /// Runs it.
 pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
+    if let Some(host) = &args.host {
+        return remote::run(args, host, layout);
+    }
     let found = wanted_bundle(args, layout)?;
     let bundle = &found.received.bundle;
     let mut report = Report::default();
     let offers = offers_of_one_pod(bundle, args)?;
     let gate = gate(args)?;
     federation::named_host_keys(&args.card)?;
+    let here = Here { gate: &gate, layout, hidden: args.hidden };
     let mut plans = Vec::new();
     for offer in offers {
-        plans.push(Plan::make(args, &found, offer, &gate, layout, &mut report)?);
+        plans.push(Plan::make(args, &found, offer, &gate, &here, layout, &mut report)?);
     }
     if args.dry_run {
         return preview(&plans, layout, report);
@@ -194,7 +200,7 @@ fn issue_card(args: &Install, plans: &[Plan], layout: &Layout, lock: &Lock, repo
     let Some(plan) = plans.first() else { return };
     match federation::issue(&plan.grant.federation, &plan.grant.pod, &args.card, layout, lock) {
         Ok(issued) => {
-            report.line(federation::card_line(&issued, layout));
+            report.line(federation::card_line(&issued.card, &issued.path, layout));
             report.notes.extend(issued.notes);
         }
         Err(failure) => report.note(format_args!("no card for the pod was written: {failure}")),

@@ -4,7 +4,7 @@
 //! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rrsync_rs::confine::Isolation;
@@ -55,13 +55,14 @@ impl Plan {
         found: &Found,
         offer: &Offer,
         gate: &Gate,
+        ground: &impl Ground,
         layout: &Layout,
         report: &mut Report,
     ) -> Result<Self, Failure> {
         let bundle = &found.received.bundle;
         let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error);
         let name = bundle.grant_name(offer).map_err(|error| usage(&error))?;
-        let workspaces = workspaces(args, bundle, gate, layout)?;
+        let workspaces = workspaces(args, bundle, ground)?;
         let expires = args.expires.or(offer.expires);
         refuse_past(expires)?;
         let tools = args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone());
@@ -76,6 +77,7 @@ impl Plan {
             rsync: None,
             record_end: false,
             learn: false,
+            record_sha256: false,
             rules: Rules::default(),
             workspaces,
         };
@@ -131,11 +133,50 @@ fn unwritable(error: Unwritable) -> Failure {
     Failure::new(Exit::Failed, error)
 }
 
+/// The machine on which the directories are: this one, or another that was asked.
+pub(super) trait Ground {
+    /// The directory that `written` means, every symlink resolved, as a policy writes it.
+    fn directory(&self, written: &Path) -> Result<PathBuf, Failure>;
+
+    /// Whether `sub`, a path in `workspace`, can have an access of its own.
+    fn sub_path(&self, name: &WorkspaceName, workspace: &Path, sub: &Path) -> Result<(), Failure>;
+}
+
+/// This machine.
+pub(super) struct Here<'a> {
+    /// The gate that will run.
+    pub(super) gate: &'a Gate,
+    /// The account.
+    pub(super) layout: &'a Layout,
+    /// Whether a hidden directory is meant.
+    pub(super) hidden: bool,
+}
+
+impl Ground for Here<'_> {
+    fn directory(&self, written: &Path) -> Result<PathBuf, Failure> {
+        let real = directory::resolved(written, self.layout)?;
+        let binaries = [self.gate.directory(), &gate::own_directory()];
+        exposure::refuse(&real, self.hidden, self.layout, &binaries).map_err(|exposure| {
+            let hint = match exposure.role {
+                Role::Hidden if !self.hidden => "if that directory is meant, say --hidden",
+                _ => "choose a directory that holds only what the other side shall have",
+            };
+            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}")).hint(hint)
+        })?;
+        Ok(directory::as_below_home(&real, self.layout))
+    }
+
+    fn sub_path(&self, name: &WorkspaceName, workspace: &Path, sub: &Path) -> Result<(), Failure> {
+        // What is missing is made later, when everything else is known to be right.
+        sub_path::exists(workspace, sub).map_err(|error| sub_path_failure(name, workspace, sub, &error))?;
+        Ok(())
+    }
+}
+
 fn workspaces(
     args: &Install,
     bundle: &Bundle,
-    gate: &Gate,
-    layout: &Layout,
+    ground: &impl Ground,
 ) -> Result<BTreeMap<WorkspaceName, Workspace>, Failure> {
     let usage = |message: String| Failure::new(Exit::Usage, message);
     if args.workspaces.is_empty() {
@@ -143,16 +184,8 @@ fn workspaces(
     }
     let mut workspaces = BTreeMap::new();
     for word in &args.workspaces {
-        let real = directory::resolved(&word.dir, layout)?;
-        let binaries = [gate.directory(), &gate::own_directory()];
-        exposure::refuse(&real, args.hidden, layout, &binaries).map_err(|exposure| {
-            let hint = match exposure.role {
-                Role::Hidden if !args.hidden => "if that directory is meant, say --hidden",
-                _ => "choose a directory that holds only what the other side shall have",
-            };
-            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}")).hint(hint)
-        })?;
-        let name = word.name_or(&real).map_err(|error| {
+        let place = ground.directory(&word.dir)?;
+        let name = word.name_or(&place).map_err(|error| {
             usage(error.to_string())
                 .hint(format!("give it a name: --workspace {}:NAME", Escaped::os(&word.dir)))
         })?;
@@ -162,8 +195,7 @@ fn workspaces(
             }
             said => said.unwrap_or(Access::ReadOnly),
         };
-        let mut workspace = Workspace::new(directory::as_below_home(&real, layout), access);
-        workspace.hidden = args.hidden;
+        let workspace = Workspace { hidden: args.hidden, ..Workspace::new(place, access) };
         if workspaces.insert(name.clone(), workspace).is_some() {
             return Err(usage(format!("two workspaces are named {name}")));
         }
@@ -175,9 +207,7 @@ fn workspaces(
         if workspace.access.may_write() {
             return Err(usage(format!("workspace {} is writable already", sub.workspace)));
         }
-        // What is missing is made later, when everything else is known to be right.
-        sub_path::exists(&workspace.path, &sub.path)
-            .map_err(|error| sub_path_failure(&sub.workspace, &workspace.path, &sub.path, &error))?;
+        ground.sub_path(&sub.workspace, &workspace.path, &sub.path)?;
         workspace.paths.insert(sub.path.clone(), Access::ReadWrite);
     }
     Ok(workspaces)

@@ -1,7 +1,9 @@
 //! A client machine: OpenSSH's and rsync's own clients, with one key and one way to the sandbox.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,6 +96,17 @@ impl<'s> Client<'s> {
         }
         self.held = Some(held);
         self
+    }
+
+    /// A directory with a program `ssh` that is OpenSSH's with this client's configuration, as a user's own would be.
+    pub(crate) fn as_ssh(&self) -> PathBuf {
+        let dir = self.config.with_extension("bin");
+        fs::create_dir_all(&dir).unwrap();
+        let script =
+            format!("#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n", utf8(&find_program("ssh")), utf8(&self.config));
+        write_private(&dir.join("ssh"), script.as_bytes());
+        fs::set_permissions(dir.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+        dir
     }
 
     /// `ssh host ARGS…`.

@@ -52,6 +52,7 @@ pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result
 /// Whether a client may know what is at `path`, and what is: `None` when nothing is there.
 pub fn find(path: &[u8], policy: &Policy) -> Result<Option<SFlag>, Refusal> {
     let Target { exposed, word, .. } = target(&Word::literal(path), policy)?;
+    exposed.kept_by_rsync(Use::Read)?;
     let path = PathBuf::from(word.to_os());
     let access = exposed.workspace.access_to(&super::lexical(&path));
     if !access.may_read() {
