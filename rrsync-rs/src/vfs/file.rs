@@ -178,13 +178,12 @@ impl OpenFile {
 
     /// The sum of the content, if the client has read all of it.
     pub fn sum_read(&self) -> Option<Sum> {
-        self.read.of(size_of(&self.fd).ok()?).filter(|_| self.options.sums)
+        self.read.of(self.summed()?)
     }
 
     /// The sum of the content as the client leaves it.
     pub fn sum_written(&self) -> Option<Sum> {
-        let size = size_of(&self.fd).ok().filter(|_| self.options.sums)?;
-        self.written.of(size).or_else(|| Sum::of_file(&self.fd).ok().map(|(sum, _)| sum))
+        self.written.of(self.summed()?).or_else(|| Sum::of_file(&self.fd).ok().map(|(sum, _)| sum))
     }
 
     /// Closes the file; an atomic upload becomes visible under its name. Dropping it instead removes the upload.
@@ -198,9 +197,17 @@ impl OpenFile {
             upload.give_up(self.fd.as_fd());
             return Err(fault);
         }
+        if !self.writes {
+            return Ok(());
+        }
         // The disk of a network or quota file system may turn out to be full only now.
         let own = self.fd.try_clone().map_err(|_| Errno::EMFILE)?;
         Ok(nix::unistd::close(own)?)
+    }
+
+    /// The size of the file, where sums are recorded.
+    fn summed(&self) -> Option<u64> {
+        if self.options.sums { size_of(&self.fd).ok() } else { None }
     }
 
     /// Where content for `offset` goes.
