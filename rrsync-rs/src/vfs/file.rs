@@ -111,10 +111,17 @@ impl OpenFile {
     }
 
     /// Copies up to `length` bytes into `target`, to the end of this file when `length` is 0; returns how many.
+    /// `wanted` is asked now and then whether to go on.
     ///
     /// # Errors
     /// `EBUSY` when both are the same file, which sftp-server.c `process_extended_copy_data` refuses as well.
-    pub fn copy_to(&self, offset: u64, length: u64, target: &Self, to: u64) -> Result<u64, Fault> {
+    pub fn copy_to(
+        &self,
+        offset: u64,
+        length: u64,
+        (target, to): (&Self, u64),
+        wanted: impl Fn() -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
         let (from, into) = (fstat(&self.fd)?, fstat(&target.fd)?);
         if (from.st_dev, from.st_ino) == (into.st_dev, into.st_ino) {
             return Err(Errno::EBUSY.into());
@@ -131,7 +138,7 @@ impl OpenFile {
         target.written.spoil();
         self.read.spoil();
         let (from, into) = ((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?));
-        copy(from, into, length, |_| target.still_own())
+        copy(from, into, length, |_| target.still_own().and_then(|()| wanted()))
     }
 
     /// What the file is.
