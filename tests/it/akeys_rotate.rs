@@ -236,6 +236,16 @@ fn an_installation_puts_the_new_key_in_the_place_of_the_old_one() {
         "{ran:?}"
     );
     assert_eq!(home.keys(), before.replace(&old, &new));
+    // A disabled line with the old key is nobody's to wake.
+    home.write(
+        ".ssh/authorized_keys",
+        &format!("{}# akeys-disabled: {}", home.keys(), before.lines().nth(1).unwrap()),
+    );
+    let ran = home.akeys(&["federation", "update", "lab"]).ok();
+    assert!(
+        ran.err.contains(":3: disabled, with an earlier key of lab.pc: akeys remove --line 3\n"),
+        "{ran:?}"
+    );
     // Both are there: the old one goes.
     home.write(".ssh/authorized_keys", &format!("{before}{}", home.keys().lines().nth(1).unwrap()));
     install(&home).ok();

@@ -12,6 +12,7 @@
 mod audit;
 mod dirs;
 mod extended;
+mod fetch;
 mod files;
 pub(crate) mod flow;
 mod handles;
