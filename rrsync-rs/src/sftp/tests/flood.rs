@@ -164,7 +164,7 @@ fn offsets_and_lengths_at_the_ends_of_their_numbers_are_a_status() {
     let handle = client.open("box/in.txt", READ_AND_WRITE & !0x10).unwrap();
     let other = client.open("box/other", READ_AND_WRITE).unwrap();
     for offset in [TOP - 1, TOP, TOP + 1, u64::MAX - 1, u64::MAX] {
-        for length in [0, 1, 30_000, 1 << 31, u32::MAX] {
+        for length in [1, 30_000, 1 << 31, u32::MAX] {
             let code = client.read(&handle, offset, length).unwrap_err();
             assert!([1, 4, 5].contains(&code), "reading at {offset}: {code}");
         }
