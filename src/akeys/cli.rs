@@ -13,6 +13,7 @@ use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 use super::audit::Severity;
 use super::bundle::{FromList, HostKey, NatsUrl};
 use super::grant::words::{AccessWord, End, Switch};
+use super::guard::Allowed;
 use super::words::{SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
 use crate::card::Address;
 use crate::common::moment;
@@ -307,6 +308,9 @@ pub struct Audit {
     /// Mend what --fix shows.
     #[arg(long, requires = "fix")]
     pub yes: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
     /// Print every code with its severity and its meaning.
     #[arg(long, conflicts_with_all = ["file", "fix", "sarif", "target"])]
     pub codes: bool,
@@ -347,6 +351,9 @@ pub struct Remove {
     /// Print what would be removed, and remove nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 /// `akeys grant …`
@@ -393,6 +400,9 @@ pub struct GrantSet {
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 /// `akeys learn`
@@ -433,6 +443,9 @@ pub struct KeyLines {
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 /// `akeys log`
@@ -457,12 +470,12 @@ pub struct Undo {
     /// The content before the last N changes, as akeys log numbers it.
     #[arg(value_name = "N", default_value_t = 1)]
     pub number: usize,
-    /// Bring lines back that sshd passes over, too.
-    #[arg(long)]
-    pub dead: bool,
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 #[cfg(test)]

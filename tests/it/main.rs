@@ -19,6 +19,7 @@ mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;
 mod akeys_grant;
+mod akeys_guard;
 mod akeys_history;
 mod akeys_home;
 mod akeys_install;

@@ -20,6 +20,7 @@ use super::source;
 use crate::common::exit::Failure;
 use crate::common::report::{Report, shown};
 
+pub(in crate::akeys) use certificate::Certificate;
 use login::Login;
 use question::Question;
 

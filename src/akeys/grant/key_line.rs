@@ -7,12 +7,9 @@ use rrsync_rs::name::GrantName;
 use super::words::End;
 use crate::akeys::bundle::FromList;
 use crate::akeys::lines::{entry_grant, mentioned_grant};
-use crate::authkeys::{Entry, KeyFile, Line, OptionList, Options, Target, Unwritable};
+use crate::authkeys::{Entry, KeyFile, Line, OptionList, Options, Patch, Target, Unwritable};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::shown;
-
-/// Debian 12's sshd and the newest one: whichever reads the file must take the line.
-const TARGETS: [Target; 2] = [Target::OpenSsh9_2, Target::OpenSsh10_5];
 
 /// What is to be different in the key lines of a grant.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +23,8 @@ pub(super) struct LineEdit<'a> {
 /// The key lines of a grant before and after.
 #[derive(Debug, Default)]
 pub(super) struct KeyLines {
-    /// The file with other options; `None` when nothing changes.
-    pub(super) bytes: Option<Vec<u8>>,
+    /// What changes in the file.
+    pub(super) patch: Patch,
     /// The numbers of the lines that changed, with their options before and after, escaped.
     pub(super) changed: Vec<(usize, String, String)>,
     /// How many live lines the grant has.
@@ -39,15 +36,14 @@ pub(super) struct KeyLines {
 }
 
 impl KeyLines {
-    /// Works out what `edit` makes of the lines of `grant` in a file with these bytes.
+    /// Works out what `edit` makes of the lines of `grant` in a file.
     pub(super) fn edited(
-        bytes: &[u8],
+        before: &KeyFile,
         grant: &GrantName,
         edit: LineEdit<'_>,
         layout: &Layout,
     ) -> Result<Self, Failure> {
-        let before = KeyFile::parse(bytes.to_vec());
-        let mut after = before.clone();
+        let mut patches = Vec::new();
         let mut lines = Self::default();
         for line in before.lines() {
             let number = line.number();
@@ -58,13 +54,16 @@ impl KeyLines {
                 continue;
             }
             lines.count += 1;
-            after = edited_line(&after, number, edit).map_err(|error| {
+            let after = edited_line(line, edit).map_err(|error| {
                 let file = shown(layout, &layout.authorized_keys());
                 Failure::new(Exit::Failed, format!("{file}:{number}: {error}"))
             })?;
-            lines.note(line, after.line(number));
+            lines.note(line, after.line(1));
+            if after.bytes() != line.raw() {
+                patches.push(Patch::splice(line.span(), after.bytes()));
+            }
         }
-        lines.bytes = (after != before).then(|| after.into_bytes());
+        lines.patch = Patch::all(patches).unwrap_or_default();
         Ok(lines)
     }
 
@@ -101,18 +100,20 @@ enum LineError {
     Otherwise,
 }
 
-fn edited_line(file: &KeyFile, number: usize, edit: LineEdit<'_>) -> Result<KeyFile, LineError> {
-    let mut after = file.clone();
+/// The line as a file of its own, with the edit made.
+fn edited_line(line: Line<'_>, edit: LineEdit<'_>) -> Result<KeyFile, LineError> {
+    let before = KeyFile::parse(line.raw().to_vec());
+    let mut after = before.clone();
     if let Some(from) = edit.from {
         let option = OptionList::none().from(from.patterns())?;
-        after = with_option(&after, number, "from", Some(option.as_bytes()))?;
+        after = with_option(&after, "from", Some(option.as_bytes()))?;
     }
     if let Some(end) = edit.end {
         let option = end.0.map(|end| OptionList::none().expires(end)).transpose()?;
-        after = with_option(&after, number, "expiry-time", option.as_ref().map(OptionList::as_bytes))?;
+        after = with_option(&after, "expiry-time", option.as_ref().map(OptionList::as_bytes))?;
     }
-    for target in TARGETS {
-        if rest_of(file, number, target) != rest_of(&after, number, target) {
+    for target in Target::OPENSSH {
+        if rest_of(&before, target) != rest_of(&after, target) {
             return Err(LineError::Otherwise);
         }
     }
@@ -120,28 +121,23 @@ fn edited_line(file: &KeyFile, number: usize, edit: LineEdit<'_>) -> Result<KeyF
 }
 
 /// What must stay: the key and every option but the two.
-fn rest_of(file: &KeyFile, number: usize, target: Target) -> Option<(Vec<u8>, Options)> {
-    let line = file.line(number)?;
+fn rest_of(file: &KeyFile, target: Target) -> Option<(Vec<u8>, Options)> {
+    let line = file.line(1)?;
     let reading = line.read(target);
     let entry = reading.entry()?;
     let options = Options { from: None, expiry: None, items: Vec::new(), ..entry.options.clone() };
     Some((entry.key.blob().to_vec(), options))
 }
 
-/// The file with `option` as the only one of its name in a line; `None` leaves none.
-fn with_option(
-    file: &KeyFile,
-    number: usize,
-    name: &str,
-    option: Option<&[u8]>,
-) -> Result<KeyFile, LineError> {
+/// The line with `option` as the only one of its name; `None` leaves none.
+fn with_option(file: &KeyFile, name: &str, option: Option<&[u8]>) -> Result<KeyFile, LineError> {
     let target = Target::default();
-    let line = file.line(number).ok_or(LineError::Otherwise)?;
+    let line = file.line(1).ok_or(LineError::Otherwise)?;
     let reading = line.read(target);
     let entry = reading.entry().ok_or(LineError::Otherwise)?;
     let text = option_text(line.raw(), entry, name, option);
     let options = OptionList::parse(&text, target)?;
-    Ok(KeyFile::parse(file.replace_options(number, &options, target)?))
+    Ok(file.replace_options(1, &options, target)?.applied(file))
 }
 
 /// The options of a line with `option` in place of those of its name; a new one stands before the command.
@@ -203,8 +199,9 @@ mod tests {
                 format!("# top\n\t{options}  {KEY}\tnote \u{fc}\r\n# end").into_bytes()
             };
             let layout = Layout::new("/home/u").unwrap();
-            let lines = KeyLines::edited(&line(before), &"a.b".parse().unwrap(), edit, &layout).unwrap();
-            let got = lines.bytes.unwrap_or_else(|| line(before));
+            let file = KeyFile::parse(line(before));
+            let lines = KeyLines::edited(&file, &"a.b".parse().unwrap(), edit, &layout).unwrap();
+            let got = lines.patch.applied(&file).into_bytes();
             assert_eq!(String::from_utf8(got), String::from_utf8(line(after)), "{before}");
             assert_eq!(lines.changed.len(), usize::from(before != after), "{before}");
         }

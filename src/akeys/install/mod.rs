@@ -19,6 +19,7 @@ use super::bundle::{Bundle, Offer};
 use super::cli::Install;
 use super::federation;
 use super::gate::{Gate, GateError};
+use super::guard::{Allowed, Guard};
 use super::safe_write::{self, Outcome};
 use super::shelf;
 use super::sub_path::{self, Made};
@@ -48,14 +49,16 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let lock = Lock::acquire(layout)?;
     let policies = policies(&plans, layout)?;
     // Conflicts in the key file are found before a policy is written.
-    add_lines(&safe_write::read(layout)?.unwrap_or_default(), &plans, layout)?;
+    let guard = Guard::new(Allowed::default(), layout);
+    let file = safe_write::read(layout)?.unwrap_or_default();
+    safe_write::judge(layout, &guard, &file, &add_lines(&file, &plans, layout)?)?;
     let mut made = Vec::new();
     let mut written = Vec::new();
     let outcome = make_sub_paths(&plans, &mut made)
         .and_then(|()| write_policies(&plans, &policies, &mut written, layout))
-        .and_then(|()| safe_write::update(layout, &lock, |bytes| add_lines(bytes, &plans, layout)));
+        .and_then(|()| safe_write::update(layout, &lock, &guard, |file| add_lines(file, &plans, layout)));
     let outcome = match outcome {
-        Ok(outcome) => outcome,
+        Ok(done) => done.outcome,
         Err(failure) => {
             take_back(&written, layout);
             sub_path::take_back(&made);
@@ -223,8 +226,9 @@ fn files(plans: &[&Plan], layout: &Layout) -> String {
 /// What would be written, with the same checks, and not even a lock.
 fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report, Failure> {
     let policies = policies(plans, layout)?;
-    let bytes = safe_write::read(layout)?.unwrap_or_default();
-    add_lines(&bytes, plans, layout)?;
+    let file = safe_write::read(layout)?.unwrap_or_default();
+    let guard = Guard::new(Allowed::default(), layout);
+    safe_write::judge(layout, &guard, &file, &add_lines(&file, plans, layout)?)?;
     for (plan, policy) in plans.iter().zip(policies) {
         report.out.push_str(&plan.words(layout));
         let path = layout.grant_file(&plan.name);
@@ -238,7 +242,7 @@ fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report
             }
         }
         let keys = shown(layout, &layout.authorized_keys());
-        let there = present::holds_line(&bytes, &plan.line);
+        let there = present::holds_line(&file, &plan.line);
         report.line(format_args!("{} {keys}:", if there { "there in" } else { "would add to" }));
         report.line(format_args!("    {}", String::from_utf8_lossy(&plan.line)));
     }

@@ -5,35 +5,27 @@ use rrsync_rs::layout::Layout;
 
 use super::plan::Plan;
 use crate::akeys::forced::{self, Forced};
-use crate::authkeys::{KeyFile, Place, Target};
+use crate::authkeys::{KeyFile, Patch, Place, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::shown;
 
-/// The file with the lines that are missing behind its last one; `None` when none is.
+/// What puts the lines that are missing behind the last one.
 ///
 /// A key that is there in any other way is a conflict: sshd takes the first line that matches, so a second one would
 /// either widen what the key may do or never be looked at.
-pub(super) fn add_lines(bytes: &[u8], plans: &[Plan], layout: &Layout) -> Result<Option<Vec<u8>>, Failure> {
-    let mut file = KeyFile::parse(bytes.to_vec());
-    let mut changed = false;
+pub(super) fn add_lines(file: &KeyFile, plans: &[Plan], layout: &Layout) -> Result<Patch, Failure> {
+    let mut lines: Vec<&[u8]> = Vec::new();
     for plan in plans {
-        if is_present(&file, plan, layout)? {
-            continue;
+        if !is_present(file, plan, layout)? {
+            lines.push(&plan.line);
         }
-        // Debian 12's sshd and the newest one: whichever reads the file must take the line.
-        for target in [Target::OpenSsh9_2, Target::OpenSsh10_5] {
-            file.append_line(&plan.line, target).map_err(|error| Failure::new(Exit::Failed, error))?;
-        }
-        let longer = file.append_line(&plan.line, Target::default());
-        file = KeyFile::parse(longer.map_err(|error| Failure::new(Exit::Failed, error))?);
-        changed = true;
     }
-    Ok(changed.then(|| file.into_bytes()))
+    file.append(&lines, Target::default()).map_err(|error| Failure::new(Exit::Failed, error))
 }
 
 /// Whether a file holds exactly this line.
-pub(super) fn holds_line(bytes: &[u8], line: &[u8]) -> bool {
-    KeyFile::parse(bytes.to_vec()).lines().any(|have| have.content() == line)
+pub(super) fn holds_line(file: &KeyFile, line: &[u8]) -> bool {
+    file.lines().any(|have| have.content() == line)
 }
 
 fn is_present(file: &KeyFile, plan: &Plan, layout: &Layout) -> Result<bool, Failure> {
