@@ -2,6 +2,8 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
 
+mod keys;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -17,6 +19,8 @@ use super::guard::Allowed;
 use super::words::{SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
 use crate::card::Address;
 use crate::common::moment;
+
+pub use keys::*;
 
 /// Let other machines move your files over SSH, and do nothing else.
 #[derive(Debug, Parser)]
@@ -45,6 +49,10 @@ pub enum Command {
     Doctor(Doctor),
     /// Show who holds which keys: one person, many keys, many accounts.
     Users(Users),
+    /// Let a key in that comes from no federation: a colleague's, a machine's, one of your own.
+    Add(Add),
+    /// Say when a key ends, or show which keys end soon.
+    Expire(Expire),
     /// Take keys back: their lines and their policies.
     Remove(Remove),
     /// Look at the policies of installed keys, and change them.
@@ -403,6 +411,25 @@ pub struct GrantSet {
     /// What is done all the same.
     #[command(flatten)]
     pub allow: Allowed,
+}
+
+impl GrantSet {
+    /// Only another end.
+    pub fn end(grant: GrantName, end: End, dry_run: bool, allow: Allowed) -> Self {
+        Self {
+            grant,
+            tools: None,
+            expires: Some(end),
+            from: None,
+            add_workspace: Vec::new(),
+            remove_workspace: Vec::new(),
+            access: Vec::new(),
+            remove_path: Vec::new(),
+            learn: None,
+            dry_run,
+            allow,
+        }
+    }
 }
 
 /// `akeys learn`

@@ -3,6 +3,7 @@
 //! `run` reads a command line and hands it to one subcommand. A subcommand returns what it has to say; nothing else prints.
 
 pub mod account;
+pub mod add;
 pub mod audit;
 pub mod bundle;
 pub mod cli;
@@ -10,6 +11,8 @@ pub mod difference;
 pub mod directory;
 pub mod disable;
 pub mod doctor;
+mod effect;
+pub mod expire;
 pub mod explain;
 mod failures;
 pub mod federation;
@@ -23,10 +26,12 @@ pub mod host;
 pub mod install;
 pub mod key_pair;
 pub mod learn;
+pub mod line_options;
 pub mod lines;
 pub mod list;
 pub mod names;
 pub mod policy;
+pub mod present;
 pub mod relation;
 pub mod remove;
 pub mod safe_write;
@@ -86,6 +91,8 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Audit(args) => audit::run(&args, layout),
         Command::Doctor(args) => doctor::run(&args, layout),
         Command::Users(args) => users::run(&args, layout),
+        Command::Add(args) => add::run(&args, layout),
+        Command::Expire(args) => expire::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
         Command::Learn(args) => learn::run(&args, layout),

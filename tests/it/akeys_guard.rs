@@ -1,9 +1,7 @@
 //! What a change of the key file may not do unasked, seen from outside: no shell without a key, no session without its own.
 
-use crate::akeys_home::{FOREIGN, Home, Ran};
+use crate::akeys_home::{FOREIGN, Home, OTHER, Ran};
 use crate::support::Sandbox;
-
-const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEl6ZPlW4lzaXAVlzbxVev8C0lLTWq9/xDwuq24HTwJH";
 
 fn in_session(home: &Home, told: &str, args: &[&str]) -> Ran {
     let mut command = home.command(args);

@@ -28,6 +28,8 @@ fn every_option_is_in_the_manual() {
         &["audit"],
         &["doctor"],
         &["users"],
+        &["add"],
+        &["expire"],
         &["remove"],
         &["grant", "show"],
         &["grant", "set"],

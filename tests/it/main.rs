@@ -11,10 +11,12 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod akeys_add;
 mod akeys_audit;
 mod akeys_cards;
 mod akeys_disable;
 mod akeys_doctor;
+mod akeys_expire;
 mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;

@@ -29,6 +29,7 @@ pub use catalogue::{Code, RULES, Rule, Severity};
 pub use facts::Facts;
 pub use finding::{At, Basket, Finding, Fix};
 pub(in crate::akeys) use show::{object, one};
+pub(in crate::akeys) use text::misleading;
 
 use super::cli::Audit;
 use super::source;

@@ -10,12 +10,13 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::grant::Access;
 use rrsync_rs::layout::Layout;
 
-use super::key_line::{KeyLines, LineEdit};
+use super::key_line::KeyLines;
 use super::unreadable;
 use super::words::{AccessWord, Switch};
 use crate::akeys::cli::GrantSet;
 use crate::akeys::forced::{self, Forced};
 use crate::akeys::guard::Guard;
+use crate::akeys::line_options::LineEdit;
 use crate::akeys::policy::{Edit, Policy};
 use crate::akeys::{difference, directory, gate, safe_write, sub_path};
 use crate::authkeys::{KeyFile, Target};

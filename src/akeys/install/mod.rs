@@ -17,6 +17,7 @@ use rrsync_rs::name::WorkspaceName;
 
 use super::bundle::{Bundle, Offer};
 use super::cli::Install;
+use super::effect;
 use super::federation;
 use super::gate::{Gate, GateError};
 use super::guard::{Allowed, Guard};
@@ -73,7 +74,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
         report.line(format_args!("made {}", shown(layout, &made.path)));
     }
     report.line(summary(outcome, &written, &plans, layout));
-    note_what_sshd_refuses(layout, &mut report);
+    report.notes.extend(effect::loose_places(layout));
     Ok(report)
 }
 
@@ -255,17 +256,4 @@ fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report
     }
     report.note("nothing was written (--dry-run)");
     Ok(report)
-}
-
-/// sshd passes over a key file that others can write (`safe_path()` in misc.c); the installation would be without effect.
-fn note_what_sshd_refuses(layout: &Layout, report: &mut Report) {
-    use std::os::unix::fs::MetadataExt as _;
-    for path in [layout.home().to_owned(), layout.ssh_dir(), layout.authorized_keys()] {
-        if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o022 != 0) {
-            let path = shown(layout, &path);
-            report.note(format_args!(
-                "others can write {path}, so sshd may ignore the keys: chmod go-w {path}"
-            ));
-        }
-    }
 }

@@ -1,0 +1,133 @@
+//! The words of the subcommands that change keys which no federation brought.
+
+#![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
+
+use std::ffi::OsString;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::akeys::bundle::FromList;
+use crate::akeys::grant::words::End;
+use crate::akeys::guard::Allowed;
+use crate::akeys::words::Which;
+use crate::common::moment;
+
+/// `akeys add`
+#[derive(Debug, Args)]
+pub struct Add {
+    /// A file with public keys, "-" for standard input, or one key itself: "TYPE BASE64 [COMMENT]".
+    #[arg(value_name = "KEY")]
+    pub key: OsString,
+    /// What the key may do.
+    #[command(flatten)]
+    pub options: KeyOptions,
+    /// Another comment than the key comes with.
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<OsString>,
+    /// Take over the options that stand before the key where it comes from.
+    #[arg(long, conflicts_with_all = ["drop_options", "option"])]
+    pub take_options: bool,
+    /// Leave out the options that stand before the key where it comes from.
+    #[arg(long)]
+    pub drop_options: bool,
+    /// Print what would be added, and add nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
+}
+
+/// The options of a key line. Without any, the key has the whole account.
+#[derive(Debug, Args)]
+#[group(id = "option", multiple = true)]
+pub struct KeyOptions {
+    /// Nothing but commands: no terminal, no forwarding, no ~/.ssh/rc.
+    #[arg(long, help_heading = "What the key may do")]
+    pub restrict: bool,
+    /// Give back what --restrict takes away.
+    #[arg(
+        long,
+        value_name = "RIGHT,…",
+        value_delimiter = ',',
+        requires = "restrict",
+        help_heading = "What the key may do"
+    )]
+    pub permit: Vec<Right>,
+    /// The only command that the key runs, in the login shell.
+    #[arg(long, value_name = "COMMAND", help_heading = "What the key may do")]
+    pub command: Option<OsString>,
+    /// Where it may be used from: addresses, CIDR blocks, host names.
+    #[arg(long, value_name = "PATTERN,…", help_heading = "What the key may do")]
+    pub from: Option<FromList>,
+    /// When it ends: a date (its first second in UTC) or a moment.
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse, help_heading = "What the key may do")]
+    pub expires: Option<Timestamp>,
+    /// Where it may connect to through this host.
+    #[arg(long, value_name = "HOST:PORT", help_heading = "What the key may do")]
+    pub permitopen: Vec<OsString>,
+    /// Where it may listen on this host.
+    #[arg(long, value_name = "[HOST:]PORT", help_heading = "What the key may do")]
+    pub permitlisten: Vec<OsString>,
+    /// An environment variable.
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "What the key may do")]
+    pub environment: Vec<OsString>,
+    /// It signs certificates, and does not log in itself.
+    #[arg(long, help_heading = "What the key may do")]
+    pub cert_authority: bool,
+    /// The names in the certificates that it may sign.
+    #[arg(long, value_name = "NAME,…", requires = "cert_authority", help_heading = "What the key may do")]
+    pub principals: Option<OsString>,
+    /// All options as they shall stand in the line.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        conflicts_with_all = [
+            "restrict", "permit", "command", "from", "expires", "permitopen", "permitlisten", "environment",
+            "cert_authority", "principals",
+        ],
+        help_heading = "What the key may do"
+    )]
+    pub options: Option<OsString>,
+}
+
+/// `akeys expire`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("deed").required(true).args(["which", "within"])))]
+pub struct Expire {
+    /// The line, or every line with this key.
+    #[arg(value_name = "LINE|SHA256:…", requires = "when")]
+    pub which: Option<Which>,
+    /// When it ends: a date (its first second in UTC), a moment, or never.
+    #[arg(value_name = "WHEN|never")]
+    pub when: Option<End>,
+    /// Show the keys that have ended or end within so many days; exit status 5 when there is one.
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["when", "dry_run"])]
+    pub within: Option<u16>,
+    /// Print JSON.
+    #[arg(long, requires = "within")]
+    pub json: bool,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
+}
+
+/// What restrict takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Right {
+    /// A terminal.
+    Pty,
+    /// TCP and socket forwarding, both directions.
+    PortForwarding,
+    /// The client's agent.
+    AgentForwarding,
+    /// X11.
+    #[value(name = "X11-forwarding", alias = "x11-forwarding")]
+    X11Forwarding,
+    /// ~/.ssh/rc.
+    UserRc,
+}
