@@ -51,6 +51,8 @@ pub enum Command {
     Users(Users),
     /// Let a key in that comes from no federation: a colleague's, a machine's, one of your own.
     Add(Add),
+    /// Put another key in the place of one: added, proven, and only then the old one removed.
+    Rotate(Rotate),
     /// Say when a key ends, or show which keys end soon.
     Expire(Expire),
     /// Take keys back: their lines and their policies.

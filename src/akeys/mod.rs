@@ -34,6 +34,7 @@ pub mod policy;
 pub mod present;
 pub mod relation;
 pub mod remove;
+pub mod rotate;
 pub mod safe_write;
 pub mod shelf;
 pub mod source;
@@ -92,6 +93,7 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Doctor(args) => doctor::run(&args, layout),
         Command::Users(args) => users::run(&args, layout),
         Command::Add(args) => add::run(&args, layout),
+        Command::Rotate(args) => rotate::run(&args, layout),
         Command::Expire(args) => expire::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),

@@ -30,6 +30,7 @@ fn every_option_is_in_the_manual() {
         &["users"],
         &["add"],
         &["expire"],
+        &["rotate"],
         &["remove"],
         &["grant", "show"],
         &["grant", "set"],

@@ -31,6 +31,7 @@ mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remove;
+mod akeys_rotate;
 mod akeys_users;
 mod main_job;
 mod ordinary_user;

@@ -27,6 +27,7 @@ use rrsync_rs::layout::Layout;
 
 pub use catalogue::{Code, RULES, Rule, Severity};
 pub use facts::Facts;
+pub(in crate::akeys) use facts::public_keys;
 pub use finding::{At, Basket, Finding, Fix};
 pub(in crate::akeys) use show::{object, one};
 pub(in crate::akeys) use text::misleading;

@@ -3,14 +3,17 @@
 #![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 use jiff::Timestamp;
+use rrsync_rs::name::GrantName;
 
 use crate::akeys::bundle::FromList;
 use crate::akeys::grant::words::End;
 use crate::akeys::guard::Allowed;
-use crate::akeys::words::Which;
+use crate::akeys::words::{BadWord, Which};
 use crate::common::moment;
 
 /// `akeys add`
@@ -114,6 +117,64 @@ pub struct Expire {
     /// What is done all the same.
     #[command(flatten)]
     pub allow: Allowed,
+}
+
+/// `akeys rotate`
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// The key that goes: a line, a fingerprint, or the grant that it opens. Without it, what was begun is shown.
+    #[arg(value_name = "LINE|SHA256:…|GRANT")]
+    pub old: Option<Old>,
+    /// The key that comes: a .pub file, "-", or "TYPE BASE64 [COMMENT]". Without it, what was begun is gone on with.
+    #[arg(value_name = "NEW")]
+    pub new: Option<OsString>,
+    /// Prove the new key by a login with this private key and nothing else, then remove the old one.
+    #[arg(long, value_name = "FILE", requires = "old")]
+    pub prove_login: Option<PathBuf>,
+    /// Where to log in to.
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub host: String,
+    /// An option for ssh(1), as in ssh_config(5).
+    #[arg(long, value_name = "NAME=VALUE", requires = "prove_login")]
+    pub ssh_option: Vec<OsString>,
+    /// Take what sshd would do with the new key's lines for the proof, then remove the old one.
+    #[arg(long, requires = "old", conflicts_with = "prove_login")]
+    pub prove_model: bool,
+    /// Take the lines of the new key out again.
+    #[arg(long, requires = "old", conflicts_with_all = ["new", "prove_login", "prove_model"])]
+    pub abort: bool,
+    /// Leave out the options that stand before the new key where it comes from.
+    #[arg(long, requires = "new")]
+    pub drop_options: bool,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "old")]
+    pub json: bool,
+    /// Print what would change, and change nothing.
+    #[arg(long, requires = "old", conflicts_with = "prove_login")]
+    pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
+}
+
+/// A key that is to be replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Old {
+    /// By its line or its fingerprint.
+    Which(Which),
+    /// By the grant that it opens.
+    Grant(GrantName),
+}
+
+impl FromStr for Old {
+    type Err = BadWord;
+
+    fn from_str(word: &str) -> Result<Self, BadWord> {
+        match word.parse() {
+            Ok(which) => Ok(Self::Which(which)),
+            Err(error) => word.parse().ok().filter(|_| word.contains('.')).map(Self::Grant).ok_or(error),
+        }
+    }
 }
 
 /// What restrict takes away.

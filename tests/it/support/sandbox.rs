@@ -126,15 +126,14 @@ impl Sandbox {
 
     /// A client that logs in with `key` over a pipe to an sshd of its own: no port, no daemon.
     pub(crate) fn client(&self, key: &Key) -> Client<'_> {
+        Client::new(self, key, &format!("ProxyCommand {}", self.proxy()))
+    }
+
+    /// The command that is such an sshd, as `ProxyCommand` takes it.
+    pub(crate) fn proxy(&self) -> String {
         let sshd = find_program("sshd");
         let quoted = |path: &Path| format!("'{}'", path.to_str().unwrap().replace('%', "%%"));
-        let proxy = format!(
-            "ProxyCommand {} -i -f {} -E {}",
-            quoted(&sshd),
-            quoted(&self.sshd_config()),
-            quoted(&self.sshd_log())
-        );
-        Client::new(self, key, &proxy)
+        format!("{} -i -f {} -E {}", quoted(&sshd), quoted(&self.sshd_config()), quoted(&self.sshd_log()))
     }
 
     /// An sshd on a loopback port, for what a pipe cannot show: the client's address and port forwarding.
