@@ -51,6 +51,10 @@ pub enum Command {
     Users(Users),
     /// Let a key in that comes from no federation: a colleague's, a machine's, one of your own.
     Add(Add),
+    /// Make the keys those that a file declares, or show how they differ.
+    Apply(Apply),
+    /// Write every line in one spelling, without changing what it means.
+    Format(Format),
     /// Put another key in the place of one: added, proven, and only then the old one removed.
     Rotate(Rotate),
     /// Say when a key ends, or show which keys end soon.
@@ -72,6 +76,8 @@ pub enum Command {
     Diff(Diff),
     /// Bring an earlier content back.
     Undo(Undo),
+    /// Print what a shell needs to complete the words of this program.
+    Completions(Completions),
 }
 
 /// `akeys federation …`

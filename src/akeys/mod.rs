@@ -4,9 +4,11 @@
 
 pub mod account;
 pub mod add;
+pub mod apply;
 pub mod audit;
 pub mod bundle;
 pub mod cli;
+mod completions;
 pub mod difference;
 pub mod directory;
 pub mod disable;
@@ -17,6 +19,7 @@ pub mod explain;
 mod failures;
 pub mod federation;
 pub mod forced;
+pub mod format;
 pub mod gate;
 pub mod grant;
 pub mod grants;
@@ -38,6 +41,7 @@ pub mod rotate;
 pub mod safe_write;
 pub mod shelf;
 pub mod source;
+pub mod spelling;
 pub mod sshd;
 pub mod strict;
 pub mod sub_path;
@@ -93,6 +97,8 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Doctor(args) => doctor::run(&args, layout),
         Command::Users(args) => users::run(&args, layout),
         Command::Add(args) => add::run(&args, layout),
+        Command::Apply(args) => apply::run(&args, layout),
+        Command::Format(args) => format::run(&args, layout),
         Command::Rotate(args) => rotate::run(&args, layout),
         Command::Expire(args) => expire::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
@@ -100,6 +106,7 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Learn(args) => learn::run(&args, layout),
         Command::Log(args) => history::log(&args, layout),
         Command::Diff(args) => history::diff(&args, layout),
+        Command::Completions(args) => Ok(completions::run(&args)),
         Command::Undo(args) => history::undo(&args, layout),
         Command::Disable(args) => disable::run(Turn::Off, &args, layout),
         Command::Enable(args) => disable::run(Turn::On, &args, layout),

@@ -112,26 +112,24 @@ impl KeyFile {
     /// A line that sshd uses for the key goes whole, and so does a dead line. A key glued to one that sshd uses is cut
     /// out of that line. Comments stay, but for disabled lines.
     pub fn remove_key(&self, key: &Key, rules: impl Into<Rules>) -> Removal {
+        self.remove_key_where(key, rules, |_| true)
+    }
+
+    /// The same for the lines that `wanted` says yes to.
+    pub fn remove_key_where(
+        &self,
+        key: &Key,
+        rules: impl Into<Rules>,
+        wanted: impl Fn(Line<'_>) -> bool,
+    ) -> Removal {
         let rules = rules.into();
         let mut places = Vec::new();
         let mut cuts = Vec::new();
         let found = self.find(key, rules);
         for here in found.chunk_by(|a, b| a.line == b.line) {
-            let Some((first, line)) = here.first().and_then(|first| Some((first, self.line(first.line)?)))
-            else {
-                continue;
-            };
-            let others = || {
-                let keys = keys_in(line.raw()).into_iter().map(|(_, key)| key);
-                keys.filter(|other| other != key).collect::<Vec<_>>()
-            };
-            let whole = |also| (Outcome::Line { also }, Patch::splice(line.span(), ""));
-            let (outcome, patch) = match first.place {
-                _ if here.iter().any(|found| found.place == Place::Entry) => whole(others()),
-                Place::Dead | Place::Disabled if others().is_empty() => whole(Vec::new()),
-                Place::Comment => (Outcome::Kept, Patch::none()),
-                _ => cut(line, here, rules),
-            };
+            let line = here.first().and_then(|first| self.line(first.line)).filter(|line| wanted(*line));
+            let Some(line) = line else { continue };
+            let (outcome, patch) = take_out(line, here, key, rules);
             places.push(Removed { line: line.number(), outcome });
             cuts.push(patch);
         }
@@ -214,6 +212,21 @@ fn within(line: Line<'_>, span: Range<usize>) -> Range<usize> {
 /// Changes of different lines as one. They do not meet; if they did, nothing would change.
 fn together(patches: Vec<Patch>) -> Patch {
     Patch::all(patches).unwrap_or_default()
+}
+
+/// Takes a key out of one line, at the places where it was found.
+fn take_out(line: Line<'_>, here: &[Found], key: &Key, rules: Rules) -> (Outcome, Patch) {
+    let others = || {
+        let keys = keys_in(line.raw()).into_iter().map(|(_, key)| key);
+        keys.filter(|other| other != key).collect::<Vec<_>>()
+    };
+    let whole = |also| (Outcome::Line { also }, Patch::splice(line.span(), ""));
+    match here.first().map(|first| first.place) {
+        _ if here.iter().any(|found| found.place == Place::Entry) => whole(others()),
+        Some(Place::Dead | Place::Disabled) if others().is_empty() => whole(Vec::new()),
+        Some(Place::Comment) | None => (Outcome::Kept, Patch::none()),
+        Some(_) => cut(line, here, rules),
+    }
 }
 
 /// Takes the places of a key out of a line, unless that would change what the rest means.

@@ -31,6 +31,8 @@ fn every_option_is_in_the_manual() {
         &["add"],
         &["expire"],
         &["rotate"],
+        &["apply"],
+        &["format"],
         &["remove"],
         &["grant", "show"],
         &["grant", "set"],
@@ -38,6 +40,7 @@ fn every_option_is_in_the_manual() {
         &["log"],
         &["diff"],
         &["undo"],
+        &["completions"],
         &["disable"],
         &["enable"],
     ] {

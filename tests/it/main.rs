@@ -12,14 +12,17 @@
 )]
 
 mod akeys_add;
+mod akeys_apply;
 mod akeys_audit;
 mod akeys_cards;
+mod akeys_completions;
 mod akeys_disable;
 mod akeys_doctor;
 mod akeys_expire;
 mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;
+mod akeys_format;
 mod akeys_grant;
 mod akeys_guard;
 mod akeys_history;

@@ -14,6 +14,7 @@ use super::audit::misleading;
 use super::cli::Add;
 use super::effect;
 use super::explain;
+use super::failures::refuse_past;
 use super::guard::Guard;
 use super::present;
 use super::relation;
@@ -78,6 +79,7 @@ pub fn run(args: &Add, layout: &Layout) -> Result<Report, Failure> {
 
 /// The lines that were asked for.
 fn wanted(args: &Add) -> Result<Vec<Wanted>, Failure> {
+    refuse_past(args.options.expires)?;
     let said = option_list(&args.options)?;
     let mut wanted: Vec<Wanted> = Vec::new();
     for given in Given::read(&args.key)? {

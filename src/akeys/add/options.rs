@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 
 use crate::akeys::cli::{KeyOptions, Right};
-use crate::akeys::failures::refuse_past;
 use crate::authkeys::{OptionList, Target, Unwritable};
 use crate::common::exit::{Exit, Failure};
 
@@ -22,7 +21,6 @@ impl Right {
 
 /// The options that were said, `restrict` first and the command last.
 pub fn option_list(said: &KeyOptions) -> Result<OptionList, Failure> {
-    refuse_past(said.expires)?;
     if let Some(text) = &said.options {
         return checked(text.as_encoded_bytes());
     }

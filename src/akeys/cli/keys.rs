@@ -13,6 +13,7 @@ use rrsync_rs::name::GrantName;
 use crate::akeys::bundle::FromList;
 use crate::akeys::grant::words::End;
 use crate::akeys::guard::Allowed;
+use crate::akeys::spelling::Aspect;
 use crate::akeys::words::{BadWord, Which};
 use crate::common::moment;
 
@@ -175,6 +176,62 @@ impl FromStr for Old {
             Err(error) => word.parse().ok().filter(|_| word.contains('.')).map(Self::Grant).ok_or(error),
         }
     }
+}
+
+/// `akeys format`
+#[derive(Debug, Args)]
+pub struct Format {
+    /// Only these lines.
+    #[arg(value_name = "LINE")]
+    pub lines: Vec<usize>,
+    /// Only this of their spelling.
+    #[arg(long, value_name = "ASPECT,…", value_delimiter = ',')]
+    pub only: Vec<Aspect>,
+    /// Show what would change, change nothing, and end with 5 when there is something.
+    #[arg(long)]
+    pub check: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
+}
+
+/// `akeys apply`
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The keys that there shall be; "-" reads standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Take out every key that the file does not name, but for grants.
+    #[arg(long)]
+    pub exclusive: bool,
+    /// Show what differs, change nothing, and end with 5 when something does.
+    #[arg(long)]
+    pub check: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
+}
+
+/// `akeys completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// For which shell.
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// A shell that completes words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// GNU bash.
+    Bash,
+    /// The Z shell.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 /// What restrict takes away.
