@@ -7,7 +7,7 @@ export PREFIX DESTDIR
 export AKEYS_RSYNC = $(RSYNC)
 export AKEYS_RSYNC_CLIENT = $(RSYNC_CLIENT)
 
-.PHONY: help demo test check fuzz bench install uninstall clean
+.PHONY: help demo test check fuzz bench bench-sftp install uninstall clean
 
 help:
 	@echo 'make demo                      run the whole thing in a scratch home, and see what it does'
@@ -15,6 +15,7 @@ help:
 	@echo 'make check                     formatting, lints, manual, dependencies'
 	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
+	@echo 'make bench-sftp                its SFTP beside OpenSSH, with ratios'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'
 	@echo 'make clean                     remove what was built'
@@ -26,6 +27,7 @@ demo:
 # The end-to-end tests run the gate, another package's program, so it is built first.
 test:
 	@scripts/packages.sh sshd ssh ssh-keygen scp sftp rsync
+	@scripts/packages.sh bash dash busybox flock || echo 'going on: the installer is tried in those shells that are there'
 	@scripts/packages.sh strace || echo 'going on: without strace, kills between system calls are not tried'
 	@scripts/packages.sh rclone lftp sshfs fusermount3 restic python3-paramiko psftp puttygen curl \
 		|| echo 'going on: each client that is missing is named where it would be tried'
@@ -42,6 +44,9 @@ fuzz:
 
 bench:
 	@bench/run.sh
+
+bench-sftp:
+	@bench/run.sh sftp
 
 install:
 	@scripts/install.sh

@@ -1,9 +1,15 @@
 #!/bin/sh
-# Builds what the benchmark compares, and runs it: `make bench`. See bench/bench.py for what is measured.
+# Builds what a benchmark compares, and runs it: `make bench` for the gate and rsync (bench/bench.py), `make bench-sftp`
+# for SFTP (bench/sftp.py).
 set -eu
 cd "$(dirname "$0")/.."
+name=${1:-bench}
 
-for program in rsync python3; do
+case $name in
+    sftp) needed='ssh ssh-keygen sftp python3' ;;
+    *) needed='rsync python3' ;;
+esac
+for program in $needed; do
     if ! command -v "$program" >/dev/null 2>&1; then
         echo "missing: $program. Nothing can be measured without it."
         exit 1
@@ -17,4 +23,4 @@ for helper in floor peak; do
     rustc --edition 2024 -C opt-level=3 -C panic=abort -C strip=symbols -C target-feature=+crt-static \
         -o "$scratch/$helper" "bench/$helper.rs"
 done
-python3 bench/bench.py "$programs/rrsync-rs" "$scratch"
+python3 "bench/$name.py" "$programs/rrsync-rs" "$scratch"

@@ -38,10 +38,10 @@ if have mandoc; then
 fi
 
 step 'shell scripts'
-for script in scripts/*.sh; do
+for script in scripts/*.sh templates/*.sh src/akeys/install/remote/*.sh; do
     sh -n "$script"
 done
 bash -n .ci/run
 if have shellcheck; then
-    shellcheck scripts/*.sh .ci/run
+    shellcheck scripts/*.sh .ci/run templates/*.sh src/akeys/install/remote/*.sh
 fi

@@ -177,19 +177,22 @@ works
 [ -f "$scratch/pod/.ssh/akeys/playground.chef1" ] || fail 'there is no private key'
 fingerprint=$(ssh-keygen -lf "$scratch/pod/.ssh/akeys/playground.chef1.pub" | cut -d' ' -f2)
 says "$fingerprint"
+signer=$(ssh-keygen -lf "$scratch/pod/.ssh/akeys/signers/playground.pub" | cut -d' ' -f2)
+says "$signer"
 
 step 'Its public half is one small file'
-say 'No secret is in it: it can go by mail, or into a repository.'
+say 'No secret is in it, and it is signed: it can go by mail, or into a repository.'
 as pod 'akeys federation export playground > playground.toml; cat playground.toml'
 works
 says 'ssh-ed25519 '
 cp "$scratch/pod/playground.toml" "$scratch/you/playground.toml"
 
 step 'You take it in'
-say 'Nothing is granted by that. The fingerprint is what you compare with whoever runs the pod.'
+say "Nothing is granted by that. The signer's fingerprint is what you compare, once, with whoever runs the pod."
 as you 'akeys federation import playground.toml'
 works
 says "$fingerprint"
+says "$signer"
 cmp -s "$scratch/keys_before" "$scratch/you/.ssh/authorized_keys" || fail 'the import changed authorized_keys'
 
 step 'You say what the pod may have'

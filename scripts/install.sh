@@ -21,7 +21,8 @@ case $PREFIX in
         ;;
 esac
 root=${DESTDIR:-}$PREFIX
-programs='akeys rrsync-rs'
+programs='akeys awatch rrsync-rs'
+templates=$(find templates -type f)
 
 # put MODE FILE TARGET
 put() {
@@ -65,6 +66,9 @@ case ${1:-install} in
             put 644 "$words" "$(completion_target "$shell")"
             rm -f "$words"
         done
+        for file in $templates; do
+            put 644 "$file" "$root/share/akeys/$file"
+        done
         case ":$PATH:" in
             *":$PREFIX/bin:"*) ;;
             *) echo "note: $PREFIX/bin is not in your PATH" >&2 ;;
@@ -79,6 +83,9 @@ case ${1:-install} in
         done
         for shell in bash zsh fish; do
             rm -f "$(completion_target "$shell")"
+        done
+        for file in $templates; do
+            rm -f "$root/share/akeys/$file"
         done
         echo "note: keys whose command names $PREFIX/bin/rrsync-rs are refused from now on" >&2
         ;;

@@ -12,7 +12,7 @@ package_of() {
         rsync | rrsync) echo rsync ;;
         setfacl | getfacl) echo acl ;;
         setfattr | getfattr) echo attr ;;
-        setpriv | unshare) echo util-linux ;;
+        setpriv | unshare | flock) echo util-linux ;;
         fusermount3) echo fuse3 ;;
         psftp | pscp | puttygen) echo putty-tools ;;
         *) echo "$1" ;;

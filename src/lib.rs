@@ -2,6 +2,8 @@
 
 pub mod akeys;
 pub mod authkeys;
+pub mod awatch;
 pub mod card;
 pub mod common;
 pub mod event;
+pub mod sys;

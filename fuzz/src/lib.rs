@@ -4,6 +4,8 @@
 //! They stand here so that two drivers share them: libFuzzer (`targets/`), and a plain test (`tests/smoke.rs`) for where
 //! there is none.
 
+pub mod sftp;
+
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
@@ -26,6 +28,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("policy", policy),
     ("secluded", secluded),
     ("authorized_keys", authorized_keys),
+    ("sftp", sftp::session),
 ];
 
 /// The tokenizer and the brace expander.

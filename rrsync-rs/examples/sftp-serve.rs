@@ -24,21 +24,23 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Error> {
-    let mut options = Options::default();
+    let options = Options::default();
+    let mut atomic = false;
     let mut confine = false;
     let mut log = None;
     let mut workspaces: Vec<(String, Workspace)> = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--atomic" => options.atomic = true,
+            "--atomic" => atomic = true,
             "--confine" => confine = true,
             "--audit" => log = Some(std::fs::File::create(args.next().ok_or("--audit needs a file")?)?),
             spec => add(&mut workspaces, spec)?,
         }
     }
     let mut mounts = Vec::new();
-    for (name, workspace) in &workspaces {
+    for (name, workspace) in &mut workspaces {
+        workspace.files.atomic |= atomic;
         mounts.push(Mount::open(name.parse()?, workspace)?);
     }
     let vfs = Vfs::new(mounts, options);

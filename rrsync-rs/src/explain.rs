@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -11,7 +12,9 @@ use crate::escape::Escaped;
 use crate::gate;
 use crate::grant::{Access, Confine};
 use crate::request::Request;
+use crate::serve::Protocol;
 use crate::session::{self, Environment, NoTerms};
+use crate::watch;
 
 /// The answer to one question.
 #[derive(Debug, Serialize)]
@@ -37,6 +40,9 @@ pub struct Exposition {
     pub reads: Vec<String>,
     /// The directories that the kernel would let it read and write.
     pub writes: Vec<String>,
+    /// What else holds in the workspaces, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     /// What this kernel enforces.
     pub confinement: Level,
     /// What the policy demands of it.
@@ -57,6 +63,7 @@ pub fn explain(gate: &Gate, command: Option<&OsStr>, environment: &Environment) 
         cwd: None,
         reads: Vec::new(),
         writes: Vec::new(),
+        rules: Vec::new(),
         confinement: confine::probe(),
         confine: None,
         warnings: Vec::new(),
@@ -80,17 +87,19 @@ fn fill(
     exposition.confine = Some(terms.confine);
     match Request::read(command)? {
         Request::Probe => "probe".clone_into(&mut exposition.rule),
-        Request::Sftp(_) => {
-            gate::sftp_allowed(&terms)?;
-            "sftp".clone_into(&mut exposition.rule);
-            for exposed in &terms.policy.exposed {
-                for (path, access) in exposed.workspace.places().filter(|(_, access)| *access != Access::None)
-                {
-                    let list =
-                        if access.may_write() { &mut exposition.writes } else { &mut exposition.reads };
-                    list.push(Escaped::os(&exposed.root.real().join(path)).to_string());
-                }
-            }
+        Request::Sftp(subsystem) => files(exposition, &Protocol::Sftp(subsystem), &terms)?,
+        Request::Scp(command) => {
+            exposition.targets = command.targets();
+            files(exposition, &Protocol::Scp(command), &terms)?;
+        }
+        Request::Watch(asked) => {
+            let stream = watch::judge(&asked, &terms)?;
+            "watch".clone_into(&mut exposition.rule);
+            exposition.argv = gate::shown_stream(&stream);
+            exposition.cwd = Some(Escaped::os(&stream.root.real).to_string());
+            exposition.reads =
+                stream.reach.iter().map(|reach| Escaped::os(&reach.real).to_string()).collect();
+            exposition.targets = vec![stream.target];
         }
         Request::Exists(wanted, path) => {
             let yes = gate::exists(wanted, &path, &terms)?;
@@ -118,10 +127,32 @@ fn fill(
     Ok(())
 }
 
+/// What a session that the gate serves itself would be allowed.
+fn files(exposition: &mut Exposition, protocol: &Protocol, terms: &session::Terms) -> Result<(), NoTerms> {
+    gate::files_allowed(protocol, terms)?;
+    protocol.rule().clone_into(&mut exposition.rule);
+    for exposed in &terms.policy.exposed {
+        for (path, access) in exposed.workspace.places().filter(|(_, access)| *access != Access::None) {
+            let list = if access.may_write() { &mut exposition.writes } else { &mut exposition.reads };
+            list.push(Escaped::os(&exposed.root.real_of(path)).to_string());
+        }
+        let rules = exposed.workspace.files.words();
+        exposition.rules.extend(
+            rules
+                .iter()
+                .map(|rule| format!("{}: {}", exposed.shown(Path::new("")), Escaped(rule.as_bytes()))),
+        );
+    }
+    Ok(())
+}
+
 /// Whether the session would ask for a mount namespace of its own.
 fn isolates(allowed: &gate::Allowed) -> bool {
     let (reach, names_users) = (allowed.plan.reach.as_slice(), allowed.names_users);
-    confine::isolates(&Files { reach, programs: &[], libraries: &[], names_users }, allowed.isolation)
+    confine::isolates(
+        &Files { reach, programs: &[], libraries: &[], parts: &[], names_users },
+        allowed.plan.isolation,
+    )
 }
 
 impl Exposition {
@@ -140,8 +171,10 @@ impl fmt::Display for Exposition {
                 writeln!(f, "{label} {text}")?;
             }
         }
-        if !self.argv.is_empty() {
+        if !self.targets.is_empty() {
             writeln!(f, "paths:       {}", self.targets.join(", "))?;
+        }
+        if !self.argv.is_empty() {
             writeln!(f, "runs:        {}", self.argv.join(" "))?;
         }
         if let Some(cwd) = &self.cwd {
@@ -151,6 +184,9 @@ impl fmt::Display for Exposition {
             if !list.is_empty() {
                 writeln!(f, "{label} {}", list.join(", "))?;
             }
+        }
+        for rule in &self.rules {
+            writeln!(f, "holds in     {rule}")?;
         }
         writeln!(f, "confinement: {}", self.confinement)?;
         for warning in &self.warnings {

@@ -1,13 +1,13 @@
 //! Bytes as lower-case hexadecimal digits, two for each.
 
 /// The digits of `bytes`.
-pub(crate) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     let digit = |four: u8| char::from(if four < 10 { b'0' + four } else { b'a' + four - 10 });
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The bytes of `text`; `None` when it is not spelt as [`encode`] does.
-pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),

@@ -47,9 +47,24 @@ impl Layout {
         self.home.join(".ssh/akeys")
     }
 
+    /// `~/.ssh/akeys/next`: private keys that will take the place of those with the same names.
+    pub fn next_key_dir(&self) -> PathBuf {
+        self.home.join(".ssh/akeys/next")
+    }
+
+    /// `~/.ssh/akeys/signers`: private keys that sign bundles, one for each federation.
+    pub fn signer_dir(&self) -> PathBuf {
+        self.home.join(".ssh/akeys/signers")
+    }
+
     /// `~/.ssh/akeys/FEDERATION.known_hosts`: the host keys that are pinned for a federation.
     pub fn known_hosts(&self, federation: &Label) -> PathBuf {
         self.key_dir().join(format!("{federation}.known_hosts"))
+    }
+
+    /// `~/.ssh/akeys/FEDERATION.ssh_config`: how ssh finds the way to the hosts of a federation, where that has to be said.
+    pub fn ssh_config(&self, federation: &Label) -> PathBuf {
+        self.key_dir().join(format!("{federation}.ssh_config"))
     }
 
     /// `~/.config/akeys`.
@@ -87,6 +102,11 @@ impl Layout {
         self.issued_dir().join(format!("{federation}.{pod}.toml"))
     }
 
+    /// `~/.config/akeys/issued/USER@HOST/FEDERATION.POD.toml`: the same of an account of another host.
+    pub fn issued_card_of(&self, account: &str, federation: &Label, pod: &Label) -> PathBuf {
+        self.issued_dir().join(account).join(format!("{federation}.{pod}.toml"))
+    }
+
     /// `~/.local/state/akeys`.
     pub fn state_dir(&self) -> PathBuf {
         self.home.join(".local/state/akeys")
@@ -105,6 +125,16 @@ impl Layout {
     /// The store of the versions of one workspace, by the real path of its directory.
     pub fn versions_of(&self, workspace: &Path) -> PathBuf {
         self.versions_dir().join(directory_id(workspace))
+    }
+
+    /// How much there is in a workspace, by the real path of its directory: the count for its quota.
+    pub fn usage_of(&self, workspace: &Path) -> PathBuf {
+        self.state_dir().join("usage").join(directory_id(workspace))
+    }
+
+    /// What sessions have on its way in a workspace, by the real path of its directory: a journal for each of them.
+    pub fn journals_of(&self, workspace: &Path) -> PathBuf {
+        self.state_dir().join("uploads").join(directory_id(workspace))
     }
 
     /// A path as people write it: `~/x` and `~` stand for the home, everything else must be absolute.

@@ -34,6 +34,32 @@ pub struct Policy {
     pub missing: Vec<WorkspaceName>,
 }
 
+impl Policy {
+    /// The workspace of that name. What cannot be one is refused, and the client learns which there are.
+    pub fn named(&self, name: &[u8]) -> Result<&Exposed, Refusal> {
+        let same = |known: &WorkspaceName| known.as_str().as_bytes() == name;
+        if let Some(found) = self.exposed.iter().find(|exposed| exposed.name.as_ref().is_some_and(same)) {
+            return Ok(found);
+        }
+        if let Some(name) = self.missing.iter().find(|name| same(name)) {
+            return Err(Refusal::new("workspace.missing", format!("workspace {name} cannot be opened")));
+        }
+        let names: Vec<&str> = self
+            .exposed
+            .iter()
+            .filter_map(|exposed| exposed.name.as_ref())
+            .map(WorkspaceName::as_str)
+            .collect();
+        let message = if matches!(name, b"" | b"." | b"..") {
+            format!("name a workspace: {}", names.join(", "))
+        } else {
+            let name = crate::escape::Escaped(name).to_string();
+            format!("there is no workspace {name:?}; there are: {}", names.join(", "))
+        };
+        Err(Refusal::new("path.workspace", message))
+    }
+}
+
 impl Exposed {
     /// Opens a workspace's directory.
     pub fn open(name: Option<WorkspaceName>, mut workspace: Workspace, absolute: bool) -> io::Result<Self> {
@@ -43,12 +69,7 @@ impl Exposed {
         for (written, rule) in workspace.paths.clone() {
             let Ok(held) = root.hold(&written, Last::Follow) else { continue };
             let now = workspace.access_to(&held.at);
-            let both = match (now.may_read() && rule.may_read(), now.may_write() && rule.may_write()) {
-                (true, true) => Access::ReadWrite,
-                (true, false) => Access::ReadOnly,
-                (false, true) => Access::WriteOnly,
-                (false, false) => Access::None,
-            };
+            let both = now.both(rule);
             if held.at != written && both != now {
                 workspace.paths.insert(held.at, both);
             }
@@ -72,6 +93,15 @@ impl Exposed {
         }
     }
 
+    /// Whether rsync keeps the rules of this workspace when it is used as `wanted`.
+    pub fn kept_by_rsync(&self, wanted: Use) -> Result<(), Refusal> {
+        self.workspace.files.beyond_rsync(wanted != Use::Read).map_or(Ok(()), |rule| {
+            let to = self.shown(Path::new(""));
+            let message = format!("rsync does not keep the rule \"{rule}\" of {to}; sftp and scp do");
+            Err(Refusal::new("access.rules", message))
+        })
+    }
+
     /// What a push may do at `at`, as far as the kernel can hold it to that.
     pub fn push_rights(&self, at: &Path) -> Rights {
         let (read, overwrite) = (self.workspace.access_to(at).may_read(), self.workspace.overwrite);
@@ -88,12 +118,18 @@ impl Exposed {
 
     /// The largest directory around `at` below which everything may be used as `wanted`; relative to the root.
     ///
-    /// Landlock's rules reach from a directory to everything below it, so this is what a rule may be made for.
+    /// Landlock's rules reach from a directory to everything below it, so this is what a rule may be made for. Where parts of
+    /// `at` may not be used so, it is `at` itself, and the parts have to be kept in another way.
     ///
     /// # Errors
-    /// A refusal when `at` itself, or something below it, may not be used so.
-    pub fn scope(&self, at: &Path, wanted: Use) -> Result<PathBuf, Refusal> {
+    /// A refusal when `at` itself may not be used so, or when a part may be used in another way that cannot be kept apart.
+    pub fn scope(&self, at: &Path, wanted: Use) -> Result<Scope, Refusal> {
         let now = self.workspace.access_to(at);
+        if now == Access::Drop {
+            // No other access is suggested: a drop is made so that nothing else is possible.
+            let message = format!("{} takes drops, by sftp or scp", self.shown(at));
+            return Err(Refusal::new("access.drop", message));
+        }
         if !wanted.allowed_by(now) {
             // A policy is text: for another path there is no change, and a record could not hold it.
             let name = self.name.clone().filter(|_| at.to_str().is_some());
@@ -107,22 +143,49 @@ impl Exposed {
         }
         // What may be read and what may not never share a rule: a backup, say, would carry content across.
         let alike = |access: Access| wanted.allowed_by(access) && access.may_read() == now.may_read();
-        let uniform = |dir: &Path| {
-            alike(self.workspace.access_to(dir))
-                && self.workspace.paths.iter().all(|(sub, access)| !sub.starts_with(dir) || alike(*access))
+        let other = |dir: &Path| -> Vec<(PathBuf, Access)> {
+            let below =
+                self.workspace.paths.iter().filter(|(sub, access)| sub.starts_with(dir) && !alike(**access));
+            below.map(|(sub, access)| (sub.clone(), *access)).collect()
         };
-        if !uniform(at) {
-            let message = format!("{} contains paths with another access", self.shown(at));
-            return Err(Refusal::new("path.mixed", message));
+        let parts = other(at);
+        if parts.is_empty() {
+            let uniform = |dir: &Path| alike(self.workspace.access_to(dir)) && other(dir).is_empty();
+            let largest = at.ancestors().take_while(|dir| uniform(dir)).last();
+            return Ok(Scope { at: largest.unwrap_or(at).to_owned(), parts: Vec::new() });
         }
-        let mut scope = at;
-        while let Some(parent) = scope.parent()
-            && uniform(parent)
-        {
-            scope = parent;
-        }
-        Ok(scope.to_owned())
+        let parts = parts.into_iter().map(|(part, access)| match access {
+            Access::None => Ok((part, Keep::Hidden)),
+            _ if wanted == Use::Read || !access.may_write() && !now.may_read() => Ok((part, Keep::Hidden)),
+            Access::ReadOnly => Ok((part, Keep::Unchanged)),
+            Access::WriteOnly | Access::ReadWrite | Access::Drop => Err(self.mixed(at)),
+        });
+        Ok(Scope { at: at.to_owned(), parts: parts.collect::<Result<_, _>>()? })
     }
+
+    /// The refusal of a directory that has parts which cannot be kept apart.
+    pub fn mixed(&self, at: &Path) -> Refusal {
+        let message = format!("{} contains paths with another access", self.shown(at));
+        Refusal::new("path.mixed", message)
+    }
+}
+
+/// A directory, and what is in it that the same rule must not reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// Relative to the root.
+    pub at: PathBuf,
+    /// Parts of it, relative to the root.
+    pub parts: Vec<(PathBuf, Keep)>,
+}
+
+/// How a part of a directory is kept apart, which takes a mount namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// It is not there.
+    Hidden,
+    /// It cannot be changed.
+    Unchanged,
 }
 
 /// What a request wants to do with a path.
@@ -140,7 +203,8 @@ impl Use {
     fn allowed_by(self, access: Access) -> bool {
         match self {
             Self::Read => access.may_read(),
-            Self::Write | Self::Remove => access.may_write(),
+            // A drop is not for rsync, which writes where it likes and looks at what is there.
+            Self::Write | Self::Remove => access.may_write() && access != Access::Drop,
         }
     }
 

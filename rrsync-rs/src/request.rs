@@ -8,8 +8,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::rsync::judge::Direction;
 use crate::rsync::options::{Parsed, parse};
 use crate::rsync::words::split;
-use crate::serve_sftp::Subsystem;
+use crate::scp;
+use crate::sftp::Subsystem;
 use crate::verdict::Refusal;
+use crate::watch::Asked;
 
 /// A request, by tool.
 #[derive(Debug)]
@@ -20,6 +22,10 @@ pub enum Request {
     Exists(Exists, Vec<u8>),
     /// The SFTP subsystem.
     Sftp(Subsystem),
+    /// `scp -t …` or `scp -f …`: the old protocol of scp.
+    Scp(scp::Command),
+    /// `awatch stream …`.
+    Watch(Asked),
     /// `rsync --server …`.
     Rsync(Direction, Parsed),
 }
@@ -56,6 +62,12 @@ impl Request {
         }
         if let Some(subsystem) = Subsystem::read(command) {
             return Ok(Self::Sftp(subsystem));
+        }
+        if let Some(line) = command.strip_prefix(b"scp ") {
+            return scp::Command::read(line).map(Self::Scp);
+        }
+        if let Some(asked) = Asked::read(command) {
+            return Ok(Self::Watch(asked));
         }
         let not_allowed = || Refusal::new("request.command", "this key runs no such command");
         let rest = command.strip_prefix(b"rsync --server").ok_or_else(not_allowed)?;
@@ -105,6 +117,12 @@ mod tests {
         ));
         assert!(matches!(read("rsync --server -re.LsfxCIvu . x"), Ok(Request::Rsync(Direction::Push, _))));
         for command in [
+            "awatch stream d",
+            "awatch stream d --since 0123456789abcdef0123456789abcdef.18446744073709551615",
+        ] {
+            assert!(matches!(read(command), Ok(Request::Watch(_))), "{command:?}");
+        }
+        for command in [
             "",
             " ",
             "true ",
@@ -121,7 +139,23 @@ mod tests {
             "rsync --server --server . x",
             "bash",
             "rsync --daemon",
+            "awatch",
+            "awatch stream",
+            "awatch  stream d",
+            "awatch run d",
+            "awatch stream d ",
+            "awatch stream d --dir /",
+            "awatch stream d --since",
+            "awatch stream d --since 1",
+            "awatch stream d --since 0123456789abcdef0123456789abcdef.-1",
+            "awatch stream d --since 0123456789abcdef0123456789abcdef.1 --dir /",
+            "awatch stream d\n--dir /",
+            "/bin/awatch stream d",
         ] {
+            assert!(read(command).is_err(), "{command:?}");
+        }
+        assert!(matches!(read("scp -t x"), Ok(Request::Scp(_))));
+        for command in ["scp", "scp\t-t x", "scp -x", "/usr/bin/scp -t x", " scp -t x", "Scp -t x"] {
             assert!(read(command).is_err(), "{command:?}");
         }
         assert!(Request::read(None).is_err());

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::rsync::options::{Class, Takes, named};
+use crate::rsync::options::{Class, Parsed, Takes, named};
 
 /// The rules of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -79,6 +79,7 @@ const FORCIBLE: &[&str] = &[
     "existing",
     "fake-super",
     "fsync",
+    "groupmap",
     "ignore-errors",
     "ignore-existing",
     "ignore-times",
@@ -100,8 +101,16 @@ const FORCIBLE: &[&str] = &[
     "super",
     "timeout",
     "update",
+    "usermap",
     "whole-file",
 ];
+
+/// What a server is never sent, and understands: modes of what it sends and of what it receives.
+const CHMOD: &str = "chmod";
+
+/// What means something to a receiver alone, and only where owners or groups are sent at all: both sides would expect another
+/// protocol. With the letter, and the long name, that asks for them.
+const MAPS: &[(&str, u8, &str)] = &[("groupmap", b'g', "group"), ("usermap", b'o', "owner")];
 
 /// An option that a rule cannot name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,9 +152,15 @@ impl FromStr for Forced {
     fn from_str(written: &str) -> Result<Self, BadRule> {
         let (name, value) =
             written.split_once('=').map_or((written, None), |(name, value)| (name, Some(value)));
-        match named(name) {
+        let known = if name == CHMOD { Some((Takes::Text, Class::Harmless)) } else { named(name) };
+        if let (Some(value), Some(problem)) = (value, value.and_then(|value| wrong(name, value))) {
+            return Err(BadRule::Value(format!("{name}={value}"), problem));
+        }
+        match known {
             None => Err(BadRule::Unknown(name.to_owned())),
-            Some(_) if !FORCIBLE.contains(&name) => Err(BadRule::NotForcible(name.to_owned())),
+            Some(_) if name != CHMOD && !FORCIBLE.contains(&name) => {
+                Err(BadRule::NotForcible(name.to_owned()))
+            }
             Some((Takes::Nothing, _)) if value.is_some() => {
                 Err(BadRule::Value(name.to_owned(), "takes no value"))
             }
@@ -157,6 +172,48 @@ impl FromStr for Forced {
             }
             Some(_) => Err(BadRule::NotForcible(name.to_owned())),
         }
+    }
+}
+
+/// What is wrong with the value of an option that rsync would refuse in every session.
+fn wrong(name: &str, value: &str) -> Option<&'static str> {
+    let each = |item: fn(&str) -> bool| value.split(',').all(item);
+    match name {
+        CHMOD if !each(is_mode_change) => Some("is not a change of modes, such as D750,F640 or go-w"),
+        "usermap" | "groupmap" if !each(is_mapping) => Some("is not a list of FROM:TO"),
+        _ => None,
+    }
+}
+
+/// `D2750`, `Fgo-w`, `u=rwX`: rsync(1), "--chmod".
+fn is_mode_change(item: &str) -> bool {
+    let rest = item.strip_prefix(['D', 'F']).unwrap_or(item);
+    let octal = matches!(rest.len(), 3 | 4) && rest.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let symbolic = rest.split_once(['-', '+', '=']).is_some_and(|(who, what)| {
+        who.bytes().all(|b| b"ugoa".contains(&b)) && what.bytes().all(|b| b"rwxXst".contains(&b))
+    });
+    octal || symbolic
+}
+
+/// `*:1000`, `0-99:nobody`: rsync(1), "--usermap".
+fn is_mapping(item: &str) -> bool {
+    let plain = |text: &str, more: &[u8]| {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b) || more.contains(&b))
+    };
+    item.split_once(':').is_some_and(|(from, to)| plain(from, b"*?[]") && plain(to, b""))
+}
+
+impl Forced {
+    /// Whether it is added to a push, or to a pull, with these options.
+    pub fn is_for(&self, push: bool, parsed: &Parsed) -> bool {
+        let map = MAPS.iter().find(|(name, ..)| *name == self.name);
+        map.is_none_or(|(_, letter, long)| push && (parsed.has_letter(*letter) || parsed.has_long(long)))
+    }
+
+    /// Whether it takes the place of what a client says, where rsync would not accept both.
+    pub fn replaces(&self, option: &str) -> bool {
+        self.name == option && MAPS.iter().any(|(name, ..)| *name == option)
     }
 }
 
@@ -247,7 +304,11 @@ mod tests {
             assert_eq!(allowable(name), Err(BadRule::NotAllowable(name.to_owned())));
         }
         assert!(deniable("owner").is_ok() && deniable("compress").is_ok() && deniable("rsh").is_err());
-        assert_eq!("bwlimit=1000".parse::<Forced>().unwrap().to_string(), "bwlimit=1000");
+        for good in
+            ["bwlimit=1000", "chmod=D2750,F640", "chmod=go-w,Du+s,=rX,+t", "usermap=0-99:nobody,*:1000"]
+        {
+            assert_eq!(good.parse::<Forced>().unwrap().to_string(), good);
+        }
         for bad in [
             "bwlimit",
             "fsync=1",
@@ -259,6 +320,15 @@ mod tests {
             "delete",
             "numeric-ids",
             "checksum",
+            "chmod",
+            "chmod=",
+            "chmod=64",
+            "chmod=D755,F9",
+            "chmod=u=rw;id",
+            "usermap=1000",
+            "usermap=*:",
+            "groupmap=a:b,c",
+            "usermap=a:b c",
         ] {
             assert!(bad.parse::<Forced>().is_err(), "{bad}");
         }

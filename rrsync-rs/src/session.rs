@@ -53,6 +53,12 @@ pub struct Terms {
     pub policy: Policy,
     /// The tools that may be used.
     pub tools: Vec<Tool>,
+    /// The grant, and where its account keeps things; rrsync's options have none.
+    pub grant: Option<GrantName>,
+    /// The places of the account.
+    pub layout: Option<Layout>,
+    /// Whether the record of a file has the sum of its content.
+    pub record_sha256: bool,
     /// What rsync's options may do, and how much.
     pub rules: Rules,
     /// Which slots the sessions of this key take, when their number is limited.
@@ -151,6 +157,9 @@ fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, N
         policy: Policy { exposed, missing },
         tools: grant.tools.into_iter().collect(),
         slots: grant.rules.limits.sessions.map(|_| layout.state_dir().join("sessions").join(name.as_str())),
+        grant: Some(name.clone()),
+        layout: Some(layout.clone()),
+        record_sha256: grant.record_sha256,
         rules: grant.rules,
         learn: grant.learn,
         confine: grant.confine,
@@ -188,6 +197,9 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
     Ok(Terms {
         policy: Policy { exposed: vec![open], missing: Vec::new() },
         tools: vec![Tool::Rsync],
+        grant: None,
+        layout: layout.cloned(),
+        record_sha256: false,
         rules,
         learn: false,
         slots: None,
@@ -265,7 +277,8 @@ pub fn slot(directory: &Path, sessions: u32) -> Result<File, Refusal> {
 pub fn lock_anew(old: Option<File>, directory: Option<&Path>) -> Result<Option<File>, Refusal> {
     match (old, directory) {
         (Some(old), Some(directory)) => {
-            drop(old);
+            // Closed, it could still be held: a process that was started may not have come as far as to close its copy.
+            let _ = old.unlock();
             lock(directory)
         }
         (_, _) => Ok(None),

@@ -295,6 +295,26 @@ fn nothing_is_deleted_where_deleting_is_forbidden() {
 }
 
 #[test]
+fn a_directory_for_partial_files_is_no_way_to_delete() {
+    for (options, kept) in [("-no-lock -no-del", true), ("-no-lock", false)] {
+        let account = Account::new();
+        account.write("D/precious/f", "x");
+        account.write("D/sub/precious/f", "x");
+        account.write("client/src/f", "y");
+        account.write("client/src/sub/f", "y");
+        for directory in ["precious", "/precious", "sub/../precious", "./precious"] {
+            let output = account.rsync(options, &["-r", &format!("--partial-dir={directory}"), "src/", "h:"]);
+            assert!(matches!(output.status.code(), Some(0 | 12)), "{}", said(&output));
+            account.write("client/src/f", directory);
+        }
+        for path in ["precious/f", "sub/precious/f"] {
+            assert_eq!(account.d(path).exists(), kept, "{options} {path}");
+        }
+        assert!(!account.d(".rsync-partial").exists());
+    }
+}
+
+#[test]
 fn no_existing_file_is_replaced_or_changed_under_no_overwrite() {
     let account = Account::new();
     account.write("D/v", "POLICY");
@@ -346,14 +366,39 @@ fn a_merge_file_is_read_inside_and_nowhere_else() {
 
 #[test]
 fn links_planted_by_a_push_lead_no_later_push_outside() {
+    let mut metadata = Vec::new();
+    for how in ["-namespace auto", "-namespace required", "-namespace off"] {
+        for mode in ["-wo", "-no-lock"] {
+            metadata.extend(planted(&format!("{mode} {how}")));
+        }
+    }
+    assert_eq!(metadata, [""; 0]);
+}
+
+/// Plants links to the outside, and pushes through each of them; the pushes that changed metadata there.
+fn planted(flags: &str) -> Vec<String> {
     let account = Account::new();
-    let before = picture(&account.root.join("outside"));
+    let outside = account.root.join("outside");
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_300_000_000);
+    let set_back = || {
+        for name in ["secret", "dir/loot"] {
+            fs::set_permissions(outside.join(name), fs::Permissions::from_mode(0o640)).unwrap();
+            let file = fs::File::options().write(true).open(outside.join(name)).unwrap();
+            file.set_modified(long_ago).unwrap();
+        }
+        fs::set_permissions(outside.join("dir"), fs::Permissions::from_mode(0o750)).unwrap();
+    };
+    set_back();
+    let (before, content) = (picture(&outside), support::content(&outside));
     fs::create_dir_all(account.root.join("client/links")).unwrap();
     symlink("../outside", account.root.join("client/links/a")).unwrap();
     symlink("../outside/secret", account.root.join("client/links/s")).unwrap();
-    ends(&account.rsync("-wo", &["-a", "links/", "h:"]), 0);
-    account.write("client/src/secret", "replaced");
-    account.write("client/src/a/secret", "replaced");
+    symlink("../outside/dir", account.root.join("client/links/d")).unwrap();
+    ends(&account.rsync(flags, &["-a", "links/", "h:"]), 0);
+    for path in ["secret", "a/secret", "a/dir/loot", "d/loot", "d/new"] {
+        account.write(&format!("client/src/{path}"), "replaced");
+    }
+    let mut changed = Vec::new();
     for options in [
         vec!["-a", "src/secret", "h:a/"],
         vec!["-a", "src/secret", "h:s"],
@@ -367,12 +412,23 @@ fn links_planted_by_a_push_lead_no_later_push_outside() {
         vec!["-a", "--link-dest=/a", "src/", "h:n2/"],
         vec!["-a", "--remote-option=--log-file=a/log", "src/", "h:n3/"],
         vec!["-aR", "src/./a/secret", "h:"],
+        vec!["-aR", "--no-implied-dirs", "src/./a/secret", "h:"],
+        vec!["-aR", "--no-implied-dirs", "src/./a/dir", "h:"],
+        vec!["-aR", "--no-implied-dirs", "--existing", "src/./d/loot", "h:"],
+        vec!["-aR", "--no-implied-dirs", "--size-only", "src/./d/loot", "h:"],
     ] {
-        account.rsync("-wo", &options);
-        assert_eq!(picture(&account.root.join("outside")), before, "{options:?}");
+        // The links that earlier pushes have replaced.
+        account.rsync(flags, &["-a", "--delete", "links/", "h:"]);
+        account.rsync(flags, &options);
+        assert_eq!(support::content(&outside), content, "{flags} {options:?}");
+        if picture(&outside) != before {
+            changed.push(format!("{flags} {options:?}"));
+            set_back();
+        }
     }
     let output = account.rsync("", &["-a", "--compare-dest=/a", "--copy-dest=/a", "h:", "got/"]);
     assert!(!said(&output).contains("OUTSIDE"));
+    changed
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod protocol;
 mod support;
 
 use std::fs;
@@ -155,10 +156,13 @@ fn the_kernel_writes_nothing_outside_the_writable_sub_path() {
 }
 
 #[test]
-fn a_directory_with_more_than_one_access_inside_is_no_destination() {
+fn a_directory_with_a_part_that_may_not_be_written_is_a_destination_but_for_that() {
     let account = account();
-    fs::create_dir(account.d("notes/locked")).unwrap();
+    // What is not there could be made, and cannot be kept apart.
     refused(&account, &["-a", "src/", "h:notes/"], "path.mixed");
+    fs::create_dir(account.d("notes/locked")).unwrap();
+    ends(&rsync(&account, &["-a", "src/", "h:notes/"]), 0);
+    assert_eq!(account.read("D/notes/new"), "new");
     refused(&account, &["-a", "src/", "h:notes/locked/"], "access.write");
     fs::create_dir(account.d("notes/open")).unwrap();
     ends(&rsync(&account, &["-a", "src/", "h:notes/open/"]), 0);
@@ -300,6 +304,45 @@ fn options_are_allowed_denied_and_forced() {
     ends(&rsync(&account, &["-rlt", "h:papers/one", "got/"]), 0);
     let argv = account.audit().pop().unwrap()["argv"].to_string();
     assert!(argv.contains("\"--fsync\",\"--bwlimit=100000\""), "{argv}");
+}
+
+#[test]
+fn modes_and_owners_are_what_the_policy_makes_them() {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = nix::unistd::geteuid();
+    let to = if own.is_root() { 1234 } else { own.as_raw() };
+    let account = with_rules(&format!(
+        "[options]\nforce = [\"chmod=Du=rwx,g=rx,o=,F640\", \"usermap=*:{to}\", \"groupmap=*:{to}\"]"
+    ));
+    let mode = |path: &str| fs::metadata(account.root.join(path)).unwrap().mode() & 0o7777;
+    account.write("client/src/sub/f", "x");
+    for (path, mode) in [("client/src/sub", 0o777), ("client/src/sub/f", 0o666), ("client/src/new", 0o755)] {
+        fs::set_permissions(account.root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(account.d("papers/one"), fs::Permissions::from_mode(0o604)).unwrap();
+    for options in ["-a", "-r", "-a --chmod=777", "-rp --usermap=*:5", "-a --no-o --no-g"] {
+        let options: Vec<&str> = options.split(' ').collect();
+        let _ = fs::remove_dir_all(account.d("papers/build/in"));
+        ends(&rsync(&account, &[&options[..], &["src/", "h:papers/build/in/"]].concat()), 0);
+        for (path, wanted) in [("sub", 0o750), ("sub/f", 0o640), ("new", 0o640)] {
+            assert_eq!(mode(&format!("D/papers/build/in/{path}")), wanted, "{options:?} {path}");
+        }
+        if options == ["-a"] {
+            assert_eq!(fs::metadata(account.d("papers/build/in/new")).unwrap().uid(), to);
+            assert_eq!(fs::metadata(account.d("papers/build/in/sub")).unwrap().gid(), to);
+        }
+        ends(&rsync(&account, &[&options[..], &["-I", "h:papers/one", "got/"]].concat()), 0);
+        let pulled = if options.contains(&"--chmod=777") { 0o777 } else { 0o640 };
+        assert_eq!(mode("client/got/one"), pulled, "{options:?}");
+    }
+    // Whoever speaks the protocol by itself has no other modes.
+    let grant = ["--grant", "playground.chef1"];
+    let mut client = protocol::Sender::start(&account, &grant, "rsync --server -rp . papers/build/own/");
+    client.list(&[("f", 0o104_777, 1)]);
+    client.file(0, 0, &[protocol::Part::Bytes(b"x")], b"x");
+    let said = client.end();
+    assert!(account.d("papers/build/own/f").exists(), "{said}");
+    assert_eq!(mode("D/papers/build/own/f"), 0o640, "{said}");
 }
 
 #[test]
@@ -617,4 +660,174 @@ fn a_second_name_elsewhere_is_no_way_to_overwrite() {
     ends(&sftp(&account, "ln work/x work/y\nput other work/z\n"), 0);
     assert!(!account.d("work/k").exists());
     assert_eq!(account.read("D/keep/file"), "kept");
+}
+
+/// A workspace with a part that is not exposed, one that is read-only, and one that may only be written.
+fn parted(how: &str) -> Account {
+    let account = Account::new();
+    for path in ["one", "sub/two", "private/secret", "sub/pri*[v]ate/secret", "final/done", "key"] {
+        account.write(
+            &format!("D/ws/{path}"),
+            if path.contains("secret") || path == "key" { "SECRET" } else { "x" },
+        );
+    }
+    account.grant(
+        "playground.chef1",
+        &format!(
+            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\nnamespace = \"{how}\"\nprobes = true\n\
+             [workspace.ws]\npath = \"{}\"\naccess = \"rw\"\n[workspace.ws.paths]\n\
+             private = \"none\"\n\"sub/pri*[v]ate\" = \"none\"\nfinal = \"ro\"\nkey = \"none\"\nabsent = \"none\"\n",
+            account.d("ws").display()
+        ),
+    );
+    account
+}
+
+#[test]
+fn a_part_that_is_not_exposed_is_not_there() {
+    for how in ["auto", "required"] {
+        let account = parted(how);
+        let everything = ["one", "sub/two", "final/done"];
+        for options in [
+            ["-a"].as_slice(),
+            &["-aR"],
+            &["-a", "-s"],
+            &["-a", "--exclude=nothing", "-F"],
+            &["-a", "--filter=!"],
+        ] {
+            for (source, below) in
+                [("h:ws/", ""), ("h:ws", "ws"), ("h:ws/*", ""), ("h:ws/./", ""), ("h:ws/sub", "")]
+            {
+                let _ = fs::remove_dir_all(account.root.join("client/got"));
+                let output = rsync(&account, &[options, &[source, "got/"]].concat());
+                ends(&output, 0);
+                let got = picture(&account.root.join("client/got"));
+                for hidden in ["private", "pri*", "key", "secret"] {
+                    assert!(!got.contains(hidden), "{options:?} {source}: {got}");
+                }
+                if !source.ends_with("sub") && !options.contains(&"-aR") {
+                    for path in everything {
+                        let got = account.read(&format!("client/got/{below}/{path}"));
+                        assert_eq!(got, "x", "{options:?} {source}");
+                    }
+                }
+            }
+        }
+        // A client of its own kind can have the gate's filters forgotten, and finds an empty directory.
+        for filters in [["!"].as_slice(), &["!", "+ *"], &["+ private/***", "+ key"]] {
+            let heard = protocol::listing(
+                &account,
+                &["--grant", "playground.chef1"],
+                "rsync --server --sender -r . ws/",
+                filters,
+            );
+            let heard = String::from_utf8_lossy(&heard).into_owned();
+            assert!(heard.contains("two") && heard.contains("final"), "{heard:?}");
+            assert!(!heard.contains("secret") && !heard.contains("SECRET"), "{heard:?}");
+            assert_eq!(heard.contains("private"), filters[0] == "!", "{heard:?}");
+        }
+        for path in ["private", "private/secret", "private/nothing", "key", "absent", "sub/pri\\*\\[v\\]ate/"]
+        {
+            refused(&account, &["-a", &format!("h:ws/{path}"), "got/"], "access.read");
+            refused(&account, &["-a", "src/", &format!("h:ws/{path}")], "access.write");
+        }
+    }
+}
+
+#[test]
+fn a_push_around_a_part_that_it_may_not_change_leaves_it_as_it_is() {
+    let account = parted("auto");
+    // What is not there could be made, and not be kept apart.
+    refused(&account, &["-a", "src/", "h:ws/"], "path.mixed");
+    fs::create_dir(account.d("ws/absent")).unwrap();
+    let kept = || {
+        ["private", "sub/pri*[v]ate", "final", "key", "absent"]
+            .map(|part| picture(&account.d("ws").join(part)))
+    };
+    let before = kept();
+    account.write("client/src/new", "new");
+    account.write("client/src/sub/two", "changed");
+    ends(&rsync(&account, &["-a", "src/", "h:ws/"]), 0);
+    assert_eq!((account.read("D/ws/new"), account.read("D/ws/sub/two")), ("new".into(), "changed".into()));
+    ends(&rsync(&account, &["-a", "--delete", "src/", "h:ws/"]), 0);
+    assert!(!account.d("ws/one").exists());
+    for path in ["private/secret", "private/new", "final/done", "final/new", "key", "absent/new"] {
+        account.write(&format!("client/src/{path}"), "forced");
+    }
+    for options in
+        ["-a", "-aI --inplace", "-a --delete --filter=!", "-a --delete-before --force --filter=!", "-ab"]
+    {
+        let options: Vec<&str> = options.split(' ').collect();
+        ends(&rsync(&account, &[&options[..], &["src/", "h:ws/"]].concat()), 23);
+        assert_eq!(kept(), before, "{options:?}");
+    }
+}
+
+#[test]
+fn parts_that_only_a_namespace_keeps_apart_need_one() {
+    let account = parted("off");
+    refused(&account, &["-a", "h:ws/", "got/"], "path.mixed");
+    refused(&account, &["-a", "src/", "h:ws/"], "path.mixed");
+    ends(&rsync(&account, &["-a", "h:ws/one", "h:ws/final", "got/"]), 0);
+}
+
+#[test]
+fn a_snapshot_that_may_only_be_read_is_a_basis_and_stays_what_it_is() {
+    use std::os::unix::fs::MetadataExt as _;
+    for confine in ["required", "off"] {
+        for namespace in ["auto", "off"] {
+            let account = Account::new();
+            account.write("D/snapshots/day1/f", "the same content");
+            account.write("D/added/day1/f", "the same content");
+            account.write("D/work/day1/f", "the same content");
+            account.write("client/src/f", "the same content");
+            let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_400_000_000);
+            for path in ["D/snapshots/day1/f", "D/added/day1/f", "D/work/day1/f", "client/src/f"] {
+                let file = fs::File::options().write(true).open(account.root.join(path)).unwrap();
+                file.set_modified(long_ago).unwrap();
+            }
+            let d = account.d("").display().to_string();
+            account.grant(
+                "playground.chef1",
+                &format!(
+                    "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
+                     confine = \"{confine}\"\nnamespace = \"{namespace}\"\n\
+                     [workspace.snapshots]\npath = \"{d}snapshots\"\naccess = \"ro\"\n\
+                     [workspace.added]\npath = \"{d}added\"\naccess = \"rw\"\noverwrite = false\n\
+                     [workspace.work]\npath = \"{d}work\"\naccess = \"rw\"\n"
+                ),
+            );
+            let inode = |path: &str| fs::metadata(account.d(path)).unwrap().ino();
+            for (option, basis, linked) in [
+                ("--link-dest", "snapshots", false),
+                ("--link-dest", "added", false),
+                ("--link-dest", "work", true),
+                ("--copy-dest", "snapshots", false),
+            ] {
+                let before = picture(&account.d(basis).join("day1"));
+                let to = format!("h:work/{basis}{option}/");
+                let option = format!("{option}=/{basis}/day1");
+                let output = rsync(&account, &["-a", "--stats", &option, "src/", &to]);
+                ends(&output, 0);
+                assert!(said(&output).contains("files transferred: 0"), "{option}: {}", said(&output));
+                let copy = format!("{}f", to.strip_prefix("h:").unwrap());
+                assert_eq!(account.read(&format!("D/{copy}")), "the same content");
+                assert_eq!(
+                    inode(&copy) == inode(&format!("{basis}/day1/f")),
+                    linked,
+                    "{confine} {namespace} {option}"
+                );
+                if !linked {
+                    // A second name would be a way to write it.
+                    account.write("client/src2/f", "other content of another length");
+                    ends(&rsync(&account, &["-a", "--inplace", "src2/", &to]), 0);
+                    assert_eq!(
+                        picture(&account.d(basis).join("day1")),
+                        before,
+                        "{confine} {namespace} {option}"
+                    );
+                }
+            }
+        }
+    }
 }

@@ -18,8 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::libc::{EACCES, EBADF, ENOENT, ENOSYS, EPERM, EROFS, ETXTBSY, EXDEV};
-use stand_in::content;
-use support::{Account, picture, said};
+use support::{Account, content, picture, said};
 
 /// A process of the same account that must be left alone, and a socket that must not be reached.
 struct Victim {

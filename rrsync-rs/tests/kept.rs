@@ -12,7 +12,7 @@ mod support;
 use std::fs;
 
 use protocol::{Part, Sender};
-use support::{Account, picture, said};
+use support::{Account, content, picture, said};
 
 /// What a session may do with what is there.
 struct May {
@@ -97,8 +97,10 @@ const FILE: u32 = 0o100_644;
 /// Sends `REPLACED` for `victim`, which is there and was not asked for.
 fn overwrite(account: &Account, flags: &[&str]) -> String {
     let d = account.d("").display().to_string();
-    let mut client = Sender::start(account, &[flags, &[&d]].concat(), "rsync --server -r . .");
-    client.list(&[("victim", FILE)]);
+    // A receiver that has lost its client may keep the lock for a moment.
+    let flags = [flags, &["-no-lock", &d]].concat();
+    let mut client = Sender::start(account, &flags, "rsync --server -r . .");
+    client.list(&[("victim", FILE, 1)]);
     client.file(0, 0, &[Part::Bytes(b"REPLACED")], b"REPLACED");
     client.end()
 }
@@ -131,7 +133,7 @@ fn answer(flags: &[&str], guess: &[u8]) -> String {
     account.write("D/victim", SECRET);
     let d = account.d("").display().to_string();
     let mut client = Sender::start(&account, &[flags, &[&d]].concat(), "rsync --server -vr . .");
-    client.list(&[("victim", FILE)]);
+    client.list(&[("victim", FILE, 1)]);
     client.file(0, guess.len().try_into().unwrap(), &[Part::Block(0)], guess);
     let said = client.end().replace(account.root.to_str().unwrap(), "");
     // How it ends with such a client is a matter of moments.
@@ -153,4 +155,81 @@ fn a_client_with_its_own_protocol_learns_nothing_by_guessing() {
         assert_eq!(right != wrong, tells, "{flags:?}: {right} {wrong}");
         assert!(!tells || wrong.contains("failed verification"), "{wrong}");
     }
+}
+
+#[test]
+fn a_client_with_its_own_protocol_brings_no_file_that_is_too_large() {
+    for (limit, arrives) in [("", true), ("file-size = \"4K\"\n", false)] {
+        let account = Account::new();
+        account.grant(
+            "f.p",
+            &format!(
+                "federation = \"f\"\npod = \"p\"\ntools = [\"rsync\"]\n[limits]\ntimeout = 20\n{limit}\
+                 [workspace.w]\npath = \"{}\"\naccess = \"rw\"\n",
+                account.d("").display()
+            ),
+        );
+        // The records are larger than the limit, and are written all the same.
+        account.write("home/.local/state/akeys/audit.jsonl", "{}\n".repeat(5000));
+        for (name, size) in [("small", 4096), ("large", 4097)] {
+            let content = vec![b'x'; size];
+            let mut client = Sender::start(&account, &["--grant", "f.p"], "rsync --server -r . w/");
+            client.list(&[(name, FILE, 1)]);
+            client.file(0, 0, &[Part::Bytes(&content)], &content);
+            let said = client.end();
+            assert_eq!(account.d(name).exists(), arrives || name == "small", "{limit} {name}: {said}");
+        }
+        assert_eq!(account.audit().len(), 5002);
+        assert_eq!(fs::read_dir(account.d("")).unwrap().count(), if arrives { 2 } else { 1 });
+    }
+}
+
+const DIRECTORY: u32 = 0o040_711;
+
+/// What a client can say it sends, to get behind a link that is a directory's name: options and list.
+const BEHIND: &[(&str, &[(&str, u32)])] = &[
+    ("-rtp", &[("a/secret", FILE)]),
+    ("-rtp", &[("a", DIRECTORY), ("a/secret", FILE)]),
+    ("-rtpR", &[("a/secret", FILE)]),
+    ("-rtpR", &[("a", DIRECTORY), ("a/secret", FILE)]),
+    ("-rtpR --no-implied-dirs", &[("a/secret", FILE)]),
+    ("-rtpR --no-implied-dirs", &[("a", DIRECTORY), ("a/dir", DIRECTORY), ("a/secret", FILE)]),
+];
+
+#[test]
+fn a_client_with_its_own_protocol_changes_nothing_behind_a_planted_link() {
+    let mut changed = Vec::new();
+    for flags in ["-wo", "-no-lock", "-no-overwrite"] {
+        for namespace in ["auto", "off"] {
+            for (options, files) in BEHIND {
+                if behind_a_link(&format!("{flags} -namespace {namespace}"), options, files) {
+                    changed.push(format!("{flags} -namespace {namespace} {options} {files:?}"));
+                }
+            }
+        }
+    }
+    assert_eq!(changed, [""; 0]);
+}
+
+/// Whether modes or times outside have changed.
+fn behind_a_link(flags: &str, options: &str, files: &[(&str, u32)]) -> bool {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let account = Account::new();
+    let outside = account.root.join("outside");
+    fs::set_permissions(outside.join("secret"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("../outside", account.d("a")).unwrap();
+    let (before, size) = (content(&outside), fs::metadata(outside.join("secret")).unwrap().len());
+    let shown = picture(&outside);
+    let d = account.d("").display().to_string();
+    let all: Vec<&str> = flags.split(' ').chain(["-no-lock", &d]).collect();
+    let command = format!("rsync --server {options} --size-only . .");
+    let Some(mut client) = Sender::try_start(&account, &all, &command) else {
+        return false;
+    };
+    let size = size.try_into().unwrap();
+    client.list(&files.iter().map(|(name, mode)| (*name, *mode, size)).collect::<Vec<_>>());
+    let said = client.end();
+    assert!(!said.contains("OUTSIDE"), "{said}");
+    assert_eq!(content(&outside), before, "{flags} {options}: {said}");
+    picture(&outside) != shown
 }

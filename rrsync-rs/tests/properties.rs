@@ -19,14 +19,15 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use rrsync_rs::cli::{DropIn, Explain, Gate, Source};
+use rrsync_rs::confine::Isolation;
 use rrsync_rs::explain::explain;
 use rrsync_rs::grant::{Access, Confine, Workspace};
 use rrsync_rs::layout::Layout;
-use rrsync_rs::policy::{Exposed, Policy};
+use rrsync_rs::policy::{Exposed, Keep, Policy};
 use rrsync_rs::request::Request;
 use rrsync_rs::rsync::RsyncFeatures;
 use rrsync_rs::rsync::expand::{braces, glob};
-use rrsync_rs::rsync::judge::{Arg, Direction, Plan, judge};
+use rrsync_rs::rsync::judge::{self, Arg, Direction, Plan, judge};
 use rrsync_rs::rsync::options::{LONG, Takes};
 use rrsync_rs::rsync::secluded;
 use rrsync_rs::rsync::words::{Word, split};
@@ -227,7 +228,7 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn access() -> impl Strategy<Value = Access> {
-    select(&[Access::ReadOnly, Access::WriteOnly, Access::ReadWrite][..])
+    select(&[Access::ReadOnly, Access::WriteOnly, Access::ReadWrite, Access::None][..])
 }
 
 /// What is exposed: `D` alone, or `D` as `w` with sub-paths and `D/sub` as `v`.
@@ -242,12 +243,14 @@ struct Setting {
     overwrite: bool,
     allow_links: bool,
     features: RsyncFeatures,
+    isolation: Isolation,
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
     let rights = (access(), proptest::option::of(access()), proptest::option::of(access()));
-    (rights, any::<(bool, bool, bool, bool, bool, bool)>()).prop_map(
-        |((access, sub, link), (named, absolute, delete, overwrite, allow_links, new))| Setting {
+    let isolation = select(&[Isolation::Auto, Isolation::Required, Isolation::Off][..]);
+    (rights, any::<(bool, bool, bool, bool, bool, bool)>(), isolation).prop_map(
+        |((access, sub, link), (named, absolute, delete, overwrite, allow_links, new), isolation)| Setting {
             access,
             sub: sub.filter(|_| named),
             link: link.filter(|_| named),
@@ -257,6 +260,7 @@ fn setting() -> impl Strategy<Value = Setting> {
             overwrite,
             allow_links,
             features: RsyncFeatures { confine_root: new, drop_d: new },
+            isolation,
         },
     )
 }
@@ -375,23 +379,31 @@ fn check(plan: &Plan, setting: &Setting, tree: &Tree) -> Result<(), TestCaseErro
             }
         }
     }
+    prop_assert!(plan.parts.is_empty() || plan.isolation == Isolation::Required);
     for reach in &plan.reach {
         let real = open_at(&reach.dir);
         prop_assert!(inside(&real), "reaches {real:?}");
+        let rights = reach.rights;
         // Named `v`, the same directory is read-only: what may be written there, `w` allows.
-        let allowed = |path: &Path| {
-            let access = access_at(setting, root, path);
-            if reach.rights.writes() {
-                access.may_write()
-            } else {
-                access.may_read() || setting.named && path.starts_with(root.join("sub"))
-            }
+        let readable = |path: &Path| {
+            access_at(setting, root, path).may_read() || setting.named && path.starts_with(root.join("sub"))
         };
-        prop_assert!(allowed(&real), "{} {real:?}", if reach.rights.writes() { "writes" } else { "reads" });
-        for name in ["sub", "link"] {
-            let below = root.join(name);
-            prop_assert!(!below.starts_with(&real) || allowed(&below), "reaches {real:?}, and so {below:?}");
-        }
+        let writable = |path: &Path| access_at(setting, root, path).may_write();
+        // What a namespace keeps apart is not reached: hidden, or, for what writes, unchanged.
+        let apart = |path: &Path, reads: bool| {
+            let hidden = |part: &judge::Part| part.keep == Keep::Hidden || !reads;
+            plan.parts.iter().any(|part| path.starts_with(&part.real) && hidden(part))
+        };
+        let everywhere = |allowed: &dyn Fn(&Path) -> bool, reads: bool| {
+            let below = ["sub", "link"].map(|name| root.join(name));
+            let reached = |below: &&PathBuf| below.starts_with(&real) && below.symlink_metadata().is_ok();
+            allowed(&real) && below.iter().filter(reached).all(|below| allowed(below) || apart(below, reads))
+        };
+        prop_assert!(!rights.read || everywhere(&readable, true), "reads {real:?}");
+        prop_assert!(!rights.writes() || everywhere(&writable, false), "writes {real:?}");
+        prop_assert!(setting.overwrite || !rights.change && !rights.remove, "changes {real:?}");
+        prop_assert!(setting.overwrite || !rights.remove_directories, "removes directories in {real:?}");
+        prop_assert!(!rights.special, "makes special files in {real:?}");
     }
     Ok(())
 }
@@ -427,7 +439,9 @@ proptest! {
             let command = if text.contains('\u{fffd}') { command } else { text.as_bytes() };
             let Ok(Request::Rsync(direction, parsed)) = Request::read(Some(OsStr::from_bytes(command))) else { continue };
             let paths = parsed.paths.clone().unwrap_or_default();
-            if let Ok(plan) = judge(direction, &parsed, &paths, &policy, &setting.rules(), setting.features) {
+            let rules = setting.rules();
+            let terms = judge::Setting { rules: &rules, features: setting.features, isolation: setting.isolation };
+            if let Ok(plan) = judge(direction, &parsed, &paths, &policy, terms) {
                 check(&plan, &setting, &tree)
                     .map_err(|error| TestCaseError::fail(format!("{}: {error}", command.escape_ascii())))?;
             }

@@ -438,3 +438,32 @@ fn memory_stays_small_whatever_is_open_and_however_large() {
     assert!(peak < 16_000, "{peak} kB");
     raw.end();
 }
+
+#[test]
+fn memory_stays_small_while_a_client_sends_and_does_not_read() {
+    let tree = Tree::new();
+    for index in 0..20_000 {
+        fs::write(tree.path("box/sub").join(format!("{index:0200}")), "").unwrap();
+    }
+    fs::copy(tree.path("local/big"), tree.path("box/big")).unwrap();
+    let mut raw = Raw::start(&tree);
+    let file = raw.ask(3, &[&string("box/big"), &number(1), &number(0)]).1;
+    let dir = raw.ask(11, &[&string("box/sub")]).1;
+    for _ in 0..10_000 {
+        let id = &[0, 0, 0, 7][..];
+        raw.send(5, &[id, &file, &[0; 8], &number(256 * 1024)].concat());
+        raw.send(12, &[id, &dir].concat());
+    }
+    let peak = raw.peak();
+    assert!(peak < 16_000, "{peak} kB");
+    let (mut data, mut names) = (0, 0);
+    for _ in 0..10_000 {
+        data += raw.receive().len();
+        let reply = raw.receive();
+        names += if reply[0] == 104 { u32::from_be_bytes(reply[5..9].try_into().unwrap()) } else { 0 };
+    }
+    assert_eq!((data, names), (10_000 * (9 + 255 * 1024), 20_004));
+    let peak = raw.peak();
+    assert!(peak < 16_000, "{peak} kB");
+    raw.end();
+}

@@ -70,7 +70,7 @@ fn an_upload_that_breaks_off_leaves_no_part_of_the_file_and_the_next_one_complet
             let d = account.d("").display().to_string();
             let all: Vec<&str> = flags.split(' ').chain([d.as_str()]).collect();
             let mut client = Sender::start(&account, &all, &format!("rsync --server {options} . ."));
-            client.list(&[("large", FILE)]);
+            client.list(&[("large", FILE, 1)]);
             client.begin(0, &[Part::Bytes(&[b'x'; 5000])]);
             client.break_off();
             becomes_tidy(&account);
@@ -169,7 +169,8 @@ fn a_dry_run_and_a_directory_that_cannot_be_written_make_nothing() {
         fs::set_permissions(account.d(""), fs::Permissions::from_mode(0o555)).unwrap();
         let output = account.rsync("-wo", &["-a", "src/", "h:"]);
         fs::set_permissions(account.d(""), fs::Permissions::from_mode(0o755)).unwrap();
-        ends(&output, 23);
+        ends(&output, 12);
+        assert!(said(&output).contains("/ cannot be written"), "{}", said(&output));
         assert_eq!(picture(&account.d("")), before);
     }
 }

@@ -18,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use stand_in::content;
-use support::{Account, picture};
+use support::{Account, content, picture};
 
 /// What is left to see when everything went as it should.
 #[derive(Clone, Copy, PartialEq)]

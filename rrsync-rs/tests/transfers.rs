@@ -266,6 +266,52 @@ fn every_mode_transfers_what_it_does_without_the_gate() {
     compare(&cases, Through::Gate("-no-lock"), Through::Nothing(""));
 }
 
+/// Options that change what is told, or sent, and not how it is written. Where files are written in another way, they do not
+/// matter.
+const ABOUT_SENDING: &[&str] = &[
+    "-av",
+    "-ai",
+    "-aq",
+    "-az",
+    "-am",
+    "-aC",
+    "-ax",
+    "-aE",
+    "--zc",
+    "-z",
+    "--bwlimit",
+    "--timeout",
+    "--checksum-",
+    "--exclude",
+    "--filter",
+    "-F",
+    "--files-from",
+    "--iconv",
+    "--stats",
+    "--progress",
+    "--out-format",
+    "--info",
+    "--stderr",
+    "--msgs2stderr",
+    "--max-alloc",
+    "--open-noatime",
+    "--chmod",
+    "--old-args",
+    "--list-only",
+    "--safe-links",
+    "--numeric-ids",
+    "-size",
+    "--mkpath",
+    "--modify-window",
+    "--no-r",
+];
+
+/// The option sets that matter to how files are written.
+fn about_writing() -> impl Iterator<Item = &'static str> {
+    let about_sending = |mode: &str| ABOUT_SENDING.iter().any(|option| mode.contains(option));
+    MODES.iter().copied().filter(move |mode| mode.contains("delete") || !about_sending(mode))
+}
+
 /// Option sets that need what may not be read, and are refused.
 const READ_BACK: &[&str] = &["-a --append", "-a --append-verify", "-a --block-size=1000"];
 
@@ -274,9 +320,16 @@ const MODE_OF_THE_OLD: &[&str] = &["-r", "-rlt"];
 
 #[test]
 fn every_mode_pushes_what_it_does_without_the_gate_where_nothing_is_read_back() {
-    let modes = MODES.iter().filter(|mode| !READ_BACK.contains(mode) && !MODE_OF_THE_OLD.contains(mode));
-    let cases: Vec<(&str, bool)> = modes.map(|mode| (*mode, true)).collect();
+    let modes = about_writing().filter(|mode| !READ_BACK.contains(mode) && !MODE_OF_THE_OLD.contains(mode));
+    let cases: Vec<(&str, bool)> = modes.map(|mode| (mode, true)).collect();
     compare(&cases, Through::Gate("-wo -no-lock"), Through::Nothing(""));
+    let some =
+        ["-a", "-aHAXS", "-a --inplace", "-a --delete", "-ab", "-a --delay-updates", "-a --link-dest=/prev"];
+    compare(
+        &some.map(|mode| (mode, true)),
+        Through::Gate("-wo -no-lock -namespace required"),
+        Through::Nothing(""),
+    );
 }
 
 /// Options that replace, continue or delete files, or change directories; and are refused.
@@ -307,9 +360,9 @@ fn modes_that_a_key_cannot_have_are_refused_and_change_nothing() {
 #[test]
 fn every_mode_adds_what_it_does_without_the_gate_where_nothing_is_replaced() {
     for flags in ["-no-overwrite -no-lock", "-wo -no-overwrite -no-lock"] {
-        let modes = MODES.iter().filter(|mode| !REPLACING.iter().any(|option| mode.contains(option)));
+        let modes = about_writing().filter(|mode| !REPLACING.iter().any(|option| mode.contains(option)));
         let modes = modes.filter(|mode| !flags.contains("-wo") || !READ_BACK.contains(mode));
-        let cases: Vec<(&str, bool)> = modes.map(|mode| (*mode, true)).collect();
+        let cases: Vec<(&str, bool)> = modes.map(|mode| (mode, true)).collect();
         compare(&cases, Through::Gate(flags), Through::Nothing("-M--ignore-existing -M-O"));
     }
 }

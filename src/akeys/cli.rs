@@ -13,11 +13,11 @@ use rrsync_rs::grant::Access;
 use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 
 use super::audit::Severity;
-use super::bundle::{FromList, HostKey, NatsUrl};
+use super::bundle::{FromList, HostKey, NatsUrl, NatsWord};
 use super::grant::words::{AccessWord, End, Switch};
 use super::guard::Allowed;
-use super::words::{SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
-use crate::card::Address;
+use super::words::{Fingerprint, SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
+use crate::card::{Address, Destination, Place};
 use crate::common::moment;
 
 pub use keys::*;
@@ -56,7 +56,7 @@ pub enum Command {
     /// Write every line in one spelling, without changing what it means.
     Format(Format),
     /// Put another key in the place of one: added, proven, and only then the old one removed.
-    Rotate(Rotate),
+    Rotate(RotateKey),
     /// Say when a key ends, or show which keys end soon.
     Expire(Expire),
     /// Take keys back: their lines and their policies.
@@ -85,16 +85,22 @@ pub enum Command {
 pub enum Federation {
     /// Make a federation and the key pairs of this pod.
     New(NewFederation),
+    /// Make the key pairs of another pod here, and add them to a federation of yours.
+    Add(AddPod),
+    /// Add the pods of a bundle that another machine exported to a federation of yours.
+    Admit(Admit),
+    /// Change what the bundle of a federation of yours says about its hubs.
+    Set(SetFederation),
     /// Print the bundle of a federation of yours: all that a user needs, and no secret.
-    Export {
-        /// The federation.
-        name: Label,
-    },
+    Export(Export),
     /// Take in a bundle that somebody sent. Nothing is granted by that.
-    Import {
-        /// The bundle; "-" reads standard input.
-        bundle: PathBuf,
-    },
+    Import(Import),
+    /// Give pods new keys, beside the old ones until every account that is known takes the new ones.
+    Rotate(Rotate),
+    /// Say in the bundle that the keys of a pod are not to be used any more, and remove their private halves.
+    Revoke(Revoke),
+    /// Make what is installed follow the imported bundle: new keys for old, and revoked ones out. Nothing is added.
+    Update(Update),
     /// Print the card for a pod: where it finds the workspaces that are installed for it here.
     Card(PrintCard),
     /// On the pod: take in the card of an account that lets it in, and pin its host keys.
@@ -111,14 +117,9 @@ pub enum Federation {
     Remove(RemoveFederation),
 }
 
-/// `akeys federation new`
+/// What a pod asks for
 #[derive(Debug, Args)]
-pub struct NewFederation {
-    /// Its name: letters, digits, '_' and '-'.
-    pub name: Label,
-    /// The name of this pod; the host's name unless given.
-    #[arg(long)]
-    pub pod: Option<Label>,
+pub struct Asks {
     /// What the key is for: rsync, scp, sftp, watch. Each use of this option makes one more key pair.
     #[arg(long, value_name = "TOOL,…", default_value = "rsync")]
     pub tools: Vec<ToolSet>,
@@ -134,6 +135,19 @@ pub struct NewFederation {
     /// When the key ends: a date (its first second in UTC) or a moment.
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     pub expires: Option<Timestamp>,
+}
+
+/// `akeys federation new`
+#[derive(Debug, Args)]
+pub struct NewFederation {
+    /// Its name: letters, digits, '_' and '-'.
+    pub name: Label,
+    /// The name of this pod; the host's name unless given.
+    #[arg(long)]
+    pub pod: Option<Label>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the doc comment would be the help text of the command")]
+    pub asks: Asks,
     /// A workspace to suggest; DIR as its owner would write it.
     #[arg(long = "workspace", value_name = "DIR[:NAME[=ACCESS]]")]
     pub workspaces: Vec<WorkspaceWord>,
@@ -143,9 +157,122 @@ pub struct NewFederation {
     /// Where events travel.
     #[arg(long, value_name = "URL")]
     pub nats: Option<NatsUrl>,
+    /// A host that is common to the federation.
+    #[arg(long = "hub", value_name = "[USER@]HOST[:PORT]")]
+    pub hubs: Vec<Destination>,
     /// A host key to pin, as in known_hosts.
     #[arg(long = "host-key", value_name = "HOST TYPE KEY")]
     pub host_keys: Vec<HostKey>,
+}
+
+/// `akeys federation add`
+#[derive(Debug, Args)]
+pub struct AddPod {
+    /// The federation.
+    pub name: Label,
+    /// The name of the pod.
+    #[arg(long)]
+    pub pod: Label,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "the doc comment would be the help text of the command")]
+    pub asks: Asks,
+}
+
+/// `akeys federation admit`
+#[derive(Debug, Args)]
+pub struct Admit {
+    /// The bundle; "-" reads standard input.
+    pub bundle: PathBuf,
+    /// A pod that is known has another key: let that one take the place of the old.
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// `akeys federation set`
+#[derive(Debug, Args)]
+pub struct SetFederation {
+    /// The federation.
+    pub name: Label,
+    /// Where events travel, or none.
+    #[arg(long, value_name = "URL|none")]
+    pub nats: Option<NatsWord>,
+    /// A host more that is common to the federation.
+    #[arg(long, value_name = "[USER@]HOST[:PORT]")]
+    pub add_hub: Vec<Destination>,
+    /// A host less.
+    #[arg(long, value_name = "[USER@]HOST[:PORT]")]
+    pub remove_hub: Vec<Destination>,
+    /// A host key more to pin, as in known_hosts.
+    #[arg(long, value_name = "HOST TYPE KEY")]
+    pub add_host_key: Vec<HostKey>,
+    /// Pin no key of this host any more.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub remove_host_key: Vec<Place>,
+}
+
+/// `akeys federation export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The federation.
+    pub name: Label,
+    /// Leave the signature out, to sign it in another way.
+    #[arg(long)]
+    pub unsigned: bool,
+}
+
+/// `akeys federation import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The bundle; "-" reads standard input.
+    pub bundle: PathBuf,
+    /// Take it only when this key has signed it.
+    #[arg(long, value_name = "SHA256:…")]
+    pub signer: Option<Fingerprint>,
+}
+
+/// `akeys federation rotate`
+#[derive(Debug, Args)]
+pub struct Rotate {
+    /// The federation.
+    pub name: Label,
+    /// Only this pod; every pod whose keys are here unless given.
+    #[arg(long)]
+    pub pod: Option<Label>,
+    /// Ask every account that is known whether it takes the new keys, and change nothing.
+    #[arg(long, conflicts_with = "finish")]
+    pub check: bool,
+    /// Let the new keys take the place of the old ones, once every account takes them.
+    #[arg(long)]
+    pub finish: bool,
+    /// Do not ask: an account that does not take the new keys is lost.
+    #[arg(long, requires = "finish")]
+    pub unproven: bool,
+}
+
+/// `akeys federation revoke`
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The federation.
+    pub name: Label,
+    /// The pod.
+    #[arg(long)]
+    pub pod: Label,
+    /// Only the key of this tool set.
+    #[arg(long)]
+    pub set: Option<Label>,
+}
+
+/// `akeys federation update`
+#[derive(Debug, Args)]
+pub struct Update {
+    /// The federation.
+    pub name: Label,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 /// What a card says that can be said in another way
@@ -218,6 +345,15 @@ pub struct Install {
     /// A bundle file, without importing it.
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
+    /// Use the bundle file only when this key has signed it.
+    #[arg(long, value_name = "SHA256:…", requires = "bundle")]
+    pub signer: Option<Fingerprint>,
+    /// Install in an account of another host, over ssh; directories are meant there.
+    #[arg(long, value_name = "[USER@]HOST[:PORT]")]
+    pub host: Option<Destination>,
+    /// Copy the gate to ~/.local/bin of that account, where akeys is not installed.
+    #[arg(long, requires = "host", conflicts_with = "gate")]
+    pub with_gate: bool,
     /// Which pod of it; needed where the bundle has several.
     #[arg(long)]
     pub pod: Option<Label>,

@@ -144,7 +144,9 @@ fn soon(days: u16, as_json: bool, layout: &Layout) -> Result<Report, Failure> {
         let rows = ending.iter().map(|(_, fields, _)| fields.clone());
         report.out = ascii_with_list(&[("within_days", days.into())], "keys", rows);
     } else {
-        ending.iter().for_each(|(.., text)| report.line(text));
+        for (.., text) in &ending {
+            report.line(text);
+        }
     }
     if !ending.is_empty() {
         report.exit = Exit::Findings;

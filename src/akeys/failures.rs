@@ -2,13 +2,16 @@
 
 use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
+use rrsync_rs::name::Label;
 use rrsync_rs::trusted::Distrust;
 
+use super::bundle::{BadSuccessor, MergeError, PodKey, Received};
 use super::gate::GateError;
 use super::key_pair::KeyPairError;
 use super::policy::{NotApplicable, PolicyError};
 use super::safe_write::WriteError;
 use super::shelf::ShelfError;
+use super::words::Fingerprint;
 use crate::card::CardError;
 use crate::common::exit::{Exit, Failure};
 use crate::common::input::InputError;
@@ -23,6 +26,45 @@ pub(super) fn refuse_past(end: Option<Timestamp>) -> Result<(), Failure> {
                 .hint("say another end: --expires WHEN"))
         }
         None => Ok(()),
+    }
+}
+
+/// Refuses a bundle that another key has signed than the one that was demanded.
+pub(super) fn demand_signer(demanded: Option<&Fingerprint>, comes: &Received) -> Result<(), Failure> {
+    let Some(demanded) = demanded else { return Ok(()) };
+    let signer = comes.signer.as_ref().map(PodKey::fingerprint);
+    if signer.as_ref() == Some(&demanded.0) {
+        return Ok(());
+    }
+    let message = format!(
+        "the bundle of federation {} is not signed by the key that was demanded\n  demanded: {}\n  bundle:   {}",
+        comes.bundle.federation,
+        demanded.0,
+        signer.as_deref().unwrap_or("nobody")
+    );
+    Err(Failure::new(Exit::Conflict, message))
+}
+
+/// How a bundle that may not take the place of the one that is here ends the program.
+pub(super) fn bundle_failure(error: &BadSuccessor, federation: &Label) -> Failure {
+    let message = match error {
+        BadSuccessor::Merge(MergeError::Offer { here, there, .. }) => format!(
+            "federation {federation}: {error}\n  here:   {} {}\n  bundle: {} {}",
+            here.key.fingerprint(),
+            here.wants(),
+            there.key.fingerprint(),
+            there.wants()
+        ),
+        _ => format!("federation {federation}: {error}"),
+    };
+    let failure = Failure::new(Exit::Conflict, message);
+    match error {
+        BadSuccessor::Older { .. } | BadSuccessor::Twice(_) | BadSuccessor::Returns { .. } => {
+            failure.hint("nothing was changed; ask the sender for the newest bundle")
+        }
+        BadSuccessor::Signer { .. } | BadSuccessor::Merge(_) => failure.hint(format!(
+            "when the sender confirms it: akeys federation remove --imported {federation}, then import again"
+        )),
     }
 }
 

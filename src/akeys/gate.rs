@@ -78,6 +78,15 @@ impl Gate {
         Ok(Self { path })
     }
 
+    /// The gate of another machine, which that one has to check.
+    pub fn elsewhere(path: &Path) -> Result<Self, GateError> {
+        let path = path.to_owned();
+        if !path.is_absolute() || !path.to_str().is_some_and(is_gate) {
+            return Err(GateError::Name { path });
+        }
+        Ok(Self { path })
+    }
+
     /// Where it is, every symlink resolved.
     pub fn path(&self) -> &Path {
         &self.path

@@ -159,8 +159,8 @@ fn note_same_keys(file: &KeyFile, federation: &Label, pod: Option<&Label>, layou
     let removed = |line: &Line<'_>| cut.lines.contains_key(&line.number());
     let mut keys: Vec<Key> = file.lines().filter(removed).filter_map(key_of).collect();
     // A broken bundle is no reason not to remove.
-    let bundle = shelf::find(layout, federation).ok().flatten();
-    let offers = bundle.iter().flat_map(|bundle| &bundle.offers);
+    let found = shelf::find(layout, federation).ok().flatten();
+    let offers = found.iter().flat_map(|found| &found.received.bundle.offers);
     keys.extend(
         offers.filter(|offer| pod.is_none_or(|pod| *pod == offer.pod)).map(|offer| offer.key.key().clone()),
     );

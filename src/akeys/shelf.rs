@@ -9,7 +9,7 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::Label;
 
-use super::bundle::{self, Bundle};
+use super::bundle::{self, Received};
 use crate::common::input::{self, InputError};
 use crate::common::lock::{bundles_dir, federations_dir};
 use crate::common::private::{self, IfThere, PrivateError};
@@ -60,22 +60,28 @@ impl Shelf {
         }
     }
 
-    /// The bundle of `federation`; `None` when there is none here.
-    pub fn load(self, layout: &Layout, federation: &Label) -> Result<Option<Bundle>, ShelfError> {
+    /// The bundle of `federation`; `None` when there is none here. A signature is checked every time.
+    pub fn load(self, layout: &Layout, federation: &Label) -> Result<Option<Received>, ShelfError> {
         let path = self.path(layout, federation);
-        match input::own(&path, bundle::parse) {
+        match input::own(&path, bundle::receive) {
             Err(error) if error.is_missing() => Ok(None),
-            Ok(bundle) if bundle.federation != *federation => {
+            Ok(Received { bundle, .. }) if bundle.federation != *federation => {
                 Err(ShelfError::Misnamed { path, found: bundle.federation })
             }
-            bundle => Ok(Some(bundle?)),
+            received => Ok(Some(received?)),
         }
     }
 
-    /// Keeps `bundle`.
-    pub fn store(self, layout: &Layout, bundle: &Bundle, if_there: IfThere) -> Result<PathBuf, PrivateError> {
-        let path = self.path(layout, &bundle.federation);
-        private::write(&path, bundle::render(bundle).as_bytes(), 0o600, if_there)?;
+    /// Keeps the text of a bundle of `federation`.
+    pub fn store(
+        self,
+        layout: &Layout,
+        federation: &Label,
+        text: &str,
+        if_there: IfThere,
+    ) -> Result<PathBuf, PrivateError> {
+        let path = self.path(layout, federation);
+        private::write(&path, text.as_bytes(), 0o600, if_there)?;
         Ok(path)
     }
 
@@ -91,14 +97,24 @@ impl Shelf {
 }
 
 /// Reads the bundle in the file `path`; `-` is standard input.
-pub fn read(path: &Path) -> Result<Bundle, ShelfError> {
-    Ok(input::named(path, bundle::parse)?)
+pub fn read(path: &Path) -> Result<Received, ShelfError> {
+    Ok(input::named(path, bundle::receive)?)
 }
 
 /// The bundle of `federation`: an imported one, else one of this account's own.
-pub fn find(layout: &Layout, federation: &Label) -> Result<Option<Bundle>, ShelfError> {
-    match Shelf::Imported.load(layout, federation)? {
-        Some(bundle) => Ok(Some(bundle)),
-        None => Shelf::Own.load(layout, federation),
+pub fn find(layout: &Layout, federation: &Label) -> Result<Option<Found>, ShelfError> {
+    if let Some(received) = Shelf::Imported.load(layout, federation)? {
+        return Ok(Some(Found { trusted: received.signer.is_some(), received }));
     }
+    Ok(Shelf::Own.load(layout, federation)?.map(|received| Found { trusted: true, received }))
+}
+
+/// A bundle to install from.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The bundle.
+    pub received: Received,
+    /// Whether its word is enough to put another key in the place of one that is installed: it is this account's own, or
+    /// its signer is the one that was believed from the first.
+    pub trusted: bool,
 }

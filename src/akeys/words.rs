@@ -31,6 +31,9 @@ pub enum BadWord {
     /// Not a sub-path of a workspace.
     #[error("not NAME/SUB: a workspace and a path in it, without \".\" and \"..\"")]
     NoSubPath,
+    /// Not a key.
+    #[error("not a fingerprint such as SHA256:25s8WBSp0KhPUopvzg0T/22n63+E867cDq2mYuqOuH4")]
+    Fingerprint,
     /// Neither a line nor a key.
     #[error(
         "neither the number of a line nor a fingerprint such as SHA256:25s8WBSp0KhPUopvzg0T/22n63+E867cDq2mYuqOuH4"
@@ -182,11 +185,26 @@ impl FromStr for Which {
     type Err = BadWord;
 
     fn from_str(word: &str) -> Result<Self, BadWord> {
-        let digest = word.strip_prefix("SHA256:").map(|digest| digest.trim_end_matches('='));
-        match (digest, word.parse()) {
-            (Some(digest), _) if digest.len() == 43 => Ok(Self::Fingerprint(format!("SHA256:{digest}"))),
-            (None, Ok(number)) if number > 0 => Ok(Self::Line(number)),
+        match (word.parse::<Fingerprint>(), word.parse()) {
+            (Ok(fingerprint), _) => Ok(Self::Fingerprint(fingerprint.0)),
+            (_, Ok(number)) if number > 0 => Ok(Self::Line(number)),
             _ => Err(BadWord::Which),
+        }
+    }
+}
+
+/// The fingerprint of a key, `SHA256:…` without padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(pub String);
+
+impl FromStr for Fingerprint {
+    type Err = BadWord;
+
+    fn from_str(word: &str) -> Result<Self, BadWord> {
+        let digest = word.strip_prefix("SHA256:").map(|digest| digest.trim_end_matches('='));
+        match digest {
+            Some(digest) if digest.len() == 43 => Ok(Self(format!("SHA256:{digest}"))),
+            _ => Err(BadWord::Fingerprint),
         }
     }
 }

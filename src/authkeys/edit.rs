@@ -163,6 +163,26 @@ impl KeyFile {
         Ok(Patch::splice(within(line, span), [text, blank].concat()))
     }
 
+    /// Puts another key in the place of the one of an entry: only the words of the key are others, options and comment stay.
+    ///
+    /// # Errors
+    /// When the line is no entry, or would be none with that key.
+    pub fn replace_key(&self, number: usize, key: &Key, rules: impl Into<Rules>) -> Result<Patch, EditError> {
+        let rules = rules.into();
+        let line = self.existing(number)?;
+        let reading = line.read(rules);
+        let span = &reading.entry().ok_or(EditError::NoKey(number))?.key_span;
+        let words = key.to_string();
+        let text = [&line.raw()[..span.start], words.as_bytes(), &line.raw()[span.end..]].concat();
+        match read_line(&text, number, rules) {
+            Reading::Entry(entry) if entry.key == *key => {
+                Ok(Patch::splice(within(line, span.clone()), words))
+            }
+            Reading::Dead(dead) => Err(EditError::WouldBeDead(dead)),
+            _ => Err(EditError::NoEntry),
+        }
+    }
+
     /// Makes one line a comment that [`KeyFile::enable`] turns back, byte for byte.
     ///
     /// # Errors

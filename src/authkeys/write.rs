@@ -112,6 +112,7 @@ impl OptionList {
     }
 
     /// Adds a flag.
+    #[must_use]
     pub fn flag(mut self, name: &'static str) -> Self {
         if !self.0.is_empty() {
             self.0.push(b',');

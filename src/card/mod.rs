@@ -18,7 +18,7 @@ use rrsync_rs::name::{Label, WorkspaceName};
 pub use file::{parse, render};
 pub use key::{BadHostKey, HostPublicKey};
 pub use pins::{OtherKey, Pins};
-pub use place::{Address, BadPlace, Host, Place, User};
+pub use place::{Address, BadPlace, Destination, Host, Place, User};
 pub use store::{CardError, all, find, forget, path, read, store};
 
 /// Where one pod finds the workspaces of one account.

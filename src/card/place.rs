@@ -167,6 +167,34 @@ impl FromStr for Address {
     }
 }
 
+/// Where to log in, and as whom, as it is typed: `[USER@]HOST[:PORT]`. What is not said is left to ssh's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The account, where one was said.
+    pub user: Option<User>,
+    /// The host, and its port where one was said.
+    pub address: Address,
+}
+
+impl FromStr for Destination {
+    type Err = BadPlace;
+
+    fn from_str(word: &str) -> Result<Self, BadPlace> {
+        // A user may have a '@' in it, a host has none.
+        let (user, address) = word.rsplit_once('@').map_or((None, word), |(user, host)| (Some(user), host));
+        Ok(Self { user: user.map(str::parse).transpose()?, address: address.parse()? })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        self.address.fmt(f)
+    }
+}
+
 impl FromStr for Place {
     type Err = BadPlace;
 
@@ -176,13 +204,20 @@ impl FromStr for Place {
     }
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            None => self.host.fmt(f),
+            Some(port) if self.host.is_ipv6() => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.is_usual(), self.host.is_ipv6()) {
-            (true, _) => self.host.fmt(f),
-            (false, false) => write!(f, "{}:{}", self.host, self.port),
-            (false, true) => write!(f, "[{}]:{}", self.host, self.port),
-        }
+        let port = (!self.is_usual()).then_some(self.port);
+        Address { host: self.host.clone(), port }.fmt(f)
     }
 }
 
@@ -265,6 +300,25 @@ mod tests {
         }
         for word in ["", "a:", "a:0", "a:+22", "a:65536", "a:22x", "[a", "[a]22", "[a]:", "a:b:c", ":22"] {
             assert!(word.parse::<Place>().is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_destination_is_shown_as_it_was_typed() {
+        for word in [
+            "laptop",
+            "anna@laptop",
+            "anna@corp.example@laptop:2222",
+            "anna@[::1]:2222",
+            "::1",
+            "anna@laptop:22",
+        ] {
+            assert_eq!(word.parse::<Destination>().unwrap().to_string(), word);
+        }
+        for word in
+            ["@laptop", "-oProxyCommand=sh", "-l@laptop", "anna@-l", "anna@", "anna@laptop:", "ssh://laptop"]
+        {
+            assert!(word.parse::<Destination>().is_err(), "{word}");
         }
     }
 

@@ -44,6 +44,8 @@ impl Lock {
         for dir in [
             layout.grants_dir(),
             layout.key_dir(),
+            layout.next_key_dir(),
+            layout.signer_dir(),
             bundles_dir(layout),
             federations_dir(layout),
             layout.issued_dir(),
@@ -52,8 +54,11 @@ impl Lock {
         ] {
             sweep(&dir);
         }
-        for federation in fs::read_dir(layout.cards_dir()).into_iter().flatten().flatten() {
-            sweep(&federation.path());
+        // The cards of each federation, and those of each account.
+        for dir in [layout.cards_dir(), layout.issued_dir()] {
+            for below in fs::read_dir(dir).into_iter().flatten().flatten() {
+                sweep(&below.path());
+            }
         }
         Ok(Self { _file: file })
     }

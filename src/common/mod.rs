@@ -1,5 +1,6 @@
 //! What the programs share: how they end, what they print, and how they keep private files.
 
+pub mod child;
 pub mod clock;
 pub mod exit;
 pub mod input;
@@ -8,4 +9,5 @@ pub mod lock;
 pub mod moment;
 pub mod private;
 pub mod report;
+pub mod ssh;
 pub mod toml_text;

@@ -109,7 +109,7 @@ fn a_pod_meets_an_account_and_forgets_it() {
         .fails(4, "no card of ../lab/bob@laptop is here");
     let ran = pod.akeys(&["federation", "forget", "bob@laptop", "--federation", "lab"]).ok();
     assert!(ran.out.ends_with("the host keys of laptop are not pinned any more\n"), "{ran:?}");
-    assert_eq!(pod.names(".ssh/akeys"), ["lab.pc", "lab.pc.pub"]);
+    assert_eq!(pod.names(".ssh/akeys"), ["lab.pc", "lab.pc.pub", "signers"]);
     // A federation that is removed takes its cards along.
     pod.akeys(&["federation", "meet", "anna.toml"]).ok();
     pod.akeys(&["federation", "remove", "lab"]).ok();

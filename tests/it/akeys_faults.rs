@@ -60,53 +60,214 @@ const CALLS: [&str; 8] = ["write", "fsync", "/^rename", "/^link", "/^unlink", "/
 /// More often than any of them is called.
 const TRIES: usize = 20;
 
+/// Runs `akeys` in copies of a home, and kills it at one system call after the other. What it leaves each time must be
+/// sound; then the same command is run again, and what it leaves then must be whole. Returns how often a kill hit.
+fn killed_everywhere(
+    prepared: &Home,
+    args: &[&str],
+    sound: impl Fn(&Home, &str),
+    whole: impl Fn(&Home, &str),
+) -> usize {
+    let mut kills = 0;
+    for call in CALLS {
+        let mut killed = 0;
+        for when in 1..=TRIES {
+            let at = format!("{args:?} {call} {when}");
+            let home = prepared.copy();
+            let mut command = Command::new("strace");
+            let inject = format!("inject={call}:signal=KILL:when={when}");
+            home.settle(&mut command).args(["-f", "-o", "/dev/null", "-e", &inject]);
+            let status = command.arg(our_program("akeys")).args(args).output().unwrap().status;
+            sound(&home, &at);
+            let again = home.akeys(args);
+            assert_eq!(again.code, 0, "{at}: {again:?}");
+            whole(&home, &at);
+            if status.success() {
+                break;
+            }
+            killed += 1;
+        }
+        assert!(killed < TRIES, "{call} is called more often than was tried");
+        kills += killed;
+    }
+    kills
+}
+
+fn may_trace() -> bool {
+    let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    let may = traced.is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("strace is missing or may not trace: kills at system calls were not tried");
+    }
+    may
+}
+
 #[test]
 fn killed_at_any_system_call_it_leaves_no_half_state() {
-    let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
-    if !traced.is_ok_and(|output| output.status.success()) {
-        eprintln!("strace is missing or may not trace: kills at system calls were not tried");
+    if !may_trace() {
         return;
     }
     let pod = Home::new();
     pod.akeys(&["federation", "new", "playground", "--pod", "chef1"]).ok();
     let bundle = pod.akeys(&["federation", "export", "playground"]).ok().out;
-    let mut kills = 0;
     for before in [format!("{FOREIGN} alice\n"), String::new()] {
-        for call in CALLS {
-            let mut killed = 0;
-            for when in 1..=TRIES {
-                let at = format!("{call} {when}");
-                let home = Home::new();
-                home.make("papers");
-                home.write("bundle.toml", &bundle);
-                if !before.is_empty() {
-                    home.write(".ssh/authorized_keys", &before);
-                }
-                home.write("host.pub", FOREIGN);
-                let (bundle, papers) = (home.at("bundle.toml"), home.at("papers"));
-                let card = ["--address", "laptop:22", "--host-key", "host.pub"];
-                let install = [&["--bundle", &bundle, "--workspace", &papers][..], &card].concat();
-                let mut command = Command::new("strace");
-                let inject = format!("inject={call}:signal=KILL:when={when}");
-                home.settle(&mut command).args(["-f", "-o", "/dev/null", "-e", &inject]);
-                command.arg(our_program("akeys")).args(["install", "--gate"]).arg(home.gate());
-                let status = command.args(&install).output().unwrap().status;
-                sound(&home, &before, &at);
-                home.install(&install).ok();
+        let home = Home::new();
+        home.make("papers");
+        home.write("bundle.toml", &bundle);
+        home.write("host.pub", FOREIGN);
+        if !before.is_empty() {
+            home.write(".ssh/authorized_keys", &before);
+        }
+        let gate = home.gate();
+        let install =
+            ["install", "--gate", gate.to_str().unwrap(), "--bundle", "bundle.toml", "--workspace", "papers"];
+        let card = ["--address", "laptop:22", "--host-key", "host.pub"];
+        let kills = killed_everywhere(
+            &home,
+            &[&install[..], &card].concat(),
+            |home, at| sound(home, &before, at),
+            |home, at| {
                 assert_eq!(home.keys().lines().count(), before.lines().count() + 1, "{at}");
                 assert_eq!(home.names(".ssh"), ["authorized_keys"], "{at}");
                 assert_eq!(home.names(".config/akeys/grants"), ["playground.chef1.toml"], "{at}");
                 assert_eq!(home.names(".config/akeys/issued"), ["playground.chef1.toml"], "{at}");
-                if status.success() {
-                    break;
-                }
-                killed += 1;
+            },
+        );
+        assert!(kills > 10, "only {kills} kills hit");
+    }
+}
+
+#[test]
+fn a_change_of_keys_that_is_killed_goes_on_where_it_was() {
+    if !may_trace() {
+        return;
+    }
+    let home = Home::with_federation();
+    home.write(".ssh/authorized_keys", &format!("{FOREIGN} alice\n"));
+    home.install_papers().ok();
+    let private = |home: &Home, name: &str| fs::read(home.path().join(".ssh/akeys").join(name)).ok();
+    let old = private(&home, "playground.chef1").unwrap();
+    let publish = |home: &Home| {
+        let bundle = home.akeys(&["federation", "export", "playground"]).ok().out;
+        home.write("playground.toml", &bundle);
+    };
+    let rotate = ["federation", "rotate", "playground"];
+    let mut kills = killed_everywhere(
+        &home,
+        &rotate,
+        |home, at| assert_eq!(private(home, "playground.chef1").as_ref(), Some(&old), "{at}"),
+        |home, at| {
+            let bundle = home.akeys(&["federation", "export", "playground"]).ok().out;
+            let next = home.read(".ssh/akeys/next/playground.chef1.pub");
+            assert!(bundle.contains(next.rsplit_once(' ').unwrap().0), "{at}: {bundle}");
+            assert_eq!(bundle.matches("serial = 2\n").count(), 1, "{at}: {bundle}");
+        },
+    );
+    home.akeys(&rotate).ok();
+    publish(&home);
+    let new = private(&home, "next/playground.chef1").unwrap();
+    let import = ["federation", "import", "playground.toml"];
+    let keys = home.keys();
+    kills += killed_everywhere(&home, &import, |home, at| assert_eq!(home.keys(), keys, "{at}"), |_, _| ());
+    home.akeys(&import).ok();
+    let update = ["federation", "update", "playground"];
+    let line = |home: &Home| home.keys().lines().nth(1).map(str::to_owned);
+    let before = line(&home);
+    let public = home.read(".ssh/akeys/next/playground.chef1.pub").split(' ').nth(1).unwrap().to_owned();
+    kills += killed_everywhere(
+        &home,
+        &update,
+        |home, at| assert!(line(home) == before || line(home).unwrap().contains(&public), "{at}"),
+        |home, at| assert!(line(home).unwrap().contains(&public), "{at}"),
+    );
+    // The new key is never lost, and the old one not before the new one has its name.
+    let mut finished = home.copy();
+    for name in ["playground.chef1.pub", "next/playground.chef1.pub"] {
+        assert!(private(&home, name).is_some());
+    }
+    for call in ["/^rename", "fsync", "/^unlink", "flock"] {
+        for when in 1..=TRIES {
+            let at = format!("finish {call} {when}");
+            finished = home.copy();
+            let mut command = Command::new("strace");
+            let inject = format!("inject={call}:signal=KILL:when={when}");
+            finished.settle(&mut command).args(["-f", "-o", "/dev/null", "-e", &inject]);
+            command.arg(our_program("akeys")).args(rotate).args(["--finish", "--unproven"]);
+            let status = command.output().unwrap().status;
+            let (path, next) =
+                (private(&finished, "playground.chef1"), private(&finished, "next/playground.chef1"));
+            assert!(
+                (path.as_ref(), next.as_ref()) == (Some(&old), Some(&new))
+                    || (path.as_ref(), next) == (Some(&new), None),
+                "{at}"
+            );
+            if status.success() {
+                break;
             }
-            assert!(killed < TRIES, "{call} is called more often than was tried");
-            kills += killed;
+            kills += 1;
+            // Either command completes it: the one that finishes where there is something to finish.
+            if private(&finished, "next/playground.chef1").is_some() {
+                finished.akeys(&[&rotate[..], &["--finish", "--unproven"]].concat()).ok();
+            } else {
+                finished
+                    .akeys(&[&rotate[..], &["--finish", "--unproven"]].concat())
+                    .fails(4, "is being changed");
+            }
+            assert_eq!(private(&finished, "playground.chef1").as_ref(), Some(&new), "{at}");
+            assert!(finished.read(".ssh/akeys/playground.chef1.pub").contains(&public), "{at}");
         }
     }
-    assert!(kills > 20, "only {kills} kills hit");
+    assert!(finished.read(".ssh/akeys/playground.chef1.pub").contains(&public));
+    assert!(kills > 40, "only {kills} kills hit");
+}
+
+#[test]
+fn a_revocation_and_a_meeting_that_are_killed_go_on_where_they_were() {
+    if !may_trace() {
+        return;
+    }
+    let home = Home::with_federation();
+    home.install_papers().ok();
+    let revoke = ["federation", "revoke", "playground", "--pod", "chef1"];
+    let says = |home: &Home| home.read(".config/akeys/federations/playground.toml").contains("[[revoked]]");
+    let mut kills = killed_everywhere(
+        &home,
+        &revoke,
+        // A key is not removed before the bundle says why.
+        |home, at| assert!(says(home) || home.names(".ssh/akeys").len() == 3, "{at}"),
+        |home, at| assert!(says(home) && home.names(".ssh/akeys") == ["signers"], "{at}"),
+    );
+    home.akeys(&revoke).ok();
+    home.write("playground.toml", &home.akeys(&["federation", "export", "playground"]).ok().out);
+    home.akeys(&["federation", "import", "playground.toml"]).ok();
+    kills += killed_everywhere(
+        &home,
+        &["federation", "update", "playground"],
+        // There is never a key without its policy.
+        |home, at| assert!(home.keys().is_empty() || home.names(".config/akeys/grants").len() == 1, "{at}"),
+        |home, at| assert!(home.keys().is_empty() && home.names(".config/akeys/grants").is_empty(), "{at}"),
+    );
+    let pod = Home::with_federation();
+    pod.write(
+        "card.toml",
+        &format!(
+            "federation = \"playground\"\npod = \"chef1\"\nuser = \"anna\"\nhost = \"laptop\"\nworkspaces = [\"w\"]\nhost-keys = [\"{FOREIGN}\"]\n"
+        ),
+    );
+    let pins = |home: &Home| fs::read_to_string(home.path().join(".ssh/akeys/playground.known_hosts"));
+    kills += killed_everywhere(
+        &pod,
+        &["federation", "meet", "card.toml"],
+        |home, at| {
+            assert!(pins(home).is_err() || pins(home).unwrap() == format!("laptop {FOREIGN}\n"), "{at}");
+        },
+        |home, at| {
+            assert_eq!(pins(home).unwrap(), format!("laptop {FOREIGN}\n"), "{at}");
+            assert_eq!(home.names(".config/akeys/cards/playground"), ["anna@laptop.toml"], "{at}");
+            assert_eq!(home.names(".ssh/akeys").len(), 4, "{at}");
+        },
+    );
+    assert!(kills > 25, "only {kills} kills hit");
 }
 
 /// The old file, or the new one with its policy.

@@ -62,7 +62,7 @@ fn each_tool_set_has_a_key_of_its_own() {
     home.akeys(&["federation", "new", "lab", "--pod", "pc", "--tools", "rsync", "--tools", "scp,sftp"]).ok();
     assert_eq!(
         home.names(".ssh/akeys"),
-        ["lab.pc.rsync", "lab.pc.rsync.pub", "lab.pc.scp-sftp", "lab.pc.scp-sftp.pub"]
+        ["lab.pc.rsync", "lab.pc.rsync.pub", "lab.pc.scp-sftp", "lab.pc.scp-sftp.pub", "signers"]
     );
     home.make("data");
     let ran = home.install(&["--federation", "lab", "--workspace", &home.at("data")]).ok();
@@ -81,12 +81,16 @@ fn the_pod_is_named_after_the_host() {
 }
 
 #[test]
-fn a_bundle_is_imported_once_and_another_pod_joins_it() {
+fn an_unsigned_bundle_is_imported_once_and_another_pod_joins_it() {
+    let unsigned = |pod: &str| {
+        let home = Home::new();
+        home.akeys(&["federation", "new", "playground", "--pod", pod]).ok();
+        home.akeys(&["federation", "export", "playground", "--unsigned"]).ok().out
+    };
     let home = Home::new();
-    home.federation("playground", "chef1");
-    let other = Home::new();
-    other.akeys(&["federation", "new", "playground", "--pod", "chef2"]).ok();
-    home.write("chef2.toml", &other.akeys(&["federation", "export", "playground"]).ok().out);
+    home.write("playground.toml", &unsigned("chef1"));
+    home.akeys(&["federation", "import", "playground.toml"]).ok();
+    home.write("chef2.toml", &unsigned("chef2"));
     let import = |file: &str| home.akeys(&["federation", "import", &home.at(file)]);
     assert!(import("playground.toml").ok().out.contains("nothing changed"));
     assert!(import("chef2.toml").ok().out.contains("pod chef2 wants"));
@@ -98,9 +102,7 @@ fn a_bundle_is_imported_once_and_another_pod_joins_it() {
     install(&["--pod", "chef3"]).fails(4, "has no pod chef3");
     install(&["--pod", "chef2"]).ok();
     // Another key under a name that is known is what an attacker would send.
-    let forged = Home::new();
-    forged.akeys(&["federation", "new", "playground", "--pod", "chef1"]).ok();
-    home.write("forged.toml", &forged.akeys(&["federation", "export", "playground"]).ok().out);
+    home.write("forged.toml", &unsigned("chef1"));
     let before = home.everything();
     let ran = import("forged.toml").fails(3, "pod chef1 differs");
     assert_eq!(ran.err.matches("SHA256:").count(), 2, "{ran:?}");
@@ -124,14 +126,19 @@ fn a_bundle_comes_through_a_pipe() {
 fn whatever_is_wrong_in_a_bundle_is_named_with_its_place() {
     let home = Home::new();
     home.akeys(&["federation", "new", "playground", "--pod", "chef1", "--from", "10.1.0.0/16"]).ok();
-    let bundle = home.akeys(&["federation", "export", "playground"]).ok().out;
+    let bundle = home.akeys(&["federation", "export", "playground", "--unsigned"]).ok().out;
     let before = home.names(".config/akeys");
     for (from, to, says) in [
-        ("pod = ", "podd = ", ":5:1: unknown field `podd`"),
-        ("\"chef1\"", "\"chef1\\\",command=\\\"sh\"", ":5:7: name"),
-        ("key = \"", "key = \"restrict,command=\\\"sh\\\" ", ":6:7: not a public key"),
-        ("\"10.1.0.0/16\"", "\"10.1.0.0/16\\nssh-rsa\"", ":9:8: pattern"),
-        ("[\"rsync\"]", "[\"rsync\", \"\\u001b[31m\"]", ":7:19: unknown variant `\\x1b[31m`"),
+        ("pod = ", "podd = ", ":6:1: unknown field `podd`"),
+        ("\"chef1\"", "\"chef1\\\",command=\\\"sh\"", ":6:7: name"),
+        ("key = \"", "key = \"restrict,command=\\\"sh\\\" ", ":7:7: not a public key"),
+        ("\"10.1.0.0/16\"", "\"10.1.0.0/16\\nssh-rsa\"", ":10:8: pattern"),
+        ("[\"rsync\"]", "[\"rsync\", \"\\u001b[31m\"]", ":8:19: unknown variant `\\x1b[31m`"),
+        ("serial = 1", "serial = -1", ":3:10: invalid value"),
+        ("serial = 1", "serial = 99999999999999999999", ":3:10: "),
+        ("serial = 1", "hubs = [\"-oProxyCommand=sh\"]", ":3:9: host"),
+        ("serial = 1", "hubs = [\"u@h\", \"a\\nb@h\"]", ":3:16: user"),
+        ("serial = 1", "host-keys = [\"* ssh-ed25519 AAAA\"]", ":3:14: not a host key"),
         ("federation = ", "federation ", ":2:12: "),
     ] {
         assert!(bundle.contains(from), "{from} in {bundle}");
@@ -155,7 +162,7 @@ fn a_federation_is_forgotten_with_its_keys_and_a_bundle_without() {
     assert_eq!(home.names(".config/akeys/bundles"), [""; 0]);
     home.make("papers");
     home.install_papers().ok();
-    assert_eq!(home.names(".ssh/akeys").len(), 2);
+    assert_eq!(home.names(".ssh/akeys"), ["playground.chef1", "playground.chef1.pub", "signers"]);
     let ran = home.akeys(&["federation", "remove", "playground"]).ok();
     assert!(ran.err.contains("still work: akeys remove --federation playground\n"), "{ran:?}");
     assert_eq!(home.names(".ssh/akeys"), [""; 0]);

@@ -77,6 +77,14 @@ impl Home {
         home
     }
 
+    /// Another home with the same in it. Nothing in it may name this one.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self { dir: tempfile::tempdir().unwrap() };
+        let status = Command::new("cp").arg("-a").arg(self.around().join(".")).arg(copy.around()).status();
+        assert!(status.unwrap().success());
+        copy
+    }
+
     /// Makes a federation on the pod's side and imports its bundle on the user's.
     pub(crate) fn federation(&self, name: &str, pod: &str) {
         self.akeys(&["federation", "new", name, "--pod", pod]).ok();
@@ -149,7 +157,8 @@ impl Home {
                     dirs.push(path.clone());
                     found.push((path, Vec::new()));
                 } else {
-                    let content = fs::read(&path).unwrap();
+                    // Nobody is on the other end of a FIFO.
+                    let content = if path.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
                     found.push((path, content));
                 }
             }

@@ -148,7 +148,8 @@ fn a_new_key_under_an_old_name_is_a_conflict() {
     home.install_papers().ok();
     let pod = Home::new();
     pod.akeys(&["federation", "new", "playground", "--pod", "chef1"]).ok();
-    home.write("new.toml", &pod.akeys(&["federation", "export", "playground"]).ok().out);
+    home.write("new.toml", &pod.akeys(&["federation", "export", "playground", "--unsigned"]).ok().out);
+    home.akeys(&["federation", "remove", "--imported", "playground"]).ok();
     let before = home.everything();
     let ran = home.install(&["--bundle", &home.at("new.toml"), "--workspace", &home.at("papers")]);
     ran.fails(3, "the grant playground.chef1 is there for another key");
@@ -285,7 +286,9 @@ fn the_users_word_decides_and_differences_are_said() {
 fn a_suggested_path_is_no_shell_command() {
     let home = Home::with_federation();
     let evil = "\n[workspace.w]\npath = \"~/x; rm -rf ~\"\nwritable = [\"$(sh)\"]\n";
-    home.write("evil.toml", &(home.read("playground.toml") + evil));
+    let bundle = home.akeys(&["federation", "export", "playground", "--unsigned"]).ok().out;
+    home.write("evil.toml", &(bundle + evil));
+    home.akeys(&["federation", "remove", "--imported", "playground"]).ok();
     let ran = home
         .install(&["--bundle", &home.at("evil.toml")])
         .fails(2, "the bundle suggests: --workspace DIR:w\n");
@@ -413,24 +416,4 @@ fn a_failed_install_takes_back_the_directory_that_it_made() {
     assert_eq!(home.names("papers"), [""; 0]);
     assert_eq!(home.names(".config/akeys/grants"), [""; 0]);
     assert_eq!(home.keys(), format!("{FOREIGN} alice\n"));
-}
-
-#[test]
-fn watch_is_not_served_yet_and_that_is_said() {
-    let home = Home::with_federation();
-    let papers = home.at("papers");
-    let args = ["--federation", "playground", "--workspace", &papers, "--tools"];
-    let before = home.everything();
-    home.install(&[&args[..], &["watch"]].concat()).fails(1, "the gate does not serve watch yet, so the key");
-    assert_eq!(home.everything(), before);
-    let ran = home.install(&[&args[..], &["rsync,watch"]].concat()).ok();
-    assert!(ran.err.contains("akeys: playground.chef1: the gate does not serve watch yet\n"), "{ran:?}");
-    // A key of its own for watching is left out beside others.
-    home.akeys(&["federation", "new", "lab", "--pod", "pc", "--tools", "rsync", "--tools", "watch"]).ok();
-    let ran = home.install(&["--federation", "lab", "--workspace", &papers]).ok();
-    assert!(
-        ran.err.contains("akeys: lab.pc.watch is left out: the gate does not serve watch yet\n"),
-        "{ran:?}"
-    );
-    assert_eq!(home.names(".config/akeys/grants"), ["lab.pc.rsync.toml", "playground.chef1.toml"]);
 }

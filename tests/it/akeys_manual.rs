@@ -2,11 +2,12 @@
 
 use rrsync_rs::layout::Layout;
 
-use crate::akeys_home::{FOREIGN, Home};
+use crate::akeys_home::{FOREIGN, Home, OTHER, Ran};
 use crate::support::our_program;
 
 const PROGRAM: &str = include_str!("../../man/akeys.1");
 const FORMAT: &str = include_str!("../../man/akeys-grant.5");
+const BUNDLE: &str = include_str!("../../man/akeys-bundle.5");
 const CARD: &str = include_str!("../../man/akeys-card.5");
 const GATE: &str = include_str!("../../man/rrsync-rs.1");
 
@@ -15,8 +16,14 @@ fn every_option_is_in_the_manual() {
     let home = Home::new();
     for command in [
         &["federation", "new"][..],
+        &["federation", "add"],
+        &["federation", "admit"],
+        &["federation", "set"],
         &["federation", "export"],
         &["federation", "import"],
+        &["federation", "rotate"],
+        &["federation", "revoke"],
+        &["federation", "update"],
         &["federation", "card"],
         &["federation", "meet"],
         &["federation", "forget"],
@@ -91,7 +98,7 @@ fn literal_blocks(page: &str) -> Vec<String> {
 #[test]
 fn the_examples_of_the_format_are_read() {
     let blocks = literal_blocks(FORMAT);
-    let [policy, inbox, bundle] = blocks.as_slice() else { panic!("{blocks:?}") };
+    let [policy, inbox] = blocks.as_slice() else { panic!("{blocks:?}") };
     let layout = Layout::new("/home/u").unwrap();
     let (line, policy) = policy.split_once("\n\n").unwrap();
     let grant = rrsync_rs::grant::parse(policy, &layout).unwrap();
@@ -107,8 +114,43 @@ fn the_examples_of_the_format_are_read() {
     let head = policy.split("\n\n").next().unwrap();
     let grant = rrsync_rs::grant::parse(&format!("{head}\n{inbox}"), &layout).unwrap();
     assert!(grant.summary().starts_with("rsync; add only to inbox"), "{}", grant.summary());
+}
+
+#[test]
+fn the_examples_of_a_bundle_are_read_and_run() {
+    let blocks = literal_blocks(BUNDLE);
+    let [bundle, check, sign] = blocks.as_slice() else { panic!("{blocks:?}") };
+    let home = Home::new();
     home.write("bundle.toml", &bundle.replace("ssh-ed25519 AAAA...", FOREIGN));
-    home.akeys(&["federation", "import", &home.at("bundle.toml")]).ok();
+    home.akeys(&["federation", "import", "bundle.toml"]).ok();
+    home.akeys(&["federation", "remove", "playground"]).ok();
+    home.akeys(&["federation", "new", "playground"]).ok();
+    let bin = our_program("akeys").parent().unwrap().to_owned();
+    let shell = |script: &str| {
+        let script = script.lines().filter_map(|line| line.strip_prefix("$ ")).collect::<Vec<_>>().join("\n");
+        let mut command = std::process::Command::new("/bin/sh");
+        home.settle(&mut command).env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+        Ran::from(&command.args(["-euc", &script]).output().unwrap()).ok()
+    };
+    shell(&sign.replace("KEY", ".ssh/akeys/signers/playground"));
+    assert!(shell(check).out.contains("Good \"akeys-bundle\" signature with ED25519 key SHA256:"));
+    let ran = home.akeys(&["federation", "import", "playground.toml"]).ok();
+    assert!(ran.out.contains("  signed by SHA256:"), "{ran:?}");
+}
+
+#[test]
+fn the_example_of_declared_keys_is_applied() {
+    let third = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPDhSoEWnOKUDShyRtVbnig6MQwFoNdHRK99tGhMc4vf";
+    let blocks = literal_blocks(PROGRAM);
+    let declared = blocks.iter().find(|block| block.starts_with("[[key]]")).unwrap();
+    let text = [FOREIGN, OTHER, third]
+        .iter()
+        .fold(declared.clone(), |text, key| text.replacen("ssh-ed25519 AAAA...", key, 1));
+    let home = Home::new();
+    home.write("keys.toml", &text);
+    home.akeys(&["apply", "keys.toml"]).ok();
+    let options = "restrict,from=\"10.1.0.0/16,!10.1.9.9\",expiry-time=\"20271231Z\",command=\"borg serve --append-only\"";
+    assert_eq!(home.keys(), format!("{FOREIGN} anna@laptop\n{options} {OTHER} backup\n"));
 }
 
 #[test]

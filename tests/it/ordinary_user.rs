@@ -35,7 +35,10 @@ fn everything_again_without_roots_rights() {
     fs::create_dir(&programs).unwrap();
     fs::set_permissions(&programs, fs::Permissions::from_mode(0o755)).unwrap();
     let tests = std::env::current_exe().unwrap();
-    for (program, name) in [(tests, "it"), (our_program("akeys"), "akeys"), (gate(), "rrsync-rs")] {
+    copy_program(&tests, &programs.join("it"));
+    for (program, name) in
+        [(our_program("akeys"), "akeys"), (our_program("awatch"), "awatch"), (gate(), "rrsync-rs")]
+    {
         copy_program(&program, &programs.join(name));
     }
     let outcome = run(

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::beneath::kind;
 use crate::grant::Confine;
 use crate::rsync::Place;
-use crate::rsync::judge::Reach;
+use crate::rsync::judge::{Part, Reach};
 use namespace::Failure;
 pub use rights::Rights;
 
@@ -34,6 +34,8 @@ pub struct Files<'a> {
     pub programs: &'a [Needed],
     /// Files that may be read: shared libraries and their cache.
     pub libraries: &'a [Needed],
+    /// Parts of the exposed directories that are kept apart, which takes a namespace.
+    pub parts: &'a [Part],
     /// Whether the session may write access control lists, which name other users.
     pub names_users: bool,
 }
@@ -282,6 +284,13 @@ pub fn out_of_reach(program: &OwnedFd) -> io::Result<OwnedFd> {
 
 /// How many files a program can have open besides those that it was given.
 const FILES_AT_A_TIME: usize = 64;
+
+/// No file can become larger than this any more: rsync reports that as an error of its own. A client's `--max-size` is kept by
+/// rsync's generator, and by nobody for a client that sends what was not asked for.
+pub fn limit_files(largest: u64) -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    Ok(setrlimit(Resource::RLIMIT_FSIZE, largest, largest)?)
+}
 
 /// No privileges through exec, and no core dumps: they would be written where the working directory is.
 fn limits() {

@@ -27,8 +27,9 @@ use nix::unistd::{Gid, Uid, getegid, geteuid};
 
 use super::{Files, is_directory};
 use crate::beneath::open_beneath;
+use crate::policy::Keep;
 use crate::rsync::Place;
-use crate::rsync::judge::Reach;
+use crate::rsync::judge::{Part, Reach};
 
 /// Why a session is not in a namespace of its own: at which step, and what the kernel said.
 #[derive(Debug)]
@@ -128,6 +129,9 @@ fn stage(files: &Files<'_>) -> Result<(), Failure> {
     for needed in files.support().filter(|needed| !files.reaches(&needed.path)) {
         show(&needed.path, is_directory(&needed.fd), false)?;
     }
+    for part in files.parts {
+        keep_apart(part)?;
+    }
     nix::unistd::chdir(STAGE).map_err(unavailable("chdir"))?;
     nix::unistd::pivot_root(".", ".").map_err(unavailable("pivot_root"))
 }
@@ -147,17 +151,51 @@ fn show(path: &Path, directory: bool, write: bool) -> Result<(), Failure> {
     let recursive = if directory { MsFlags::MS_REC } else { MsFlags::empty() };
     mount(Some(path), &target, NONE, MsFlags::MS_BIND | recursive, NONE).map_err(unavailable("bind"))?;
     if !write {
-        // What a mount forbids already stays forbidden: in a user namespace these flags are locked.
-        let has = statvfs(&target).map_err(unavailable("statvfs"))?.flags();
-        let kept = [
-            (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-            (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-            (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        ];
-        let kept = kept.iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, flag)| *flag).collect();
-        seal(&target, kept).map_err(unavailable("mount read-only"))?;
+        seal(&target, kept_flags(&target)?).map_err(unavailable("mount read-only"))?;
     }
     Ok(())
+}
+
+/// What a mount forbids already, and has to go on to: in a user namespace these flags are locked.
+fn kept_flags(mount: &Path) -> Result<MsFlags, Failure> {
+    let has = statvfs(mount).map_err(unavailable("statvfs"))?.flags();
+    let flags = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+    ];
+    Ok(flags.iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, flag)| *flag).collect())
+}
+
+/// What is mounted where a directory, or a file, is hidden; in the new root.
+const NOTHING: [&str; 2] = [".nothing", ".no-file"];
+
+/// Mounts nothing over a part that is hidden, and a part that stays unchanged over itself, read-only.
+fn keep_apart(part: &Part) -> Result<(), Failure> {
+    const NONE: Option<&str> = None;
+    let stage = Path::new(STAGE);
+    let target = stage.join(part.real.strip_prefix("/").unwrap_or(&part.real));
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let found = nix::fcntl::open(&target, flags, Mode::empty()).map_err(unavailable("open a part"))?;
+    same(&found, &part.fd)?;
+    let source = match (part.keep, is_directory(&part.fd)) {
+        (Keep::Unchanged, _) => target.clone(),
+        (Keep::Hidden, true) => {
+            let nothing = stage.join(NOTHING[0]);
+            std::fs::create_dir_all(&nothing).map_err(unavailable("make an empty directory"))?;
+            nothing
+        }
+        (Keep::Hidden, false) => {
+            let nothing = stage.join(NOTHING[1]);
+            let made = File::options().append(true).create(true).open(&nothing);
+            made.map_err(unavailable("make an empty file"))?;
+            nothing
+        }
+    };
+    // Without what is mounted in it, which would not be read-only with it.
+    mount(Some(&source), &target, NONE, MsFlags::MS_BIND, NONE).map_err(unavailable("bind a part"))?;
+    let kept = kept_flags(&target)?;
+    seal(&target, kept).map_err(unavailable("mount a part read-only"))
 }
 
 /// What nothing in the new root but the exposed directories needs.
@@ -176,6 +214,15 @@ fn verify(files: &Files<'_>) -> Result<(), Failure> {
     for (path, judged) in named.chain(files.support().map(|needed| (&needed.path, &needed.fd))) {
         let found = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
         same(&found.map_err(broken("open what was mounted"))?, judged)?;
+    }
+    for part in files.parts {
+        let found = nix::fcntl::open(&part.real, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty());
+        let found = found.map_err(broken("open a part"))?;
+        let read_only = statvfs(&part.real).is_ok_and(|mount| mount.flags().contains(FsFlags::ST_RDONLY));
+        let hidden = same(&found, &part.fd).is_err();
+        if !read_only || hidden != (part.keep == Keep::Hidden) {
+            return Err(Failure::Broken("keep a part apart", Errno::ESTALE.into()));
+        }
     }
     Ok(())
 }

@@ -88,6 +88,24 @@ impl Filter {
         self
     }
 
+    /// Also allows directories to be watched for changes.
+    #[must_use]
+    pub fn and_watch(mut self) -> Self {
+        self.allow(&[libc::SYS_inotify_init1, libc::SYS_inotify_add_watch, libc::SYS_inotify_rm_watch]);
+        self
+    }
+
+    /// Also allows to limit the size of files, which is done after the session has been recorded. Nobody but root could raise the
+    /// limit again.
+    #[must_use]
+    pub fn and_limit_files(mut self, limited: bool) -> Self {
+        if limited {
+            let files = u64::from(libc::RLIMIT_FSIZE);
+            self.when(libc::SYS_prlimit64, &[(0, Len::Dword, Op::Eq, 0), (1, Len::Dword, Op::Eq, files)]);
+        }
+        self
+    }
+
     /// Also allows this process to become the program behind `fd`, once: `execveat(fd, "", …, AT_EMPTY_PATH)`.
     ///
     /// The descriptor is close-on-exec and comes from [`super::out_of_reach`], so nothing can have its number again; and

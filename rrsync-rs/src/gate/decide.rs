@@ -9,11 +9,10 @@ use nix::sys::stat::SFlag;
 
 use super::system;
 use crate::audit::Record;
-use crate::confine::Isolation;
 use crate::grant::Tool;
 use crate::listing;
 use crate::request::Exists;
-use crate::rsync::judge::{Direction, Plan, judge};
+use crate::rsync::judge::{Direction, Plan, Setting, judge};
 use crate::rsync::options::Parsed;
 use crate::rsync::program::{self, Program};
 use crate::rsync::{self, secluded};
@@ -77,8 +76,6 @@ pub struct Allowed {
     pub program: Program,
     /// Whether it keeps access control lists (`-A`), which name users.
     pub names_users: bool,
-    /// Whether it gets a mount namespace.
-    pub isolation: Isolation,
 }
 
 /// The judge's verdict on an rsync request under `terms`.
@@ -98,23 +95,15 @@ pub fn decide(
             refusal: Refusal::new("system.rsync", "rsync cannot be run on this server"),
             detail: error.to_string(),
         })?;
+    let setting = Setting { rules: &terms.rules, features: program.features, isolation: terms.isolation };
     let plan = match &terms.listing {
         Some(directory)
             if direction == Direction::Pull && listing::is_wanted(parsed, paths, &terms.policy) =>
         {
             let names = listing::expose(directory, &terms.policy).map_err(system("list the workspaces"))?;
-            judge(direction, parsed, &[], &names, &terms.rules, program.features)?
+            judge(direction, parsed, &[], &names, setting)?
         }
-        _ => judge(direction, parsed, paths, &terms.policy, &terms.rules, program.features)?,
+        _ => judge(direction, parsed, paths, &terms.policy, setting)?,
     };
-    let isolation = match (plan.isolate, terms.isolation) {
-        (true, Isolation::Off) => {
-            let message =
-                "option --no-implied-dirs needs a newer rsync, or a mount namespace, on this server";
-            return Err(Refusal::new("rsync.option", message).into());
-        }
-        (true, _) => Isolation::Required,
-        (false, isolation) => isolation,
-    };
-    Ok(Allowed { plan, program, names_users: parsed.has_letter(b'A'), isolation })
+    Ok(Allowed { plan, program, names_users: parsed.has_letter(b'A') })
 }

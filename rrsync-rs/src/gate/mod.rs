@@ -7,6 +7,7 @@ mod decide;
 mod end;
 mod run;
 mod staging;
+mod stream;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -18,12 +19,14 @@ use crate::confine::{self, ConfineError};
 use crate::explain;
 use crate::grant::Tool;
 use crate::request::Request;
-use crate::serve_sftp::{self, Subsystem};
+use crate::serve::{self, Protocol};
 use crate::session::{self, Environment, NoTerms, Terms};
 use crate::verdict::{Change, Refusal};
+use crate::watch;
 
 pub use decide::{Allowed, complete, decide, exists};
 pub use run::shown;
+pub use stream::shown as shown_stream;
 
 /// The usage, for `-h`.
 pub const USAGE: &str = "\
@@ -167,7 +170,12 @@ fn under(
             write(log, record, &terms)?;
             return Ok(Served { yes: true });
         }
-        Request::Sftp(subsystem) => return sftp(subsystem, terms, log, record),
+        Request::Sftp(subsystem) => return files(Protocol::Sftp(subsystem), terms, log, record),
+        Request::Scp(command) => return files(Protocol::Scp(command), terms, log, record),
+        Request::Watch(asked) => {
+            let stream = watch::judge(&asked, &terms)?;
+            return stream::run(stream, &terms, log, record).map(|never| match never {});
+        }
         Request::Exists(wanted, path) => {
             let yes = exists(wanted, &path, &terms)?;
             "probe.exists".clone_into(&mut record.rule);
@@ -186,32 +194,40 @@ fn under(
     run::run(allowed, held, &terms, log, record).map(|never| match never {})
 }
 
-/// Serves SFTP in this process, to a key for SFTP or for scp, which speaks it.
-fn sftp(subsystem: Subsystem, terms: Terms, log: &mut Log, record: &mut Record) -> Result<Served, NoTerms> {
-    sftp_allowed(&terms)?;
+/// Serves files in this process.
+fn files(protocol: Protocol, terms: Terms, log: &mut Log, record: &mut Record) -> Result<Served, NoTerms> {
+    files_allowed(&protocol, &terms)?;
     let slot = slot(&terms)?;
     let confine = terms.confine;
-    let session = serve_sftp::prepare(terms.policy, subsystem).map_err(system("open the workspaces"))?;
+    let session = serve::prepare(terms, protocol).map_err(system("open the workspaces"))?;
     let level = session.confine(confine).map_err(unconfined)?;
     record.confinement = Some(level);
-    "sftp".clone_into(&mut record.rule);
+    let [rule, broken] = session.rules();
+    rule.clone_into(&mut record.rule);
     // Only grants come this far, and a grant's session is recorded or refused.
     log.write(record).map_err(unrecorded)?;
     let served = session.serve(log, record);
     drop(slot);
-    served.map(|()| Served { yes: true }).map_err(|error| NoTerms {
-        refusal: Refusal::new("sftp.protocol", "the session was ended"),
+    served.map(|yes| Served { yes }).map_err(|error| NoTerms {
+        refusal: Refusal::new(broken, "the session was ended"),
         detail: error.to_string(),
     })
 }
 
-/// Whether this key may be used with SFTP. rrsync's options are for rsync alone.
-pub fn sftp_allowed(terms: &Terms) -> Result<(), Refusal> {
-    if terms.tools.iter().any(|tool| matches!(tool, Tool::Sftp | Tool::Scp)) {
-        Ok(())
-    } else {
-        let refusal = Refusal::new("tool.sftp", "this key may not be used with sftp or scp");
-        Err(refusal.unless(Some(Change::Tool(Tool::Sftp))))
+/// Whether this key may be used with the protocol. rrsync's options are for rsync alone.
+pub fn files_allowed(protocol: &Protocol, terms: &Terms) -> Result<(), Refusal> {
+    let has = |wanted: &[Tool]| terms.tools.iter().any(|tool| wanted.contains(tool));
+    match protocol {
+        Protocol::Sftp(_) if !has(&[Tool::Sftp, Tool::Scp]) => {
+            let refusal = Refusal::new("tool.sftp", "this key may not be used with sftp or scp");
+            Err(refusal.unless(Some(Change::Tool(Tool::Sftp))))
+        }
+        Protocol::Scp(_) if !has(&[Tool::Scp]) => {
+            let refusal = Refusal::new("tool.scp", "this key may not be used with scp");
+            Err(refusal.unless(Some(Change::Tool(Tool::Scp))))
+        }
+        Protocol::Sftp(_) => Ok(()),
+        Protocol::Scp(command) => command.allowed(&terms.policy),
     }
 }
 

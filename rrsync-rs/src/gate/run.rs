@@ -22,6 +22,7 @@ use crate::rsync::judge::{Arg, Plan};
 use crate::rsync::program::{self, Program};
 use crate::rsync::{ENVIRONMENT, Place};
 use crate::session::{self, NoTerms, Terms};
+use crate::verdict::Refusal;
 
 /// Enters the working directory, confines this process, records that, and becomes rsync.
 pub(super) fn run(
@@ -31,7 +32,7 @@ pub(super) fn run(
     log: &mut Log,
     record: &mut Record,
 ) -> Result<Infallible, NoTerms> {
-    let Allowed { mut plan, mut program, names_users, isolation } = allowed;
+    let Allowed { mut plan, mut program, names_users } = allowed;
     let made = enter(&mut plan);
     let mut staging = stage(&mut plan, terms.confine)?;
     record.argv = shown(&plan);
@@ -39,26 +40,31 @@ pub(super) fn run(
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
     let charsets = record.argv.iter().any(|word| word.starts_with("--iconv="));
     let (programs, libraries) = program::files(&program, charsets).map_err(system("open rsync's loader"))?;
-    let files = Files { reach: &plan.reach, programs: &programs, libraries: &libraries, names_users };
-    let namespace = confine::isolate(&files, &plan.cwd, isolation).map_err(unconfined)?;
+    let files = Files {
+        reach: &plan.reach,
+        programs: &programs,
+        libraries: &libraries,
+        parts: &plan.parts,
+        names_users,
+    };
+    let namespace = confine::isolate(&files, &plan.cwd, plan.isolation).map_err(unconfined)?;
     if let Some(staging) = staging.as_mut().filter(|_| namespace) {
         staging.enter_namespace().map_err(system("enter the staging directory"))?;
     }
     let lock = if namespace { session::lock_anew(held.lock, terms.lock.as_deref())? } else { held.lock };
-    let (argv, mut inherited) = arguments(plan.args, namespace);
+    let (argv, mut inherited) = arguments("rsync", plan.args, namespace);
     inherited.extend(lock.into_iter().chain(held.slot).map(OwnedFd::from));
     if let Some(staging) = &staging {
         inherited.extend(staging.inherited(namespace).map_err(system("pass a descriptor on"))?);
     }
-    for fd in &inherited {
-        nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))
-            .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
-    }
+    pass_on(&inherited)?;
+    let largest = terms.rules.limits.file_size.filter(|_| files.write());
     if terms.confine != Confine::Off {
         program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
     }
     let filter = if files.write() {
-        Filter::writer(plan.reach.iter().any(|reach| reach.rights.special), terms.rules.setuid)
+        let special = plan.reach.iter().any(|reach| reach.rights.special);
+        Filter::writer(special, terms.rules.setuid).and_limit_files(largest.is_some())
     } else {
         Filter::reader()
     };
@@ -75,9 +81,20 @@ pub(super) fn run(
         return Err(unrecorded);
     }
     log.write_as_rrsync(record);
+    if let Some(largest) = largest {
+        // Only now: the records are files too, and larger.
+        confine::limit_files(largest).map_err(system("limit the size of files"))?;
+    }
     let by_path = terms.confine == Confine::Off && !namespace;
     let failed = execute(&program, &argv, by_path);
     Err(system("run rsync")(failed))
+}
+
+/// Lets rsync inherit descriptors.
+fn pass_on(inherited: &[OwnedFd]) -> Result<(), NoTerms> {
+    let pass = |fd| nix::fcntl::fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()));
+    let passed = inherited.iter().try_for_each(|fd| pass(fd).map(drop));
+    passed.map_err(|errno| system("pass a descriptor on")(errno.into()))
 }
 
 /// Makes the staging directory of a session that needs one, where the kernel can hold it to that, and has rsync use it.
@@ -92,12 +109,14 @@ fn stage(plan: &mut Plan, demand: Confine) -> Result<Option<Staging>, NoTerms> {
         }
         return Ok(None);
     }
-    // A destination that cannot be written is rsync's to report.
-    let mut staging = match Staging::new(&plan.cwd) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-        staging => staging.map_err(system("make a staging directory"))?,
-    };
     let failed = system("make a staging directory");
+    let mut staging = Staging::new(&plan.cwd).map_err(|error| match error.kind() {
+        // rsync would try on, and leave an empty file for each that it may make and not write.
+        io::ErrorKind::PermissionDenied => {
+            Refusal::new("path.open", format!("{} cannot be written", plan.targets.join(", "))).into()
+        }
+        _ => failed(error),
+    })?;
     staging.start_sweeper().map_err(&failed)?;
     plan.reach.push(staging.reach(plan.reach.iter().any(|reach| reach.rights.special)).map_err(&failed)?);
     let args = staging.args(plan.deletes).map_err(&failed)?;
@@ -135,6 +154,11 @@ fn enter(plan: &mut Plan) -> Option<(OwnedFd, OsString)> {
 
 /// The command line as people read it: pinned paths by the real name of what they are pinned to.
 pub fn shown(plan: &Plan) -> Vec<String> {
+    words("rsync", &plan.args)
+}
+
+/// A command line as people read it.
+pub(super) fn words(program: &str, args: &[Arg]) -> Vec<String> {
     let text = |text: &OsString| crate::escape::Escaped::os(text).to_string();
     let arg = |arg: &Arg| match arg {
         Arg::Text(word) => text(word),
@@ -142,13 +166,13 @@ pub fn shown(plan: &Plan) -> Vec<String> {
             format!("{prefix}{}{}", crate::escape::Escaped::os(real), text(rest))
         }
     };
-    std::iter::once("rsync".to_owned()).chain(plan.args.iter().map(arg)).collect()
+    std::iter::once(program.to_owned()).chain(args.iter().map(arg)).collect()
 }
 
 /// The command line as rsync gets it, and the descriptors that it refers to. In a namespace of its own there are none:
 /// there a path can lead nowhere else, and a descriptor from outside could.
-fn arguments(args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
-    let mut argv = vec![OsString::from("rsync")];
+pub(super) fn arguments(program: &str, args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
+    let mut argv = vec![OsString::from(program)];
     let mut inherited = Vec::new();
     for arg in args {
         match arg {
@@ -171,7 +195,7 @@ fn arguments(args: Vec<Arg>, namespace: bool) -> (Vec<OsString>, Vec<OwnedFd>) {
 }
 
 /// Becomes rsync; comes back only with an error.
-fn execute(program: &Program, argv: &[OsString], by_path: bool) -> std::io::Error {
+pub(super) fn execute(program: &Program, argv: &[OsString], by_path: bool) -> std::io::Error {
     if by_path {
         let mut command = std::process::Command::new(&program.path);
         return command.args(&argv[1..]).env_clear().envs(ENVIRONMENT.iter().copied()).exec();

@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU32;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Access, Confine, Grant, Tool, Workspace};
+use super::workspace::{self, WorkspaceForm};
+use super::{Confine, Grant, Tool, Workspace};
 use crate::confine::Isolation;
 use crate::layout::Layout;
 use crate::name::{Label, WorkspaceName};
@@ -52,6 +53,15 @@ pub enum Problem {
     /// A rule about options, or a limit, that means nothing.
     #[error("{0}")]
     Rule(BadRule),
+    /// A pattern for names that none could match.
+    #[error("{0:?} is not a pattern for a name")]
+    BadPattern(String),
+    /// Not permission bits.
+    #[error("{0:?} is not a mode: up to four octal digits, at most \"0777\"")]
+    BadMode(String),
+    /// A stream of changes would tell hidden names.
+    #[error("workspace {0} hides names, which the tool watch would tell")]
+    Hidden(WorkspaceName),
     /// A rule that no request could ever meet.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -73,6 +83,8 @@ struct FileForm {
     record_end: bool,
     #[serde(default)]
     learn: bool,
+    #[serde(default, rename = "record-sha256")]
+    record_sha256: bool,
     #[serde(default)]
     probes: bool,
     #[serde(default)]
@@ -105,7 +117,7 @@ struct LimitsForm {
 }
 
 /// Where in the text a value stands, and what is wrong with it.
-type Misplaced<'a> = &'a dyn Fn(usize, Problem) -> GrantError;
+pub(super) type Misplaced<'a> = &'a dyn Fn(usize, Problem) -> GrantError;
 
 /// Reads every word of a list by `read`.
 fn each<T>(
@@ -154,19 +166,6 @@ fn limits(form: &LimitsForm, at: Misplaced<'_>) -> Result<Limits, GrantError> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WorkspaceForm {
-    path: Spanned<String>,
-    access: Spanned<Access>,
-    #[serde(default)]
-    paths: BTreeMap<Spanned<String>, Access>,
-    delete: Option<Spanned<bool>>,
-    overwrite: Option<bool>,
-    hidden: Option<bool>,
-    munge: Option<bool>,
-}
-
 /// Reads a policy file's text. Paths are expanded against `layout`, and not looked at.
 pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
     let at = |offset: usize, problem| {
@@ -203,39 +202,14 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
     let rules = rules(&form, &at)?;
     let mut workspaces = BTreeMap::new();
     for (name, form) in &form.workspace {
-        let mut paths = BTreeMap::new();
-        for (written, access) in &form.paths {
-            let sub = sub_path(written.get_ref())
-                .ok_or_else(|| at(written.span().start, Problem::BadSubPath(written.get_ref().clone())))?;
-            if paths.insert(sub, *access).is_some() {
-                let problem = Problem::Contradiction("this sub-path is named twice");
-                return Err(at(written.span().start, problem));
-            }
-        }
-        if *form.access.get_ref() == Access::None && paths.values().all(|access| *access == Access::None) {
-            let problem = Problem::Contradiction("access is none, and no sub-path says otherwise");
-            return Err(at(form.access.span().start, problem));
-        }
-        let overwrite = form.overwrite.unwrap_or(true);
-        if let Some(delete) = &form.delete
-            && *delete.get_ref()
-            && !overwrite
-        {
-            let problem = Problem::Contradiction("delete = true contradicts overwrite = false");
-            return Err(at(delete.span().start, problem));
-        }
-        workspaces.insert(
-            name.clone(),
-            Workspace {
-                path: absolute(&form.path)?,
-                access: *form.access.get_ref(),
-                paths,
-                delete: form.delete.as_ref().map_or(overwrite, |delete| *delete.get_ref()),
-                overwrite,
-                hidden: form.hidden.unwrap_or(false),
-                munge: form.munge.unwrap_or(false),
-            },
-        );
+        workspaces.insert(name.clone(), form.read(absolute(&form.path)?, &at)?);
+    }
+    let tools = form.tools.get_ref();
+    if tools.contains(&Tool::Watch)
+        && let Some(name) = hiding(&workspaces)
+    {
+        let (tools, name) = (form.tools.span().start, name.clone());
+        return Err(at(tools, Problem::Hidden(name)));
     }
     Ok(Grant {
         federation: form.federation,
@@ -247,23 +221,25 @@ pub fn parse(text: &str, layout: &Layout) -> Result<Grant, GrantError> {
         rsync: form.rsync.as_ref().map(absolute).transpose()?,
         record_end: form.record_end,
         learn: form.learn,
+        record_sha256: form.record_sha256,
         rules,
         workspaces,
     })
 }
 
-/// A sub-path as a policy may write it: relative, plain components only; a trailing slash is allowed.
-fn sub_path(written: &str) -> Option<PathBuf> {
-    let path = Path::new(written);
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-    let dotted = written.split('/').any(|part| part == "." || part == "..");
-    (plain && !dotted && !written.is_empty() && !written.contains('\0')).then(|| path.components().collect())
+/// A workspace that does not show everything that is in it.
+fn hiding(workspaces: &BTreeMap<WorkspaceName, Workspace>) -> Option<&WorkspaceName> {
+    workspaces.iter().find(|(_, workspace)| !workspace.files.names.hide.is_empty()).map(|(name, _)| name)
+}
+
+/// A TOML string.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
 }
 
 /// Writes a grant as a policy file. `parse(render(g)) == g` for every grant whose paths are UTF-8; `None` for others.
 pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
     use std::fmt::Write as _;
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let path = |path: &Path| Some(quoted(layout.abbreviate(path).to_str()?));
     let tools: Vec<String> = grant.tools.iter().map(|tool| quoted(&tool.to_string())).collect();
     let mut text = format!(
@@ -297,28 +273,13 @@ pub fn render(grant: &Grant, layout: &Layout) -> Option<String> {
     if grant.learn {
         text.push_str("learn = true\n");
     }
+    if grant.record_sha256 {
+        text.push_str("record-sha256 = true\n");
+    }
     rules_text(&grant.rules, &mut text);
     for (name, workspace) in &grant.workspaces {
         let key = quoted(name.as_str());
-        let _ = write!(text, "\n[workspace.{key}]\npath = {}\n", path(&workspace.path)?);
-        let _ = writeln!(text, "access = {}", quoted(&workspace.access.to_string()));
-        if !workspace.overwrite {
-            text.push_str("overwrite = false\n");
-        } else if !workspace.delete {
-            text.push_str("delete = false\n");
-        }
-        if workspace.hidden {
-            text.push_str("hidden = true\n");
-        }
-        if workspace.munge {
-            text.push_str("munge = true\n");
-        }
-        if !workspace.paths.is_empty() {
-            let _ = writeln!(text, "[workspace.{key}.paths]");
-            for (sub, access) in &workspace.paths {
-                let _ = writeln!(text, "{} = {}", quoted(sub.to_str()?), quoted(&access.to_string()));
-            }
-        }
+        workspace::render(&key, &path(&workspace.path)?, workspace, &mut text)?;
     }
     Some(text)
 }
@@ -365,6 +326,7 @@ fn rules_text(rules: &Rules, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grant::Access;
 
     const TEXT: &str = r#"
 federation = "playground"

@@ -4,7 +4,9 @@
 //! grant. `file` reads and writes the TOML form (akeys-grant(5)); this module holds the meaning.
 
 mod file;
+mod files;
 mod load;
+mod workspace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use file::{GrantError, Problem, parse, render};
+pub use files::{FileRules, Modes, Names, Pattern, Quota, Symlinks};
 pub use load::{LoadError, load, read};
 
 use crate::confine::Isolation;
@@ -35,6 +38,10 @@ pub enum Access {
     /// Neither: what is there is not read, written or named.
     #[serde(rename = "none")]
     None,
+    /// Deliver only: something new under a hidden name of the key's own, which one rename publishes. Nothing comes back,
+    /// and what is published is the owner's.
+    #[serde(rename = "drop")]
+    Drop,
 }
 
 impl Access {
@@ -43,9 +50,20 @@ impl Access {
         matches!(self, Self::ReadOnly | Self::ReadWrite)
     }
 
-    /// Whether a push is allowed.
+    /// Whether a push is allowed, or as much of one as a drop takes.
     pub fn may_write(self) -> bool {
-        matches!(self, Self::WriteOnly | Self::ReadWrite)
+        matches!(self, Self::WriteOnly | Self::ReadWrite | Self::Drop)
+    }
+
+    /// What both allow.
+    #[must_use]
+    pub fn both(self, other: Self) -> Self {
+        match (self, other) {
+            (one, two) if one == two => one,
+            (Self::ReadWrite, other) | (other, Self::ReadWrite) => other,
+            (Self::WriteOnly, Self::Drop) | (Self::Drop, Self::WriteOnly) => Self::Drop,
+            _ => Self::None,
+        }
     }
 }
 
@@ -56,6 +74,7 @@ impl fmt::Display for Access {
             Self::WriteOnly => "wo",
             Self::ReadWrite => "rw",
             Self::None => "none",
+            Self::Drop => "drop",
         })
     }
 }
@@ -115,6 +134,8 @@ pub struct Workspace {
     pub hidden: bool,
     /// Whether symlinks are stored munged (rsync's `--munge-links`).
     pub munge: bool,
+    /// What holds file by file, where the gate itself serves.
+    pub files: FileRules,
 }
 
 impl Workspace {
@@ -128,6 +149,7 @@ impl Workspace {
             overwrite: true,
             hidden: false,
             munge: false,
+            files: FileRules::default(),
         }
     }
 
@@ -164,6 +186,8 @@ pub struct Grant {
     pub record_end: bool,
     /// Whether the record of a refusal says which change would have allowed it. That alone allows nothing.
     pub learn: bool,
+    /// Whether the record of a file that was read or written has the sum of its content.
+    pub record_sha256: bool,
     /// What rsync's options may do, and how much.
     pub rules: Rules,
     /// The exposed directories by name.
@@ -183,7 +207,9 @@ impl Grant {
         let mut text = list(self.tools.iter().map(Tool::to_string).collect());
         let mut deeds = Vec::new();
         for (name, workspace) in &self.workspaces {
-            deeds.push(format!("{} {name}", verb(workspace.access, workspace)));
+            let rules = workspace.files.words();
+            let rules = if rules.is_empty() { String::new() } else { format!(" ({})", list(rules)) };
+            deeds.push(format!("{} {name}{rules}", verb(workspace.access, workspace)));
             for (path, access) in &workspace.paths {
                 deeds.push(format!(
                     "{} {name}/{}",
@@ -212,6 +238,7 @@ fn verb(access: Access, workspace: &Workspace) -> &'static str {
         (Access::ReadWrite, true, false) => "read and write, without deleting,",
         (Access::ReadWrite, false, _) => "read and add to",
         (Access::None, ..) => "see nothing of",
+        (Access::Drop, ..) => "drop into",
     }
 }
 

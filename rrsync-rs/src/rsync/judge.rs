@@ -5,15 +5,16 @@
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use super::RsyncFeatures;
 use super::options::{Class, Given, Parsed, Role, Takes, letter};
-use super::paths::{PathOption, Place, destination, locate, path_option, sources};
+use super::paths::{PathOption, Place, Target, destination, locate, path_option, sources};
 use super::words::Word;
-use crate::confine::Rights;
+use crate::confine::{Isolation, Rights};
 use crate::grant::Access;
-use crate::policy::{Exposed, Policy};
+use crate::policy::{Exposed, Keep, Policy, Use};
 use crate::rules::Rules;
 use crate::verdict::{Change, Refusal};
 
@@ -78,15 +79,49 @@ pub struct Plan {
     pub args: Vec<Arg>,
     /// What the kernel will allow.
     pub reach: Vec<Reach>,
+    /// What is in that and has to be kept apart.
+    pub parts: Vec<Part>,
     /// Whether what arrives is written in a directory of the session's own and moved from there: the kernel then lets nothing
     /// in the destination be read back, or changed, whatever rsync is told.
     pub staged: bool,
     /// Whether rsync looks for what it may delete, and must leave the session's own directory out.
     pub deletes: bool,
-    /// Whether this may run in a mount namespace only: it follows links, and this rsync does not confine itself.
-    pub isolate: bool,
+    /// Whether it gets a mount namespace: it has to where it follows links and this rsync does not confine itself, and it does
+    /// better without where it sets attributes of what it may not read.
+    pub isolation: Isolation,
     /// What is touched, as the client named it.
     pub targets: Vec<String>,
+}
+
+/// What a session is judged by, beside the policy and the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// The key's rules about options.
+    pub rules: &'a Rules,
+    /// What the rsync that will run understands.
+    pub features: RsyncFeatures,
+    /// Whether there has to be a mount namespace.
+    pub isolation: Isolation,
+}
+
+/// How a push is held, beyond where it may write. A pull is held to none of it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    /// What is there may not be replaced, changed or removed.
+    adds_only: bool,
+    /// What is there may not be read, or named.
+    blind: bool,
+    /// Nothing is written at all.
+    dry: bool,
+    /// What the client does not have is removed.
+    deletes: bool,
+}
+
+impl Held {
+    /// Whether what arrives is staged.
+    fn staged(self) -> bool {
+        (self.adds_only || self.blind) && !self.dry
+    }
 }
 
 /// Judges a parsed request. `paths` are the words behind the dot.
@@ -95,15 +130,14 @@ pub fn judge(
     parsed: &Parsed,
     paths: &[Word],
     policy: &Policy,
-    rules: &Rules,
-    features: RsyncFeatures,
+    setting: Setting<'_>,
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
+    let changes = direction == Direction::Push || parsed.has_class(Class::DeletesSources);
     for target in &targets {
-        options_allowed(direction, parsed, target.exposed, rules)?;
+        target.exposed.kept_by_rsync(if changes { Use::Write } else { Use::Read })?;
+        options_allowed(direction, parsed, target.exposed, setting.rules)?;
     }
-    let everything = targets.iter().all(|target| target.exposed.is_everything());
-    let strict = targets[0].exposed;
     let mut reach = ReachSet::default();
     let (cwd, make, path_args, shown, base) = match direction {
         Direction::Pull => {
@@ -116,117 +150,234 @@ pub fn judge(
             let [target] = targets.as_slice() else {
                 return Err(Refusal::new("rsync.destinations", "a push has exactly one destination"));
             };
-            let dry_run = parsed.has_letter(b'n');
-            let found = destination(target, dry_run, &mut reach)?;
-            (
-                found.cwd,
-                found.make,
-                vec![Arg::Text(found.arg)],
-                vec![target.exposed.shown(&found.at)],
-                Some(found.at),
-            )
+            let found = destination(target, parsed.has_letter(b'n'), &mut reach)?;
+            let shown = vec![target.exposed.shown(&found.at)];
+            (found.cwd, found.make, vec![Arg::Text(found.arg)], shown, Some(found.at))
         }
     };
-    let adds_only = base.is_some() && !strict.workspace.overwrite;
-    let returns_nothing = base.as_ref().is_some_and(|at| !strict.workspace.access_to(at).may_read());
-    let dry = parsed.has_letter(b'n') || parsed.has_long("only-write-batch");
-    let staged = adds_only || returns_nothing;
-    if returns_nothing && dry && parsed.has_class(Class::Deletes) {
+    let strict = targets[0].exposed;
+    let held = base.as_ref().map_or_else(Held::default, |at| held(parsed, strict, at));
+    if held.blind && held.dry && held.deletes {
         let message = "a write-only server does not tell what it would delete";
         return Err(Refusal::new("rsync.dry-run-delete", message));
     }
-    let mut verbose = false;
     let mut args = vec![Arg::Text("--server".into())];
     if direction == Direction::Pull {
         args.push(Arg::Text("--sender".into()));
     }
+    let mut verbose = false;
     for given in &parsed.options {
-        match given {
-            Given::Cluster { letters, protocol } => {
-                // Modes of directories that exist are not for a client that may only add: new files get theirs from
-                // the umask. The letter does not change the protocol.
-                let mut letters: Vec<u8> =
-                    letters.iter().copied().filter(|b| !(adds_only && *b == b'p')).collect();
-                if returns_nothing {
-                    // More than one v, and looking for similar files, tell what else is there.
-                    letters.retain(|b| *b != b'y' && (*b != b'v' || !std::mem::replace(&mut verbose, true)));
-                }
-                if letters.is_empty() && protocol.is_none() {
-                    continue;
-                }
-                let tail = protocol.as_ref().map(|protocol| [&b"e"[..], protocol].concat());
-                args.push(dashed(b"-", &[letters.as_slice(), &tail.unwrap_or_default()].concat()));
-            }
-            Given::Sized(size, digits) => args.push(dashed(&[b'-', *size], digits)),
-            Given::Long(row, _) if row.class == Class::Sender => {}
-            Given::Long(row, _) if adds_only && LEFT_OUT_WHERE_ADDED.contains(&row.name) => {}
-            Given::Long(row, _) if returns_nothing && matches!(row.name, "fuzzy" | "info") => {}
-            Given::Long(row, value) => match (row.takes, value) {
-                (Takes::Path(role), Some(value)) => {
-                    let option =
-                        PathOption { name: row.name, role, value, exposed: strict, base: base.as_deref() };
-                    let arg = path_option(&option, policy, &mut reach)?;
-                    // What arrives is staged elsewhere; and a copy of what may not be read is sent instead.
-                    let unused =
-                        staged && row.name == "temp-dir" || returns_nothing && row.name == "copy-dest";
-                    args.extend(arg.filter(|_| !unused));
-                }
-                (Takes::Ignored(word), _) => args.push(long(row.name, Some(word.as_bytes()))),
-                (_, value) => {
-                    let cut = rules.limits.cut(row.name, value.as_deref()).map(String::into_bytes);
-                    args.push(long(row.name, cut.as_deref().or(value.as_deref())));
-                }
-            },
-        }
+        let path = |option: &PathOption<'_>| path_option(option, policy, &mut reach);
+        args.extend(passed_on(given, held, setting.rules, strict, base.as_deref(), &mut verbose, path)?);
     }
+    if reach.copies {
+        copied_from(&mut args);
+    }
+    let confined_root = confined_root(&targets, &args, setting);
+    let isolation = if reach.parts.is_empty() {
+        let follows = base.is_some() && confined_root.is_none() && parsed.has_class(Class::Implied);
+        isolation(follows && !strict.is_everything(), setting, held)?
+    } else if setting.isolation == Isolation::Off || strict.is_everything() {
+        // Nothing else keeps apart what one rule reaches.
+        return Err(strict.mixed(base.as_deref().unwrap_or(Path::new(""))));
+    } else {
+        Isolation::Required
+    };
+    let without_proc = careful(setting, held) && isolation == Isolation::Required;
+    if without_proc {
+        // The attributes of a file that is written in place could not be set afterwards.
+        args.retain(|arg| !matches!(arg, Arg::Text(word) if word == "--inplace"));
+    }
+    args.extend(added(parsed, &targets, setting, held, base.is_some(), confined_root));
+    args.extend(reach.parts.iter().map(|part| left_out(part, base.is_some())));
+    args.extend(["--", "."].map(|word| Arg::Text(word.into())));
+    args.extend(path_args);
+    // Directories for partial files are removed when they are empty, also by who may delete nothing else.
+    let partial = parsed.has_long("partial-dir") || parsed.has_long("delay-updates");
+    reach.widen(Rights {
+        // What is not there any more at the source has to be looked for; and attributes of directories are set by who may open
+        // them, when there is no other way.
+        list: held.deletes || without_proc,
+        remove_directories: partial && !held.adds_only,
+        ..Rights::default()
+    });
+    let (staged, deletes) = (held.staged(), held.deletes);
+    let ReachSet { rules, parts, .. } = reach;
+    Ok(Plan { direction, cwd, make, args, reach: rules, parts, staged, deletes, isolation, targets: shown })
+}
+
+/// How a push to `at` is held.
+fn held(parsed: &Parsed, exposed: &Exposed, at: &Path) -> Held {
+    Held {
+        adds_only: !exposed.workspace.overwrite,
+        blind: !exposed.workspace.access_to(at).may_read(),
+        dry: parsed.has_letter(b'n') || parsed.has_long("only-write-batch"),
+        deletes: parsed.has_class(Class::Deletes),
+    }
+}
+
+/// Whether rsync sets the attributes of what it may not read through `/proc`, so that no symlink can be in between: since 3.5.0,
+/// as it confines itself since.
+fn careful(setting: Setting<'_>, held: Held) -> bool {
+    held.blind && setting.features.confine_root
+}
+
+/// The directory that rsync is told to confine itself to, when it can and every path of the command is in it.
+fn confined_root<'a>(targets: &[Target<'a>], args: &[Arg], setting: Setting<'_>) -> Option<&'a Path> {
+    let exposed = targets[0].exposed;
+    let root = exposed.root.real();
+    let inside = |arg: &Arg| match arg {
+        Arg::Text(_) => true,
+        Arg::Pinned { real, .. } => real.starts_with(root),
+    };
+    let one = targets.iter().all(|target| std::ptr::eq(target.exposed, exposed)) && args.iter().all(inside);
+    (setting.features.confine_root && one && !exposed.is_everything()).then_some(root)
+}
+
+/// Whether the session gets a mount namespace. `follows` tells whether it follows links, and nothing else confines rsync.
+fn isolation(follows: bool, setting: Setting<'_>, held: Held) -> Result<Isolation, Refusal> {
+    match setting.isolation {
+        Isolation::Off if follows => {
+            let message =
+                "option --no-implied-dirs needs a newer rsync, or a mount namespace, on this server";
+            Err(Refusal::new("rsync.option", message))
+        }
+        _ if follows => Ok(Isolation::Required),
+        // There is no /proc in a namespace.
+        Isolation::Auto if careful(setting, held) => Ok(Isolation::Off),
+        isolation => Ok(isolation),
+    }
+}
+
+/// Where partial files are kept by who may delete nothing. rsync removes a partial file of which it has got the rest, and
+/// its directory: whatever is called like a client's own choice would go with it.
+const PARTIAL_DIR: &[u8] = b".rsync-partial";
+
+/// Options that a receiver does without where it only adds. Modes of directories that are there are not the client's;
+/// what is new is never written in place; and a partial file under the final name could not be completed any more.
+const LEFT_OUT_WHERE_ADDED: &[&str] = &["perms", "inplace", "partial"];
+
+/// What becomes of one of the client's options.
+fn passed_on(
+    given: &Given,
+    held: Held,
+    rules: &Rules,
+    exposed: &Exposed,
+    base: Option<&Path>,
+    verbose: &mut bool,
+    path: impl FnOnce(&PathOption<'_>) -> Result<Option<Arg>, Refusal>,
+) -> Result<Option<Arg>, Refusal> {
+    Ok(match given {
+        Given::Cluster { letters, protocol } => {
+            // Modes of directories that exist are not for a client that may only add: new files get theirs from the umask.
+            // More than one v, and looking for similar files, tell what else is there. None of these letters changes the
+            // protocol.
+            let mut letters = letters.clone();
+            letters.retain(|letter| match letter {
+                b'p' => !held.adds_only,
+                b'y' => !held.blind,
+                b'v' => !held.blind || !std::mem::replace(verbose, true),
+                _ => true,
+            });
+            let tail = protocol.as_ref().map(|protocol| [&b"e"[..], protocol].concat());
+            let word = [letters, tail.unwrap_or_default()].concat();
+            (!word.is_empty()).then(|| dashed(b"-", &word))
+        }
+        Given::Sized(size, digits) => Some(dashed(&[b'-', *size], digits)),
+        Given::Long(row, _) if row.class == Class::Sender => None,
+        Given::Long(row, _) if held.adds_only && LEFT_OUT_WHERE_ADDED.contains(&row.name) => None,
+        Given::Long(row, _) if rules.force.iter().any(|forced| forced.replaces(row.name)) => None,
+        Given::Long(row, _) if held.blind && matches!(row.name, "fuzzy" | "info") => None,
+        Given::Long(row, value) => match (row.takes, value) {
+            (Takes::Path(role), Some(value)) => {
+                let arg = path(&PathOption { name: row.name, role, value, exposed, base })?;
+                if role == Role::PartialDir
+                    && base.is_some()
+                    && !exposed.workspace.delete
+                    && !value.is_empty()
+                {
+                    return Ok(Some(long(row.name, Some(PARTIAL_DIR))));
+                }
+                // What arrives is staged elsewhere; and a copy of what may not be read is sent instead.
+                let unused = held.staged() && row.name == "temp-dir" || held.blind && row.name == "copy-dest";
+                arg.filter(|_| !unused)
+            }
+            (Takes::Ignored(word), _) => Some(long(row.name, Some(word.as_bytes()))),
+            (_, value) => {
+                let cut = rules.limits.cut(row.name, value.as_deref()).map(String::into_bytes);
+                Some(long(row.name, cut.as_deref().or(value.as_deref())))
+            }
+        },
+    })
+}
+
+/// The options that the gate adds behind the client's, so that they win.
+fn added(
+    parsed: &Parsed,
+    targets: &[Target<'_>],
+    setting: Setting<'_>,
+    held: Held,
+    push: bool,
+    confined_root: Option<&Path>,
+) -> Vec<Arg> {
+    let Setting { rules, features, .. } = setting;
+    let text = |word: &str| Arg::Text(word.into());
+    let everything = targets.iter().all(|target| target.exposed.is_everything());
+    let mut args = Vec::new();
     for (name, limit) in rules.limits.stated() {
         if let Some(limit) = limit.filter(|_| !parsed.has_long(name)) {
             args.push(long(name, Some(limit.to_string().as_bytes())));
         }
     }
-    for forced in &rules.force {
+    for forced in rules.force.iter().filter(|forced| forced.is_for(push, parsed)) {
         args.push(long(&forced.name, forced.value.as_ref().map(String::as_bytes)));
     }
-    let writes = direction == Direction::Push;
-    if writes && !everything {
+    if push && !everything {
         args.extend(without_special_files(parsed, features));
     }
-    if !everything && features.confine_root && targets.iter().all(|t| std::ptr::eq(t.exposed, strict)) {
-        args.push(long(
-            "confine-root",
-            Some(std::os::unix::ffi::OsStrExt::as_bytes(strict.root.real().as_os_str())),
-        ));
+    if let Some(root) = confined_root {
+        args.push(long("confine-root", Some(root.as_os_str().as_bytes())));
     }
     if targets.iter().any(|target| target.exposed.workspace.munge) {
-        args.push(Arg::Text("--munge-links".into()));
+        args.push(text("--munge-links"));
     }
     if !targets.iter().all(|target| target.exposed.workspace.overwrite) {
-        args.push(Arg::Text("--ignore-existing".into()));
+        args.push(text("--ignore-existing"));
     }
-    if adds_only {
-        args.push(Arg::Text("-O".into()));
+    if held.adds_only {
+        args.push(text("-O"));
     }
-    if returns_nothing {
+    if held.blind {
         // Whole files only: block checksums of the destination would give its content away. Last, so it wins.
-        args.push(Arg::Text("-W".into()));
+        args.push(text("-W"));
     }
-    args.push(Arg::Text("--".into()));
-    args.push(Arg::Text(".".into()));
-    args.extend(path_args);
-    // Names are told to nobody, but what is not there any more at the source has to be looked for.
-    let deletes = writes && parsed.has_class(Class::Deletes);
-    // Directories for partial files are removed when they are empty, also by who may delete nothing else.
-    let partial = parsed.has_long("partial-dir") || parsed.has_long("delay-updates");
-    let remove_directories = partial && !adds_only;
-    reach.widen(Rights { list: deletes, remove_directories, ..Rights::default() });
-    let isolate = writes && !everything && !features.confine_root && parsed.has_class(Class::Implied);
-    let staged = staged && !dry;
-    Ok(Plan { direction, cwd, make, args, reach: reach.0, staged, deletes, isolate, targets: shown })
+    args
 }
 
-/// Options that a receiver does without where it only adds. Modes of directories that are there are not the client's;
-/// what is new is never written in place; and a partial file under the final name could not be completed any more.
-const LEFT_OUT_WHERE_ADDED: &[&str] = &["perms", "inplace", "partial"];
+/// Every `--link-dest` as a `--copy-dest`.
+fn copied_from(args: &mut [Arg]) {
+    for arg in args {
+        if let Arg::Pinned { prefix, .. } = arg
+            && prefix == "--link-dest="
+        {
+            "--copy-dest=".clone_into(prefix);
+        }
+    }
+}
+
+/// What makes rsync pass over a part that is kept apart: it neither sends nor deletes it. The client's filters may undo that, and
+/// then find that there is nothing, or nothing to be changed.
+fn left_out(part: &Part, push: bool) -> Arg {
+    let path = part.real.as_os_str().as_bytes();
+    // A backslash means something only where there is a wildcard: rsync(1), "PATTERN MATCHING RULES".
+    let escaped: Vec<u8> = if path.iter().any(|byte| b"*?[".contains(byte)) {
+        path.iter().flat_map(|b| if b"*?[\\".contains(b) { vec![b'\\', *b] } else { vec![*b] }).collect()
+    } else {
+        path.to_vec()
+    };
+    let rule: &[u8] = if push { b"protect,/ " } else { b"exclude,/ " };
+    dashed(b"--filter=", &[rule, &escaped].concat())
+}
 
 /// What makes a receiver leave special files out, and end with 0 all the same.
 ///
@@ -352,25 +503,56 @@ fn is_zero(value: Option<&[u8]>) -> bool {
     value.is_some_and(|value| value.iter().all(|b| !b.is_ascii_digit() || *b == b'0'))
 }
 
+/// A part of such a directory that is kept apart.
+#[derive(Debug)]
+pub struct Part {
+    /// Open (`O_PATH`).
+    pub fd: OwnedFd,
+    /// Its real path.
+    pub real: PathBuf,
+    /// How.
+    pub keep: Keep,
+}
+
 /// The kernel rules of a session while they are collected; each directory once.
 #[derive(Debug, Default)]
-pub struct ReachSet(Vec<Reach>);
+pub struct ReachSet {
+    rules: Vec<Reach>,
+    parts: Vec<Part>,
+    /// Whether files of a basis are copied where the client wants them linked.
+    copies: bool,
+}
 
 impl ReachSet {
     /// Lets the child use everything below `dir`.
     pub fn allow(&mut self, dir: OwnedFd, real: PathBuf, rights: Rights) {
-        if self.0.iter().any(|known| real.starts_with(&known.real) && known.rights.cover(rights)) {
+        if self.rules.iter().any(|known| real.starts_with(&known.real) && known.rights.cover(rights)) {
             return;
         }
-        match self.0.iter_mut().find(|known| known.real == real) {
+        match self.rules.iter_mut().find(|known| known.real == real) {
             Some(known) => known.rights = known.rights.and(rights),
-            None => self.0.push(Reach { dir, real, rights }),
+            None => self.rules.push(Reach { dir, real, rights }),
         }
+    }
+
+    /// Keeps a part of such a directory apart.
+    pub fn keep(&mut self, fd: OwnedFd, real: PathBuf, keep: Keep) {
+        match self.parts.iter_mut().find(|known| known.real == real) {
+            // Hidden is hidden, also from what may not change it.
+            Some(known) if keep == Keep::Hidden => known.keep = keep,
+            Some(_) => {}
+            None => self.parts.push(Part { fd, real, keep }),
+        }
+    }
+
+    /// Has the files of every basis copied: rsync knows either links or copies.
+    pub fn copy_from_bases(&mut self) {
+        self.copies = true;
     }
 
     /// More rights to every directory that may be written.
     fn widen(&mut self, more: Rights) {
-        for reach in self.0.iter_mut().filter(|reach| reach.rights.add) {
+        for reach in self.rules.iter_mut().filter(|reach| reach.rights.add) {
             reach.rights = reach.rights.and(more);
         }
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{FileStat, Mode};
 use serde::{Deserialize, Serialize};
 
 use super::RsyncFeatures;
@@ -89,17 +89,7 @@ pub fn usual() -> Option<PathBuf> {
 pub fn find(wanted: Option<&Path>, layout: Option<&Layout>) -> Result<Program, ProgramError> {
     let path = wanted.map(Path::to_owned).or_else(usual).ok_or(ProgramError::Missing)?;
     let io = |source: io::Error| ProgramError::Io { path: path.clone(), source };
-    let fd = nix::fcntl::open(&path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(|errno| io(errno.into()))?;
-    let stat = nix::sys::stat::fstat(&fd).map_err(|errno| io(errno.into()))?;
-    let untrusted = |source| ProgramError::Untrusted { path: path.clone(), source };
-    if !path.is_absolute() {
-        return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "is not an absolute path")));
-    }
-    if crate::beneath::kind(&stat) != nix::sys::stat::SFlag::S_IFREG {
-        return Err(untrusted(Distrust::Kind("regular file")));
-    }
-    trusted::check(stat.st_uid, stat.st_mode).map_err(untrusted)?;
+    let (fd, stat) = open(&path)?;
     let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     let identity = (
         stat.st_dev,
@@ -125,6 +115,36 @@ pub fn find(wanted: Option<&Path>, layout: Option<&Layout>) -> Result<Program, P
     };
     let features = RsyncFeatures { confine_root: profile.confine_root, drop_d: profile.drop_d };
     Ok(Program { path, fd, features, loader: profile.loader, libraries: profile.libraries })
+}
+
+/// Opens the program `name` that was installed beside this one. It needs nothing but itself: all of ours are static.
+pub fn beside(name: &str) -> Result<Program, ProgramError> {
+    let here = std::env::current_exe().unwrap_or_default();
+    let path = here.with_file_name(name);
+    let (fd, _) = open(&path)?;
+    let io = |source| ProgramError::Io { path: path.clone(), source };
+    let program = File::open(&path).map_err(io)?;
+    if interpreter(&program).map_err(io)?.is_some() {
+        return Err(io(io::Error::new(io::ErrorKind::InvalidData, "is not a static program")));
+    }
+    Ok(Program { path, fd, features: RsyncFeatures::default(), loader: None, libraries: Vec::new() })
+}
+
+/// Opens a program that nobody else can have written.
+fn open(path: &Path) -> Result<(OwnedFd, FileStat), ProgramError> {
+    let io = |source: io::Error| ProgramError::Io { path: path.to_owned(), source };
+    let untrusted = |source| ProgramError::Untrusted { path: path.to_owned(), source };
+    if !path.is_absolute() {
+        return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "is not an absolute path")));
+    }
+    let fd = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| io(errno.into()))?;
+    let stat = nix::sys::stat::fstat(&fd).map_err(|errno| io(errno.into()))?;
+    if crate::beneath::kind(&stat) != nix::sys::stat::SFlag::S_IFREG {
+        return Err(untrusted(Distrust::Kind("regular file")));
+    }
+    trusted::check(stat.st_uid, stat.st_mode).map_err(untrusted)?;
+    Ok((fd, stat))
 }
 
 fn recall(cache: &Path) -> Option<Profile> {

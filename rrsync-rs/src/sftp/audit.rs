@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::sha256::Sum;
 use crate::vfs::Fault;
 
 /// What was done, or tried.
@@ -68,6 +69,8 @@ pub struct FileEvent<'a> {
     pub to: Option<&'a [u8]>,
     /// Bytes of content read or written.
     pub bytes: u64,
+    /// The sum of the whole content, where that is recorded and the client has read or written all of it.
+    pub sha256: Option<Sum>,
     /// How it ended.
     pub outcome: Outcome,
 }

@@ -31,7 +31,15 @@ impl Session<'_> {
         let file = self.record_refusal(if writes { Deed::Write } else { Deed::Read }, &path, opened)?;
         self.summary.files_read += u64::from(reads);
         self.summary.files_written += u64::from(writes);
-        let record = FileRecord { path, reads, writes, bytes_read: 0, bytes_written: 0, damaged: None };
+        let record = FileRecord {
+            path,
+            reads,
+            writes,
+            bytes_read: 0,
+            bytes_written: 0,
+            sums: [None; 2],
+            damaged: None,
+        };
         let handle = self.handles.insert(Handle::File(Box::new(HeldFile { file, record })));
         replies.handle(request.id, &handle);
         Ok(())
@@ -40,10 +48,16 @@ impl Session<'_> {
     /// `SSH_FXP_CLOSE`, of a file or a directory.
     pub(super) fn close(&mut self, mut request: Request<'_>, replies: &mut Replies) -> Result<(), Failure> {
         if let Handle::File(held) = self.handles.remove(request.fields.string()?)? {
-            let HeldFile { file, record } = *held;
+            let HeldFile { file, mut record } = *held;
+            if record.damaged.is_none() {
+                record.sums = [
+                    file.sum_read().filter(|_| record.reads),
+                    if record.writes { file.sum_written() } else { None },
+                ];
+            }
             let closed = match record.damaged {
                 // What is not all that the client sent does not become visible.
-                Some(fault) if self.vfs.options().atomic => Err(fault),
+                Some(fault) if file.is_upload() => Err(fault),
                 _ => file.close(),
             };
             self.record_file(&record, closed.err().map_or(Outcome::Done, Outcome::Failed));
@@ -62,11 +76,13 @@ impl Session<'_> {
         let most = usize::try_from(length).map_or(MOST_DATA, |length| length.min(MOST_DATA));
         replies.begin(packet::DATA, request.id);
         let read = replies.string_from(most, |buffer| held.file.read(buffer, offset));
-        if !matches!(read, Ok(1..)) {
+        // Nothing is the end, unless nothing was asked for.
+        let ended = matches!(read, Ok(0)) && most > 0;
+        if ended || read.is_err() {
             replies.cancel();
         }
         match read? {
-            0 => Err(Failure::Eof),
+            _ if ended => Err(Failure::Eof),
             read => {
                 replies.end();
                 held.record.bytes_read += read as u64;
@@ -111,9 +127,15 @@ impl Session<'_> {
         let handle = request.fields.string()?;
         let changes = request.fields.changes()?;
         let held = self.handles.file(handle)?;
-        if let Err(fault) = held.file.set(&changes) {
+        let (set, writes) = (held.file.set(&changes), held.record.writes);
+        if !writes || set.is_err() {
             let path = held.record.path.clone();
-            self.record_refusal(Deed::SetAttributes, &path, Err(fault))?;
+            // What is written has a record of its own, when it is closed.
+            if writes {
+                self.record_refusal(Deed::SetAttributes, &path, set)
+            } else {
+                self.record(Deed::SetAttributes, &path, None, set)
+            }?;
         }
         replies.status(request.id, Ok(()));
         Ok(())

@@ -4,6 +4,7 @@
 //! nothing, even when its slot is in use again.
 
 use super::status::Failure;
+use crate::sha256::Sum;
 use crate::vfs::{Fault, Listing, OpenFile, VirtualPath};
 
 /// How many handles a client may hold. OpenSSH takes what `RLIMIT_NOFILE` allows: usually
@@ -28,6 +29,8 @@ pub(super) struct FileRecord {
     pub(super) writes: bool,
     pub(super) bytes_read: u64,
     pub(super) bytes_written: u64,
+    /// The sums of what was read and of what was written, once the file is closed.
+    pub(super) sums: [Option<Sum>; 2],
     /// The first write that failed: the file is not what the client sent.
     pub(super) damaged: Option<Fault>,
 }

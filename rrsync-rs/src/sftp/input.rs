@@ -5,12 +5,13 @@
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::ServeError;
+use super::flow;
 use super::wire::LONGEST_PACKET;
 
-/// Room for the longest packet and as much again, so that moving the rest of the buffer to its beginning is rare.
+/// Room for the longest packet and as much again. So a packet that begins in the first half ends in the buffer, and
+/// moving the rest of the buffer to its beginning is rare.
 const ROOM: usize = 2 * (4 + LONGEST_PACKET);
 
 /// The requests, read in big pieces.
@@ -20,11 +21,12 @@ pub(super) struct Input<F> {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
+    ended: bool,
 }
 
 impl<F: AsFd> Input<F> {
     pub(super) fn new(fd: F) -> Self {
-        Self { fd, buffer: vec![0; ROOM].into_boxed_slice(), start: 0, end: 0 }
+        Self { fd, buffer: vec![0; ROOM].into_boxed_slice(), start: 0, end: 0, ended: false }
     }
 
     /// The next packet, without its length, if all of it has been read.
@@ -41,33 +43,50 @@ impl<F: AsFd> Input<F> {
 
     /// Waits for more bytes; `false` at the end of the input.
     pub(super) fn fill(&mut self) -> Result<bool, ServeError> {
+        while !self.ended {
+            if self.read()? {
+                return Ok(true);
+            }
+            if !self.ended {
+                flow::readable(&self.fd).map_err(ServeError::Read)?;
+            }
+        }
+        if self.start == self.end { Ok(false) } else { Err(ServeError::Truncated) }
+    }
+
+    /// Waits until `output` takes more; what the client sends meanwhile is read, as far as there is room for it.
+    pub(super) fn fill_until_writable(&mut self, output: &impl AsFd) -> Result<(), ServeError> {
+        let room = !self.ended && self.make_room();
+        if flow::writable(output, room.then_some(&self.fd)).map_err(ServeError::Write)? && room {
+            self.read()?;
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; `false` when that is nothing.
+    fn read(&mut self) -> Result<bool, ServeError> {
+        self.make_room();
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        match nix::unistd::read(&self.fd, room) {
+            Ok(read) => {
+                self.end += read;
+                self.ended = read == 0;
+                Ok(read > 0)
+            }
+            Err(Errno::EINTR | Errno::EAGAIN) => Ok(false),
+            Err(errno) => Err(ServeError::Read(errno)),
+        }
+    }
+
+    /// Makes what room there can be at the end of the buffer without moving more than half of it; tells whether there
+    /// is any.
+    fn make_room(&mut self) -> bool {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-        } else if self.end > ROOM / 2 {
+        } else if self.start > ROOM / 2 {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
-        loop {
-            match nix::unistd::read(&self.fd, room) {
-                Ok(0) if self.start == self.end => return Ok(false),
-                Ok(0) => return Err(ServeError::Truncated),
-                Ok(read) => {
-                    self.end += read;
-                    return Ok(true);
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => wait(&self.fd, PollFlags::POLLIN).map_err(ServeError::Read)?,
-                Err(errno) => return Err(ServeError::Read(errno)),
-            }
-        }
-    }
-}
-
-/// Waits until `fd` is ready, for when whoever started the session has made it non-blocking.
-pub(super) fn wait(fd: &impl AsFd, what: PollFlags) -> Result<(), Errno> {
-    match poll(&mut [PollFd::new(fd.as_fd(), what)], PollTimeout::NONE) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno),
+        self.end < ROOM
     }
 }

@@ -6,12 +6,14 @@
 //!
 //! One thread reads requests and answers them in their order. Replies are gathered while further complete requests
 //! are at hand and written when there are none, so a client that pipelines costs few system calls. Memory is bounded
-//! by a constant: one request, some replies, and the open handles.
+//! by a constant: some requests, some replies, and the open handles. A client that does not read its replies while it
+//! goes on sending is not read from either once both are full.
 
 mod audit;
 mod dirs;
 mod extended;
 mod files;
+pub(crate) mod flow;
 mod handles;
 mod input;
 mod longname;
@@ -19,19 +21,22 @@ mod names;
 mod replies;
 mod session;
 mod status;
+mod subsystem;
 pub mod syscalls;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
 pub use audit::{Deed, FileEvent, Outcome, Summary};
+pub use subsystem::Subsystem;
 
 use crate::vfs::Vfs;
+use flow::NonBlocking;
 use input::Input;
 use replies::Replies;
 use session::Session;
@@ -69,11 +74,15 @@ pub fn serve(
     vfs: &Vfs,
     audit: &mut dyn FnMut(&FileEvent<'_>),
 ) -> (Summary, Result<(), ServeError>) {
+    flow::widen(&input);
+    flow::widen(&output);
+    let _blocking_again_at_the_end = NonBlocking::set(&output);
     let mut session = Session::new(vfs, audit);
     let mut replies = Replies::default();
-    let served = answer_all(&mut Input::new(input), &output, &mut session, &mut replies);
+    let mut input = Input::new(&input);
+    let served = answer_all(&mut input, &output, &mut session, &mut replies);
     // What was answered before an error is still the client's.
-    let flushed = replies.flush(&output);
+    let flushed = replies.flush(&output, &mut input);
     (session.finish(), served.and(flushed))
 }
 
@@ -86,14 +95,14 @@ fn answer_all(
     loop {
         if let Some(packet) = input.packet()? {
             session.answer(packet, replies)?;
-        } else {
-            replies.flush(output)?;
-            if !input.fill()? {
-                return Ok(());
+            if replies.is_full() {
+                replies.flush(output, input)?;
             }
-        }
-        if replies.is_full() {
-            replies.flush(output)?;
+        } else if !replies.is_empty() {
+            // Requests may have come in while the replies were being taken.
+            replies.flush(output, input)?;
+        } else if !input.fill()? {
+            return Ok(());
         }
     }
 }

@@ -6,10 +6,9 @@
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::poll::PollFlags;
 
 use super::ServeError;
-use super::input::wait;
+use super::input::Input;
 use super::status::Failure;
 use super::wire::{attribute, packet};
 use crate::vfs::{Fault, View};
@@ -159,26 +158,32 @@ impl Replies {
         self.end();
     }
 
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
     /// Whether it is time to write.
     pub(super) fn is_full(&self) -> bool {
         self.used >= FULL
     }
 
-    /// Writes everything.
-    pub(super) fn flush(&mut self, output: &impl AsFd) -> Result<(), ServeError> {
-        let mut unwritten = self.buffer.get(..self.used).unwrap_or_default();
+    /// Writes everything. A client that does not take it may go on sending: see [`Input::fill_until_writable`].
+    pub(super) fn flush(
+        &mut self,
+        output: &impl AsFd,
+        input: &mut Input<impl AsFd>,
+    ) -> Result<(), ServeError> {
+        let used = std::mem::take(&mut self.used);
+        let mut unwritten = self.buffer.get(..used).unwrap_or_default();
         while !unwritten.is_empty() {
             match nix::unistd::write(output, unwritten) {
                 Ok(written) => unwritten = unwritten.get(written..).unwrap_or_default(),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => wait(output, PollFlags::POLLOUT).map_err(ServeError::Write)?,
-                Err(errno) => {
-                    self.used = 0;
-                    return Err(ServeError::Write(errno));
-                }
+                Err(Errno::EAGAIN) => input.fill_until_writable(output)?,
+                Err(errno) => return Err(ServeError::Write(errno)),
             }
         }
-        self.used = 0;
         Ok(())
     }
 

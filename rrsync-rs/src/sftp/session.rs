@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
         result: Result<T, Fault>,
     ) -> Result<T, Fault> {
         let outcome = result.as_ref().err().map_or(Outcome::Done, |fault| Outcome::Failed(*fault));
-        (self.audit)(&FileEvent { deed, path: path.as_bytes(), to, bytes: 0, outcome });
+        (self.audit)(&FileEvent { deed, path: path.as_bytes(), to, bytes: 0, sha256: None, outcome });
         result
     }
 
@@ -115,14 +115,15 @@ impl<'a> Session<'a> {
     /// Records what was done with a file that is no longer open.
     pub(super) fn record_file(&mut self, file: &FileRecord, outcome: Outcome) {
         let outcome = file.damaged.map_or(outcome, Outcome::Failed);
-        let mut record = |deed, bytes| {
-            (self.audit)(&FileEvent { deed, path: file.path.as_bytes(), to: None, bytes, outcome });
+        let [sum_read, sum_written] = file.sums;
+        let mut record = |deed, bytes, sha256| {
+            (self.audit)(&FileEvent { deed, path: file.path.as_bytes(), to: None, bytes, sha256, outcome });
         };
         if file.reads {
-            record(Deed::Read, file.bytes_read);
+            record(Deed::Read, file.bytes_read, sum_read);
         }
         if file.writes {
-            record(Deed::Write, file.bytes_written);
+            record(Deed::Write, file.bytes_written, sum_written);
         }
     }
 

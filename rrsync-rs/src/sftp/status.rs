@@ -53,6 +53,7 @@ fn code(fault: Fault) -> u32 {
     let errno = match fault {
         Fault::Outside | Fault::Refused(_) => Errno::EACCES,
         Fault::Malformed => Errno::EINVAL,
+        Fault::NotKept(_) => Errno::EIO,
         Fault::Os(errno) => errno,
     };
     match errno {

@@ -71,6 +71,8 @@ pub const CHANGING: &[Allowed] = &[
     always(libc::SYS_copy_file_range),
     always(libc::SYS_ftruncate),
     always(libc::SYS_fsync),
+    always(libc::SYS_fdatasync),
+    always(libc::SYS_syncfs),
     // Names.
     always(libc::SYS_mkdirat),
     always(libc::SYS_unlinkat),
@@ -78,7 +80,11 @@ pub const CHANGING: &[Allowed] = &[
     always(libc::SYS_renameat2),
     always(libc::SYS_linkat),
     always(libc::SYS_symlinkat),
+    // The count for a quota, the log of versions, and deliveries.
+    always(libc::SYS_flock),
     // Attributes, on descriptors.
+    always(libc::SYS_fgetxattr),
+    always(libc::SYS_fsetxattr),
     always(libc::SYS_fchmod),
     always(libc::SYS_fchown),
     Allowed { call: libc::SYS_utimensat, only_if: Some((1, 0)) },

@@ -3,8 +3,8 @@
 //! Changes are made on a descriptor of the file itself. Only what cannot be opened, such as a file with mode 0, is
 //! changed by its name in a directory that is held open, never following a symlink.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
@@ -15,8 +15,9 @@ use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, ftruncate};
 
-use super::{Fault, Mount, Rule, Vfs, VirtualPath};
+use super::{Fault, Mount, OpenHow, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, kind};
+use crate::origin;
 
 /// The attributes of a file that the client may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,14 @@ pub struct Changes {
     pub mode: Option<u32>,
     /// Last access and last modification, in seconds since 1970.
     pub times: Option<(u32, u32)>,
+}
+
+impl Changes {
+    /// These changes with the permission bits that the workspace gives.
+    pub(super) fn given(&self, mount: &Mount, mode_mask: u32, directory: bool) -> Self {
+        let mode = self.mode.map(|asked| mount.rules.files.modes.given(asked & mode_mask, directory));
+        Self { mode, ..*self }
+    }
 }
 
 impl From<&FileStat> for Metadata {
@@ -124,8 +133,7 @@ impl Vfs {
         if path.names_directory() && !held.is_dir() {
             return Err(Errno::ENOTDIR.into());
         }
-        let whole = mount.reading(&held.at).is_ok() || self.ours.filled(&held.fd);
-        Ok(View::of(&held.stat, whole))
+        Ok(View::of(&held.stat, mount.showing(&held, &self.ours)?))
     }
 
     /// Changes attributes of what `path` names, following symlinks.
@@ -139,14 +147,15 @@ impl Vfs {
     pub fn set_link(&self, path: &VirtualPath, changes: &Changes) -> Result<(), Fault> {
         let (mount, rest) = self.inside(path)?;
         let held = mount.hold(rest, Last::Keep)?;
+        mount.changing(&held, &self.ours)?;
+        if changes.size.is_some() {
+            // Of a file neither: PROTOCOL, section 4.8.
+            return Err(Fault::Malformed);
+        }
         if !held.is_symlink() {
             return self.set_held(mount, &held, changes);
         }
-        mount.changing(&held, &self.ours)?;
-        if changes.size.is_some() {
-            return Err(Fault::Malformed);
-        }
-        self.set_by_name(mount, &held.at, changes)
+        self.set_by_name(mount, &held, changes)
     }
 
     /// Space and inodes of the file system that `path` is on.
@@ -168,38 +177,44 @@ impl Vfs {
         Ok(fstatvfs(first.root().dir())?)
     }
 
-    fn set_held(&self, mount: &Mount, held: &Held, changes: &Changes) -> Result<(), Fault> {
+    fn set_held(&self, mount: &Rc<Mount>, held: &Held, changes: &Changes) -> Result<(), Fault> {
         mount.changing(held, &self.ours)?;
         if !held.is_dir() && kind(&held.stat) != SFlag::S_IFREG {
             return Err(Fault::Refused(Rule::SpecialFile));
         }
-        let same = |fd: OwnedFd| {
-            let stat = fstat(&fd)?;
-            // Another file has taken the place since it was judged.
-            let same = (stat.st_dev, stat.st_ino) == (held.stat.st_dev, held.stat.st_ino);
-            if same { Ok(fd) } else { Err(Fault::Os(Errno::EAGAIN)) }
-        };
-        if changes.size.is_some() {
-            let fd = mount.reopen(&held.at, OFlag::O_WRONLY).and_then(same)?;
-            return apply(&fd, changes, self.options.mode_mask);
+        if let Some(size) = changes.size {
+            // Another content: as if it had been opened, which all that concerns contents knows about.
+            let how = OpenHow { write: true, truncate: size == 0, ..OpenHow::default() };
+            let file = self.open_existing(mount, held, &how)?;
+            file.set(changes)?;
+            return file.close();
         }
-        let opened = mount.reopen(&held.at, OFlag::O_RDONLY).or_else(|fault| match fault {
-            Fault::Os(Errno::EACCES) => mount.reopen(&held.at, OFlag::O_WRONLY),
+        let opened = mount.reopen_same(held, OFlag::O_RDONLY).or_else(|fault| match fault {
+            Fault::Os(Errno::EACCES) => mount.reopen_same(held, OFlag::O_WRONLY),
             fault => Err(fault),
         });
-        match opened.and_then(same) {
-            Ok(fd) => apply(&fd, changes, self.options.mode_mask),
-            Err(Fault::Os(Errno::EACCES | Errno::EISDIR)) => self.set_by_name(mount, &held.at, changes),
+        match opened {
+            Ok(fd) => {
+                apply(&fd, &changes.given(mount, self.options.mode_mask, held.is_dir()))?;
+                if let Some(origin) =
+                    mount.origin.as_ref().filter(|_| changes.times.is_some() && !held.is_dir())
+                {
+                    let _ = origin::mark(&fd, origin);
+                }
+                Ok(())
+            }
+            Err(Fault::Os(Errno::EACCES | Errno::EISDIR)) => self.set_by_name(mount, held, changes),
             Err(fault) => Err(fault),
         }
     }
 
-    fn set_by_name(&self, mount: &Mount, at: &Path, changes: &Changes) -> Result<(), Fault> {
-        let spot = mount.spot(at)?;
+    fn set_by_name(&self, mount: &Mount, held: &Held, changes: &Changes) -> Result<(), Fault> {
+        let changes = changes.given(mount, self.options.mode_mask, held.is_dir());
+        let spot = mount.spot(&held.at)?;
         let name = spot.name.as_os_str();
         let mut result = Ok(());
         if let Some(mode) = changes.mode {
-            let mode = Mode::from_bits_truncate(mode & self.options.mode_mask);
+            let mode = Mode::from_bits_truncate(mode);
             result = result.and(fchmodat(&spot.dir, name, mode, FchmodatFlags::NoFollowSymlink));
         }
         if let Some((accessed, modified)) = changes.times {
@@ -216,15 +231,15 @@ impl Vfs {
 }
 
 /// Makes all changes that can be made, in the order of sftp-server.c `process_fsetstat`; the first error counts.
-pub(super) fn apply(fd: impl AsFd, changes: &Changes, mode_mask: u32) -> Result<(), Fault> {
+pub(super) fn apply(fd: impl AsFd, changes: &Changes) -> Result<(), Fault> {
     let fd = fd.as_fd();
     let mut result = Ok(());
     if let Some(size) = changes.size {
         result =
-            result.and(i64::try_from(size).map_err(|_| Errno::EFBIG).and_then(|size| ftruncate(fd, size)));
+            result.and(i64::try_from(size).map_err(|_| Errno::EINVAL).and_then(|size| ftruncate(fd, size)));
     }
     if let Some(mode) = changes.mode {
-        result = result.and(fchmod(fd, Mode::from_bits_truncate(mode & mode_mask)));
+        result = result.and(fchmod(fd, Mode::from_bits_truncate(mode)));
     }
     if let Some((accessed, modified)) = changes.times {
         result = result.and(futimens(fd, &seconds(accessed), &seconds(modified)));
@@ -233,6 +248,11 @@ pub(super) fn apply(fd: impl AsFd, changes: &Changes, mode_mask: u32) -> Result<
         result = result.and(fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))));
     }
     Ok(result?)
+}
+
+/// Bytes of an open file.
+pub(super) fn size_of(fd: impl AsFd) -> Result<u64, Errno> {
+    Ok(u64::try_from(fstat(fd)?.st_size).unwrap_or(0))
 }
 
 fn seconds(since_1970: u32) -> TimeSpec {

@@ -1,6 +1,8 @@
 //! An open file: reading, writing and its attributes, all on the one descriptor.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
@@ -8,67 +10,125 @@ use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::fsync;
 
-use super::attributes::apply;
-use super::space::Space;
+use super::attributes::{apply, size_of};
+use super::delivery::Delivery;
+use super::sums::Run;
 use super::upload::Upload;
-use super::{Changes, Fault, Rule, View};
+use super::{Changes, Fault, Mount, Options, Rule, View};
 use crate::copying::copy;
+use crate::origin;
+use crate::sha256::Sum;
 
 /// A regular file that the client may use as it asked to.
 #[derive(Debug)]
 pub struct OpenFile {
     pub(super) fd: OwnedFd,
+    pub(super) mount: Rc<Mount>,
+    pub(super) options: Options,
+    /// What it was opened for. The descriptor may be able to do more.
+    pub(super) reads: bool,
+    pub(super) writes: bool,
+    /// Where writes may go.
+    pub(super) end: End,
     /// What the file becomes when it is closed, if it is an atomic upload.
     pub(super) upload: Option<Upload>,
+    /// The delivery that it is in.
+    pub(super) delivery: Option<Rc<Delivery>>,
     /// Whether attributes may be changed.
     pub(super) changing: Result<(), Rule>,
     /// Whether all attributes may be seen.
     pub(super) visible: bool,
-    pub(super) mode_mask: u32,
-    pub(super) space: Space,
+    pub(super) size: Cell<u64>,
+    pub(super) changed: Cell<bool>,
+    pub(super) read: Run,
+    pub(super) written: Run,
+}
+
+/// Where the writes of an open file go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Where the client says.
+    Anywhere,
+    /// To the end, because the client said so when it opened the file.
+    Always,
+    /// To the end, and nothing else is allowed.
+    Only,
 }
 
 impl OpenFile {
     /// Reads from `offset` on; 0 at the end of the file.
     pub fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Fault> {
-        let offset = position(offset)?;
-        loop {
-            match pread(&self.fd, buffer, offset) {
-                Err(Errno::EINTR) => {}
-                read => return Ok(read?),
-            }
+        if !self.reads {
+            return Err(Errno::EBADF.into());
         }
+        let at = position(offset)?;
+        let read = loop {
+            match pread(&self.fd, buffer, at) {
+                Err(Errno::EINTR) => {}
+                read => break read?,
+            }
+        };
+        if self.options.sums {
+            self.read.add(buffer.get(..read).unwrap_or_default(), offset);
+        }
+        Ok(read)
     }
 
     /// Writes all of `data` at `offset`, or at the end of a file opened for appending.
-    pub fn write(&self, mut data: &[u8], mut offset: u64) -> Result<(), Fault> {
-        self.space.take(&self.fd, data.len() as u64)?;
-        while !data.is_empty() {
-            match pwrite(&self.fd, data, position(offset)?) {
+    pub fn write(&self, data: &[u8], offset: u64) -> Result<(), Fault> {
+        if !self.writes {
+            return Err(Errno::EBADF.into());
+        }
+        let offset = self.place(offset)?;
+        self.make_room(offset, data.len() as u64)?;
+        self.changed.set(true);
+        let (mut left, mut at) = (data, offset);
+        while !left.is_empty() {
+            match pwrite(&self.fd, left, position(at)?) {
                 Ok(0) => return Err(Errno::EIO.into()),
                 Ok(written) => {
-                    data = data.get(written..).unwrap_or_default();
-                    offset += written as u64;
+                    left = left.get(written..).unwrap_or_default();
+                    at += written as u64;
                 }
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
+        if self.options.sums {
+            self.written.add(data, offset);
+        }
+        Ok(())
+    }
+
+    /// Whether `size` bytes may be written from the beginning on; takes nothing yet.
+    pub fn expect(&self, size: u64) -> Result<(), Fault> {
+        self.mount.grow(size.saturating_sub(self.size.get()), 0)?;
+        self.mount.shrink(size.saturating_sub(self.size.get()), 0);
         Ok(())
     }
 
     /// Copies up to `length` bytes into `target`, to the end of this file when `length` is 0; returns how many.
     ///
     /// # Errors
-    /// `Malformed` when both are the same file, as sftp-server.c `process_extended_copy_data` has it.
+    /// `EBUSY` when both are the same file, which sftp-server.c `process_extended_copy_data` refuses as well.
     pub fn copy_to(&self, offset: u64, length: u64, target: &Self, to: u64) -> Result<u64, Fault> {
         let (from, into) = (fstat(&self.fd)?, fstat(&target.fd)?);
         if (from.st_dev, from.st_ino) == (into.st_dev, into.st_ino) {
-            return Err(Fault::Malformed);
+            return Err(Errno::EBUSY.into());
         }
-        let length = if length == 0 { u64::MAX } else { length };
+        if !self.reads || !target.writes {
+            return Err(Errno::EBADF.into());
+        }
+        let to = target.place(to)?;
+        // What is left of the source cannot be more than it has.
+        let rest = u64::try_from(from.st_size).unwrap_or(0).saturating_sub(offset);
+        let length = if length == 0 { rest } else { length.min(rest) };
+        target.make_room(to, length)?;
+        target.changed.set(true);
+        target.written.spoil();
+        self.read.spoil();
         let (from, into) = ((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?));
-        copy(from, into, length, |bytes| target.space.take(&target.fd, bytes))
+        copy(from, into, length, |_| target.still_own())
     }
 
     /// What the file is.
@@ -79,7 +139,22 @@ impl OpenFile {
     /// Changes its attributes.
     pub fn set(&self, changes: &Changes) -> Result<(), Fault> {
         self.changing.map_err(Fault::Refused)?;
-        apply(&self.fd, changes, self.mode_mask)
+        self.still_own()?;
+        let old = self.size.get();
+        if let Some(size) = changes.size {
+            self.make_room(size, 0)?;
+            self.written.spoil();
+        }
+        apply(&self.fd, &changes.given(&self.mount, self.options.mode_mask, false))?;
+        self.changed.set(self.changed.get() || changes.size.is_some() || changes.times.is_some());
+        if let Some(size) = changes.size {
+            self.size.set(size);
+            self.mount.shrink(old.saturating_sub(size), 0);
+        }
+        if !self.writes {
+            self.mark();
+        }
+        Ok(())
     }
 
     /// Waits until its content is on the disk. Only for who could have changed it.
@@ -93,13 +168,83 @@ impl OpenFile {
         Ok(fstatvfs(&self.fd)?)
     }
 
+    /// Whether it becomes visible only when it is closed.
+    pub fn is_upload(&self) -> bool {
+        self.upload.is_some()
+    }
+
+    /// The sum of the content, if the client has read all of it.
+    pub fn sum_read(&self) -> Option<Sum> {
+        self.read.of(size_of(&self.fd).ok()?).filter(|_| self.options.sums)
+    }
+
+    /// The sum of the content as the client leaves it.
+    pub fn sum_written(&self) -> Option<Sum> {
+        let size = size_of(&self.fd).ok().filter(|_| self.options.sums)?;
+        self.written.of(size).or_else(|| Sum::of_file(&self.fd).ok().map(|(sum, _)| sum))
+    }
+
     /// Closes the file; an atomic upload becomes visible under its name. Dropping it instead removes the upload.
-    pub fn close(self) -> Result<(), Fault> {
-        if let Some(upload) = self.upload {
-            upload.publish()?;
+    pub fn close(mut self) -> Result<(), Fault> {
+        if self.writes {
+            self.mark();
+        }
+        if let Some(mut upload) = self.upload.take()
+            && let Err(fault) = self.still_own().and_then(|()| upload.publish(self.fd.as_fd()))
+        {
+            upload.give_up(self.fd.as_fd());
+            return Err(fault);
         }
         // The disk of a network or quota file system may turn out to be full only now.
-        Ok(nix::unistd::close(self.fd)?)
+        let own = self.fd.try_clone().map_err(|_| Errno::EMFILE)?;
+        Ok(nix::unistd::close(own)?)
+    }
+
+    /// Where content for `offset` goes.
+    fn place(&self, offset: u64) -> Result<u64, Fault> {
+        match self.end {
+            End::Anywhere => Ok(offset),
+            End::Always => Ok(size_of(&self.fd)?),
+            End::Only if offset == size_of(&self.fd)? => Ok(offset),
+            End::Only => Err(Fault::Refused(Rule::AppendOnly)),
+        }
+    }
+
+    /// Allows writing `length` bytes at `offset`, by every rule that there is.
+    fn make_room(&self, offset: u64, length: u64) -> Result<(), Fault> {
+        self.still_own()?;
+        let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
+        self.options.fits(end)?;
+        let size = self.size.get();
+        if end > size {
+            self.mount.grow(end - size, 0)?;
+            self.size.set(end);
+        }
+        self.mount.room.write(&self.fd, length)
+    }
+
+    /// What has been delivered is the owner's, also for a handle that was opened before.
+    fn still_own(&self) -> Result<(), Fault> {
+        let own = self.delivery.as_ref().is_none_or(|delivery| delivery.is_open());
+        if own { Ok(()) } else { Err(Fault::Refused(Rule::Delivered)) }
+    }
+
+    /// Marks what the session has changed.
+    fn mark(&self) {
+        if self.changed.get()
+            && let Some(origin) = &self.mount.origin
+        {
+            // A file system without attributes has no marks.
+            let _ = origin::mark(&self.fd, origin);
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(upload) = self.upload.take() {
+            upload.give_up(self.fd.as_fd());
+        }
     }
 }
 

@@ -7,13 +7,18 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::readlinkat;
+use nix::fcntl::{OFlag, readlinkat};
+use nix::sys::stat::SFlag;
 
-use super::{Fault, Rule, Vfs, VirtualPath};
+use super::walk::walk;
+use super::{Fault, Mount, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last};
 
 /// What rsync's `--munge-links` puts before a symlink's text to make it unusable (rsync(1), `SYMLINK_PREFIX`).
 const MUNGED: &[u8] = b"/rsyncd-munged/";
+
+/// How many names below a directory are looked at before it is moved nearer to the root.
+const MOST: usize = 100_000;
 
 impl Vfs {
     /// What the symlink at `path` says, never with a host path in it.
@@ -89,6 +94,40 @@ pub(super) fn stays(target: &[u8], at: &Path) -> bool {
         }
     }
     true
+}
+
+/// What is held may be moved to `to`: no symlink that cannot lead out of the workspace from where it is could from there.
+///
+/// A directory takes its symlinks along, so one that comes nearer to the root is looked through.
+pub(super) fn may_move(mount: &Mount, held: &Held, to: &Path) -> Result<(), Fault> {
+    if held.is_symlink() {
+        return leaves(text_of(held)?.as_bytes(), &held.at, to);
+    }
+    have_stayed(mount, held, &held.at, to)
+}
+
+/// The same about what has been moved from where it was held to `now`: whoever makes a symlink at the same time has
+/// not been seen before.
+pub(super) fn have_stayed(mount: &Mount, held: &Held, now: &Path, to: &Path) -> Result<(), Fault> {
+    let depth = |at: &Path| at.components().count();
+    if !held.is_dir() || depth(to) >= depth(&held.at) {
+        return Ok(());
+    }
+    let dir = mount.reopen(now, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let mut left = MOST;
+    walk(dir, &mut |step| {
+        left = left.checked_sub(1).ok_or(Fault::Refused(Rule::TooMuch))?;
+        if step.kind == SFlag::S_IFLNK
+            && let Ok(text) = readlinkat(step.dir, step.name)
+        {
+            leaves(text.as_bytes(), &held.at.join(step.at), &to.join(step.at))?;
+        }
+        Ok(())
+    })
+}
+
+fn leaves(target: &[u8], from: &Path, to: &Path) -> Result<(), Fault> {
+    if stays(target, from) && !stays(target, to) { Err(Fault::Refused(Rule::LinkLeaves)) } else { Ok(()) }
 }
 
 /// `to` as seen from the directory `from`, both relative to the same root.

@@ -3,8 +3,9 @@
 //! Attributes are asked of the directory's descriptor and the entry's name, not following it. `..` of a workspace's
 //! root is the virtual `/`, so nothing of the host's directory shows; an entry that may not be read shows its type.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,9 +14,9 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{fstat, fstatat};
 
-use super::upload::PREFIX;
 use super::{Fault, Mount, Vfs, View, VirtualPath};
 use crate::beneath::Last;
+use crate::grant::Access;
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct Listing(Inner);
 #[derive(Debug)]
 enum Inner {
     Root { names: std::vec::IntoIter<Entry> },
-    Below { entries: Box<OwningIter>, dir: OwnedFd, at: PathBuf, mount: Rc<Mount>, hide_uploads: bool },
+    Below { entries: Box<OwningIter>, dir: OwnedFd, at: PathBuf, mount: Rc<Mount> },
 }
 
 impl Vfs {
@@ -44,14 +45,16 @@ impl Vfs {
         if !held.is_dir() {
             return Err(Errno::ENOTDIR.into());
         }
-        mount.reading(&held.at)?;
+        // On the way to what is exposed, what leads there is shown.
+        if mount.rules.access_to(&held.at) != Access::None {
+            mount.reading(&held.at)?;
+        }
         let dir = mount.reopen(&held.at, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         Ok(Listing(Inner::Below {
             entries: Box::new(Dir::from_fd(dir)?.into_iter()),
             dir: held.fd,
             at: held.at,
             mount: Rc::clone(mount),
-            hide_uploads: self.options().atomic,
         }))
     }
 
@@ -71,11 +74,9 @@ impl Iterator for Listing {
     type Item = Result<Entry, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (entries, dir, at, mount, hide_uploads) = match &mut self.0 {
+        let (entries, dir, at, mount) = match &mut self.0 {
             Inner::Root { names } => return names.next().map(Ok),
-            Inner::Below { entries, dir, at, mount, hide_uploads } => {
-                (entries, dir, at, mount, *hide_uploads)
-            }
+            Inner::Below { entries, dir, at, mount } => (entries, dir, at, mount),
         };
         loop {
             let entry = match entries.next()? {
@@ -83,7 +84,7 @@ impl Iterator for Listing {
                 Err(errno) => return Some(Err(errno.into())),
             };
             let name = entry.file_name();
-            if hide_uploads && name.to_bytes().starts_with(PREFIX.as_bytes()) {
+            if mount.leaves_out(at, name) {
                 continue;
             }
             // A name that is gone by now is not an error, only no entry.
@@ -103,16 +104,24 @@ fn view_of(dir: &OwnedFd, at: &Path, mount: &Mount, name: &CStr) -> Option<View>
 }
 
 impl Mount {
+    /// Whether the entry `name` of the directory `at` is not there for this key.
+    fn leaves_out(&self, at: &Path, name: &CStr) -> bool {
+        let dots = name == c"." || name == c"..";
+        let plain = self.rules.paths.is_empty();
+        !dots && if plain { self.hides(name.to_bytes()) } else { self.hides_at(&place(at, name)) }
+    }
+
     /// Whether the entry `name` of the directory `at`, which may be listed, shows all its attributes.
     fn shows(&self, at: &Path, name: &CStr) -> bool {
-        use std::os::unix::ffi::OsStrExt as _;
         if self.rules.paths.is_empty() || name == c"." {
             return true;
         }
-        let place = match name.to_bytes() {
-            b".." => at.parent().unwrap_or(Path::new("")).to_owned(),
-            name => at.join(std::ffi::OsStr::from_bytes(name)),
-        };
+        let place =
+            if name == c".." { at.parent().unwrap_or(Path::new("")).to_owned() } else { place(at, name) };
         self.reading(&place).is_ok()
     }
+}
+
+fn place(at: &Path, name: &CStr) -> PathBuf {
+    at.join(OsStr::from_bytes(name.to_bytes()))
 }

@@ -17,49 +17,63 @@
 
 mod attributes;
 mod change;
+mod delivery;
 mod fault;
 mod file;
+mod hidden;
 mod judge;
+mod keep;
 mod links;
 mod list;
 mod open;
 mod ours;
 mod path;
 mod place;
-mod space;
+mod room;
+mod sums;
 mod upload;
+mod walk;
 
 use std::rc::Rc;
 
 pub use attributes::{Changes, Metadata, View};
 pub use fault::{Fault, Rule};
 pub use file::OpenFile;
+pub use hidden::Journal;
 pub use list::{Entry, Listing};
 pub use open::OpenHow;
 pub use path::VirtualPath;
-pub use place::Mount;
+pub use place::{Belongings, Mount};
 
 use ours::Ours;
-use space::Space;
 
 /// What holds for every workspace of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Whether an upload becomes visible only when it is complete: see `upload`.
-    pub atomic: bool,
     /// The permission bits that a client may set. The default, `0o777`, leaves out setuid, setgid and sticky; the
     /// process's umask applies to what is created, as ever.
     pub mode_mask: u32,
-    /// Bytes that uploads must leave free on the file system; 0 for no such rule. Beyond it a write fails as on a full
-    /// disk.
-    pub least_free: u64,
+    /// Bytes of the largest file that a client may make.
+    pub largest_file: Option<u64>,
+    /// Whether the sums of contents are wanted for the record.
+    pub sums: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { atomic: false, mode_mask: 0o777, least_free: 0 }
+        Self { mode_mask: 0o777, largest_file: None, sums: false }
     }
 }
+
+impl Options {
+    fn fits(&self, size: u64) -> Result<(), Fault> {
+        let fits = self.largest_file.is_none_or(|largest| size <= largest);
+        if fits { Ok(()) } else { Err(Rule::FileSize.into()) }
+    }
+}
+
+/// How often something is tried that others can come in between.
+const ATTEMPTS: u32 = 16;
 
 /// The virtual tree of one session.
 #[derive(Debug)]
@@ -78,9 +92,9 @@ impl Vfs {
         Self { mounts, options, ours: Rc::new(Ours::default()) }
     }
 
-    /// A new watch over the free space.
-    fn space(&self) -> Space {
-        Space::leaving(self.options.least_free)
+    /// Whether a file may have `size` bytes.
+    pub fn fits(&self, size: u64) -> Result<(), Fault> {
+        self.options.fits(size)
     }
 
     /// What holds for every workspace.

@@ -16,7 +16,7 @@ use super::Fault;
 const LONGEST: usize = 4096;
 
 /// An absolute path in the virtual tree: no empty component, no `.`, no `..`, no NUL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VirtualPath {
     /// Each component with a slash before it; empty for the root.
     text: Vec<u8>,
@@ -59,6 +59,23 @@ impl VirtualPath {
             text.extend_from_slice(at.as_os_str().as_bytes());
         }
         Self { text, directory: false }
+    }
+
+    /// The path of `name`, one component, in the directory that this is.
+    pub fn join(&self, name: &[u8]) -> Result<Self, Fault> {
+        Self::parse(&[&self.text, &b"/"[..], name].concat())
+    }
+
+    /// The last component; `None` for `/`.
+    pub fn name(&self) -> Option<&[u8]> {
+        self.text.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty())
+    }
+
+    /// The same, with a dot before the last component.
+    pub fn hidden(&self) -> Result<Self, Fault> {
+        let name = self.name().unwrap_or_default();
+        let above = self.text.get(..self.text.len() - name.len()).unwrap_or_default();
+        Self::parse(&[above, b".", name].concat())
     }
 
     /// The path as text, beginning with a slash.

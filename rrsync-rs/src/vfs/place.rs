@@ -15,17 +15,41 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, fstat};
 
+use super::delivery::Deliveries;
+use super::hidden::Journal;
+use super::room::{Room, count};
 use super::{Fault, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, Root, open_beneath};
-use crate::grant::Workspace;
+use crate::grant::{Access, Quota, Workspace};
+use crate::layout::Layout;
+use crate::ledger::{Ledger, Usage};
 use crate::name::WorkspaceName;
+use crate::versions::Store;
 
-/// A workspace in the virtual tree: its name, its open root and its rules.
+/// A workspace in the virtual tree: its name, its open root, its rules and its belongings.
 #[derive(Debug)]
 pub struct Mount {
     name: WorkspaceName,
     root: Root,
     pub(super) rules: Workspace,
+    pub(super) origin: Option<String>,
+    pub(super) store: Option<Store>,
+    pub(super) journal: Option<Journal>,
+    pub(super) room: Room,
+    pub(super) deliveries: Deliveries,
+}
+
+/// What belongs to a workspace and lies outside of it. What its rules need and is not here, they do without by refusing.
+#[derive(Debug, Default)]
+pub struct Belongings {
+    /// Who this session is: the mark on what it writes.
+    pub origin: Option<String>,
+    /// The count for its quota.
+    pub ledger: Option<Ledger>,
+    /// Where its versions are kept.
+    pub store: Option<Store>,
+    /// The list of this session's hidden names in it.
+    pub journal: Option<Journal>,
 }
 
 /// A name in a directory that is held open; nothing need exist under it.
@@ -38,15 +62,38 @@ pub(super) struct Spot {
     pub(super) at: PathBuf,
 }
 
+impl Belongings {
+    /// Opens what the rules of the workspace in `root` need, and makes what is not there yet.
+    pub fn open(layout: &Layout, root: &Root, rules: &Workspace, origin: Option<String>) -> io::Result<Self> {
+        let files = &rules.files;
+        let writes = rules.places().any(|(_, access)| access.may_write());
+        let hidden =
+            files.atomic || files.versions || rules.places().any(|(_, access)| access == Access::Drop);
+        let mut belongings = Self { origin, ..Self::default() };
+        if writes && files.quota != Quota::default() {
+            belongings.ledger = Some(Ledger::open(&layout.usage_of(root.real()))?);
+        }
+        if writes && files.versions {
+            belongings.store = Some(Store::open(layout, root.real()).map_err(io::Error::other)?);
+        }
+        if writes && hidden {
+            belongings.journal = Journal::open(&layout.journals_of(root.real()), root)?;
+        }
+        Ok(belongings)
+    }
+}
+
 impl Mount {
     /// Exposes `root` as `name` under `rules`, whose `path` is not looked at again.
-    pub fn new(name: WorkspaceName, root: Root, rules: Workspace) -> Self {
-        Self { name, root, rules }
+    pub fn new(name: WorkspaceName, root: Root, rules: Workspace, belongings: Belongings) -> Self {
+        let Belongings { origin, ledger, store, journal } = belongings;
+        let room = Room::new(&rules.files, ledger);
+        Self { name, root, rules, origin, store, journal, room, deliveries: Deliveries::default() }
     }
 
-    /// Opens the workspace's directory and exposes it as `name`.
+    /// Opens the workspace's directory and exposes it as `name`, without any belongings.
     pub fn open(name: WorkspaceName, rules: &Workspace) -> io::Result<Self> {
-        Ok(Self::new(name, Root::open(&rules.path)?, rules.clone()))
+        Ok(Self::new(name, Root::open(&rules.path)?, rules.clone(), Belongings::default()))
     }
 
     /// The name below `/`.
@@ -61,6 +108,12 @@ impl Mount {
 
     /// Holds what `rest`, a path without `..`, names.
     pub(super) fn hold(&self, rest: &Path, last: Last) -> Result<Held, Fault> {
+        let held = self.hold_anything(rest, last)?;
+        // Neither by its own name nor through a symlink is there anything that this key does not see.
+        if self.hides_at(rest) || self.hides_at(&held.at) { Err(Errno::ENOENT.into()) } else { Ok(held) }
+    }
+
+    fn hold_anything(&self, rest: &Path, last: Last) -> Result<Held, Fault> {
         let nofollow = if last == Last::Keep { OFlag::O_NOFOLLOW } else { OFlag::empty() };
         let flags = OFlag::O_PATH | nofollow;
         let open = |resolve| open_beneath(self.root.dir(), rest, flags, resolve, Mode::empty());
@@ -94,6 +147,33 @@ impl Mount {
         Ok(Spot { dir: parent.fd, name, at })
     }
 
+    /// Holds what is at `spot`, a symlink itself included.
+    pub(super) fn at(&self, spot: &Spot) -> Result<Held, Fault> {
+        if self.hides_at(&spot.at) {
+            return Err(Errno::ENOENT.into());
+        }
+        hold_in(&spot.dir, &spot.name, &spot.at)
+    }
+
+    /// Allows the workspace to grow.
+    pub(super) fn grow(&self, bytes: u64, files: u64) -> Result<(), Fault> {
+        self.room.grow(Usage { bytes, files }, || self.count())
+    }
+
+    /// The workspace has become smaller.
+    pub(super) fn shrink(&self, bytes: u64, files: u64) {
+        self.room.shrink(Usage { bytes, files });
+    }
+
+    /// Looks at every file for the quota. What is kept of it elsewhere takes space as well.
+    fn count(&self) -> Result<Usage, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let open = |dir| open_beneath(dir, Path::new(""), flags, ResolveFlag::empty(), Mode::empty());
+        let usage = count([open(self.root.dir())].into_iter())?;
+        let kept = self.store.iter().flat_map(Store::directories).map(|(dir, _)| open(dir));
+        Ok(Usage { bytes: usage.bytes.saturating_add(count(kept)?.bytes), ..usage })
+    }
+
     /// Opens `at`, a place where something was held, without following any symlink and without ever waiting.
     pub(super) fn reopen(&self, at: &Path, flags: OFlag) -> Result<OwnedFd, Fault> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -102,16 +182,17 @@ impl Mount {
     }
 }
 
-impl Spot {
-    /// Holds what is there under the name, a symlink itself included.
-    pub(super) fn hold(&self) -> Result<Held, Fault> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
-        let name = Path::new(&self.name);
-        let fd = open_beneath(&self.dir, name, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, Mode::empty())
-            .map_err(Fault::resolving)?;
-        let stat = fstat(&fd)?;
-        Ok(Held { fd, at: self.at.clone(), stat })
-    }
+/// Holds what is in `dir` under `name`, a symlink itself included; `at` is the place that it is said to have.
+pub(super) fn hold_in(dir: &OwnedFd, name: &OsStr, at: &Path) -> Result<Held, Fault> {
+    let fd = open_in(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+    let stat = fstat(&fd)?;
+    Ok(Held { fd, at: at.to_owned(), stat })
+}
+
+/// Opens what is in `dir` under `name`, following nothing.
+pub(super) fn open_in(dir: &OwnedFd, name: &OsStr, flags: OFlag) -> Result<OwnedFd, Fault> {
+    open_beneath(dir, Path::new(name), flags, ResolveFlag::RESOLVE_NO_SYMLINKS, Mode::empty())
+        .map_err(Fault::resolving)
 }
 
 impl Vfs {

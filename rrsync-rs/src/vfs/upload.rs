@@ -1,96 +1,174 @@
-//! Atomic uploads: written under a hidden name beside the target, renamed over it when complete.
+//! Atomic uploads: written where nobody sees them, given their name when they are complete.
 //!
-//! Nobody sees a partial file under its final name. A session that ends first, however it ends short of `SIGKILL`,
-//! removes the hidden file; its name begins with [`PREFIX`], so what a killed session left is easy to find.
+//! Nobody sees a partial file under its final name. Where the file system can, the file has no name at all until then, and
+//! is gone with the session that writes it, however that ends. Elsewhere it has a hidden name, which the next session
+//! removes if this one is killed.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, ResolveFlag, renameat, renameat2};
-use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, ResolveFlag, renameat2};
+use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::unistd::{UnlinkatFlags, fdatasync, linkat, unlinkat};
 
 use super::place::Spot;
-use super::space::Space;
-use super::{Fault, Mount, OpenHow};
+use super::{ATTEMPTS, Fault, Mount, OpenHow};
 use crate::beneath::{Held, open_beneath};
 use crate::copying::copy;
 
-/// How the hidden names begin. Listings leave them out.
-pub(super) const PREFIX: &str = ".akeys-upload-";
-
-/// A hidden file that is to take the place of `target`.
+/// A file that is to take the place of `target`.
 #[derive(Debug)]
 pub(super) struct Upload {
+    mount: Rc<Mount>,
     target: Spot,
-    hidden: OsString,
+    /// Its hidden name, if it has one.
+    hidden: Option<OsString>,
     /// Whether what is under the target's name may be replaced.
     replace: bool,
-    published: bool,
 }
 
 impl Upload {
-    /// An empty hidden file beside `target`.
-    pub(super) fn new(target: Spot, mode: Mode, replace: bool) -> Result<Self, Fault> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        for attempt in 0..64_u128 {
-            let hidden = format!("{PREFIX}{}-{:x}", std::process::id(), since.as_nanos() + attempt);
-            let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY;
-            let no_links = ResolveFlag::RESOLVE_NO_SYMLINKS;
-            match open_beneath(
-                &target.dir,
-                Path::new(&hidden),
-                flags,
-                no_links,
-                mode | Mode::S_IRUSR | Mode::S_IWUSR,
-            ) {
-                Ok(_) => return Ok(Self { target, hidden: hidden.into(), replace, published: false }),
-                Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(Fault::resolving(errno)),
+    /// An empty file that is to be at `target`, open for writing, and if `reads` also for reading.
+    pub(super) fn new(
+        mount: &Rc<Mount>,
+        target: Spot,
+        (mode, reads): (Mode, bool),
+        replace: bool,
+    ) -> Result<(Self, OwnedFd), Fault> {
+        mount.grow(0, 1)?;
+        let mut upload = Self { mount: Rc::clone(mount), target, hidden: None, replace };
+        let open = |path: &Path, flags| {
+            let flags = flags | if reads { OFlag::O_RDWR } else { OFlag::O_WRONLY };
+            open_beneath(&upload.target.dir, path, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, mode)
+        };
+        // A count for the quota finds only what has a name.
+        if !mount.room.counts()
+            && let Ok(fd) = open(Path::new(""), OFlag::O_TMPFILE)
+        {
+            return Ok((upload, fd));
+        }
+        let name = mount.begin_hidden(&upload.target)?;
+        match open(Path::new(&name), OFlag::O_CREAT | OFlag::O_EXCL) {
+            Ok(fd) => {
+                upload.hidden = Some(name);
+                Ok((upload, fd))
+            }
+            Err(errno) => {
+                mount.end_hidden();
+                Err(Fault::resolving(errno))
             }
         }
-        Err(Errno::EEXIST.into())
     }
 
-    /// A hidden file that is to replace `held`, with its permissions and, unless it is to be emptied, its content.
-    pub(super) fn replacing(mount: &Mount, held: &Held, how: &OpenHow, space: &Space) -> Result<Self, Fault> {
-        let upload = Self::new(mount.spot(&held.at)?, Mode::S_IRUSR | Mode::S_IWUSR, true)?;
-        let fd = upload.reopen(OFlag::O_WRONLY)?;
+    /// A file that is to replace `held`, with its permissions and, unless it is to be emptied, its content.
+    pub(super) fn replacing(
+        mount: &Rc<Mount>,
+        held: &Held,
+        how: &OpenHow,
+        reads: bool,
+    ) -> Result<(Self, OwnedFd), Fault> {
+        let (upload, fd) = Self::new(mount, mount.spot(&held.at)?, (Mode::empty(), reads), true)?;
+        match upload.fill(&fd, held, how) {
+            Ok(()) => Ok((upload, fd)),
+            Err(fault) => {
+                upload.give_up(fd.as_fd());
+                Err(fault)
+            }
+        }
+    }
+
+    fn fill(&self, fd: &OwnedFd, held: &Held, how: &OpenHow) -> Result<(), Fault> {
         if !how.truncate {
-            let old = mount.reopen(&held.at, OFlag::O_RDONLY)?;
-            copy((old.as_fd(), 0), (fd.as_fd(), 0), u64::MAX, |bytes| space.take(&fd, bytes))?;
+            let old = self.mount.reopen_same(held, OFlag::O_RDONLY)?;
+            copy((old.as_fd(), 0), (fd.as_fd(), 0), u64::MAX, |bytes| {
+                self.mount.grow(bytes, 0)?;
+                self.mount.room.write(fd, bytes)
+            })?;
         }
-        fchmod(&fd, Mode::from_bits_truncate(held.stat.st_mode & 0o777))?;
-        Ok(upload)
+        Ok(fchmod(fd, Mode::from_bits_truncate(held.stat.st_mode & 0o777))?)
     }
 
-    /// The hidden file, opened as the client asked for.
-    pub(super) fn reopen(&self, flags: OFlag) -> Result<OwnedFd, Fault> {
-        let no_links = ResolveFlag::RESOLVE_NO_SYMLINKS;
-        open_beneath(&self.target.dir, Path::new(&self.hidden), flags, no_links, Mode::empty())
-            .map_err(Fault::resolving)
+    /// Gives the file its name. `fd` is what was opened with it.
+    pub(super) fn publish(&mut self, fd: BorrowedFd<'_>) -> Result<(), Fault> {
+        // A name must not come to the disk before what it names.
+        fdatasync(fd)?;
+        if !self.replace {
+            return self.publish_new(fd);
+        }
+        // Others may make, replace and remove the target meanwhile, but not again and again.
+        for _ in 0..ATTEMPTS {
+            let published = match self.mount.at(&self.target) {
+                Ok(victim) => self.publish_over(fd, &victim),
+                Err(Fault::Os(Errno::ENOENT)) => self.publish_new(fd),
+                Err(fault) => Err(fault),
+            };
+            match published {
+                Err(Fault::Os(Errno::ENOENT | Errno::EEXIST | Errno::EAGAIN)) => {}
+                published => return published,
+            }
+        }
+        Err(Errno::EAGAIN.into())
     }
 
-    /// Gives the hidden file its name.
-    pub(super) fn publish(mut self) -> Result<(), Fault> {
-        let (dir, hidden, name) = (&self.target.dir, self.hidden.as_os_str(), self.target.name.as_os_str());
-        if self.replace {
-            renameat(dir, hidden, dir, name)?;
-        } else {
-            renameat2(dir, hidden, dir, name, RenameFlags::RENAME_NOREPLACE)?;
-        }
-        self.published = true;
+    fn publish_over(&mut self, fd: BorrowedFd<'_>, victim: &Held) -> Result<(), Fault> {
+        let name = self.hidden_name(fd)?;
+        self.mount.replace_kept((&self.target.dir, &name), &self.target, victim)?;
+        self.hidden = None;
+        self.mount.end_hidden();
+        self.mount.lost(victim);
         Ok(())
+    }
+
+    fn publish_new(&mut self, fd: BorrowedFd<'_>) -> Result<(), Fault> {
+        let (dir, name) = (&self.target.dir, self.target.name.as_os_str());
+        let Some(hidden) = &self.hidden else {
+            return Ok(linkat(AT_FDCWD, own(fd).as_str(), dir, name, AtFlags::AT_SYMLINK_FOLLOW)?);
+        };
+        match renameat2(dir, hidden.as_os_str(), dir, name, RenameFlags::RENAME_NOREPLACE) {
+            // The file system has no such rename. A link cannot replace either.
+            Err(Errno::EINVAL) => {
+                linkat(dir, hidden.as_os_str(), dir, name, AtFlags::empty())?;
+                unlinkat(dir, hidden.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+            }
+            renamed => renamed?,
+        }
+        self.hidden = None;
+        self.mount.end_hidden();
+        Ok(())
+    }
+
+    /// The hidden name; one that has none gets one, because only a name can be renamed over another.
+    fn hidden_name(&mut self, fd: BorrowedFd<'_>) -> Result<OsString, Fault> {
+        if let Some(name) = &self.hidden {
+            return Ok(name.clone());
+        }
+        let name = self.mount.begin_hidden(&self.target)?;
+        self.hidden = Some(name.clone());
+        let flags = AtFlags::AT_SYMLINK_FOLLOW;
+        linkat(AT_FDCWD, own(fd).as_str(), &self.target.dir, name.as_os_str(), flags)?;
+        Ok(name)
+    }
+
+    /// The file is not to be: `fd` was opened with it.
+    pub(super) fn give_up(self, fd: BorrowedFd<'_>) {
+        let bytes = fstat(fd).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+        self.mount.shrink(bytes, 1);
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if !self.published {
-            let _ = unlinkat(&self.target.dir, self.hidden.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        if let Some(hidden) = &self.hidden {
+            let _ = unlinkat(&self.target.dir, hidden.as_os_str(), UnlinkatFlags::NoRemoveDir);
+            self.mount.end_hidden();
         }
     }
+}
+
+/// An open file by its descriptor: for a process without privileges the one way to give a nameless file a name.
+fn own(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }

@@ -22,6 +22,9 @@ const LONG_NAME: u8 = 1 << 6;
 /// `NDX_DONE`: the end of a phase.
 const DONE: i32 = -1;
 
+/// Where the server's standard error goes, in the account.
+const ERRORS: &str = "protocol-errors";
+
 /// A session of such a client.
 pub struct Sender {
     server: Child,
@@ -42,9 +45,16 @@ pub enum Part<'a> {
 impl Sender {
     /// Starts the gate with `flags` for `command`, a push, and comes as far as both are ready for the list of files.
     pub fn start(account: &Account, flags: &[&str], command: &str) -> Self {
-        let errors = account.root.join("protocol-errors");
+        Self::try_start(account, flags, command)
+            .unwrap_or_else(|| panic!("{}", std::fs::read_to_string(account.root.join(ERRORS)).unwrap()))
+    }
+
+    /// The same; `None` where the gate refuses.
+    pub fn try_start(account: &Account, flags: &[&str], command: &str) -> Option<Self> {
+        let errors = account.root.join(ERRORS);
         let mut server = Command::new(GATE)
-            .args(["-timeout", "20"])
+            // A grant says itself how long it waits.
+            .args(if flags.contains(&"--grant") { &[][..] } else { &["-timeout", "20"] })
             .args(flags)
             .env_clear()
             .env("HOME", account.root.join("home"))
@@ -56,13 +66,14 @@ impl Sender {
             .unwrap();
         let mut to_server = server.stdin.take().unwrap();
         let mut from_server = server.stdout.take().unwrap();
-        to_server.write_all(&VERSION.to_le_bytes()).unwrap();
+        let _ = to_server.write_all(&VERSION.to_le_bytes());
         let mut hello = [0; 8];
-        from_server
-            .read_exact(&mut hello)
-            .unwrap_or_else(|error| panic!("{error}: {}", std::fs::read_to_string(&errors).unwrap()));
+        if from_server.read_exact(&mut hello).is_err() {
+            server.wait().unwrap();
+            return None;
+        }
         let said = std::thread::spawn(move || messages(from_server));
-        Self { server, to_server, seed: hello[4..].try_into().unwrap(), said, errors }
+        Some(Self { server, to_server, seed: hello[4..].try_into().unwrap(), said, errors })
     }
 
     fn number(&mut self, number: i32) {
@@ -70,13 +81,13 @@ impl Sender {
         let _ = self.to_server.write_all(&number.to_le_bytes());
     }
 
-    /// Sends the list of files: name and mode. They have to be in the order in which rsync sorts them.
-    pub fn list(&mut self, files: &[(&str, u32)]) {
-        for (name, mode) in files {
+    /// Sends the list of files: name, mode and size. They have to be in the order in which rsync sorts them.
+    pub fn list(&mut self, files: &[(&str, u32, i32)]) {
+        for (name, mode, size) in files {
             let _ = self.to_server.write_all(&[LONG_NAME]);
             self.number(name.len().try_into().unwrap());
             let _ = self.to_server.write_all(name.as_bytes());
-            for number in [1, 1_000_000_000, mode.cast_signed()] {
+            for number in [*size, 1_000_000_000, mode.cast_signed()] {
                 self.number(number);
             }
         }
@@ -142,6 +153,35 @@ impl Sender {
         let status = server.wait().unwrap();
         format!("{status:?}\n{said}{}", std::fs::read_to_string(errors).unwrap())
     }
+}
+
+/// Everything that a pull of such a client hears when it sends these filters: the list of files.
+pub fn listing(account: &Account, flags: &[&str], command: &str, filters: &[&str]) -> Vec<u8> {
+    let mut server = Command::new(GATE)
+        .args(flags)
+        .env_clear()
+        .env("HOME", account.root.join("home"))
+        .env("SSH_ORIGINAL_COMMAND", command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut to_server = server.stdin.take().unwrap();
+    let mut sent = VERSION.to_le_bytes().to_vec();
+    for filter in filters {
+        sent.extend(i32::try_from(filter.len()).unwrap().to_le_bytes());
+        sent.extend(filter.as_bytes());
+    }
+    sent.extend(0_i32.to_le_bytes());
+    // No file is asked for, and every phase ends at once.
+    sent.extend([DONE; 4].iter().flat_map(|done| done.to_le_bytes()));
+    let _ = to_server.write_all(&sent);
+    let mut heard = Vec::new();
+    server.stdout.take().unwrap().read_to_end(&mut heard).unwrap();
+    drop(to_server);
+    server.wait().unwrap();
+    heard
 }
 
 /// What stands between the data that a server sends: frames of a tag, a length and that many bytes.

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::support::{Account, GATE, picture};
+use crate::support::{Account, GATE};
 
 /// The built program: beside the directory of this test's own binary. Cargo builds examples for a run of all tests, and
 /// not for a run of this one.
@@ -58,17 +58,4 @@ pub fn start_stopped(account: &Account, flags: &str, command: &str) -> Option<Ch
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     let status = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
     matches!(status, WaitStatus::Stopped(_, Signal::SIGSTOP)).then_some(child)
-}
-
-/// Names and content below a directory, without metadata.
-pub fn content(at: &Path) -> Vec<String> {
-    let mut lines: Vec<String> = picture(at)
-        .lines()
-        .map(|line| {
-            let words: Vec<&str> = line.split(' ').collect();
-            format!("{} {}", words[0], words[words.len() - 1])
-        })
-        .collect();
-    lines.sort();
-    lines
 }

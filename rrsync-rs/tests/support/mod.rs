@@ -150,6 +150,19 @@ pub fn picture(root: &Path) -> String {
     lines.join("\n")
 }
 
+/// Names and content below a directory, without metadata.
+pub fn content(at: &Path) -> Vec<String> {
+    let mut lines: Vec<String> = picture(at)
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            format!("{} {}", words[0], words[words.len() - 1])
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
 fn draw(root: &Path, at: &Path, lines: &mut Vec<String>) {
     let Ok(metadata) = at.symlink_metadata() else { return };
     let name = at.strip_prefix(root).unwrap();

@@ -133,12 +133,11 @@ fn added(file: &KeyFile, wanted: &[Wanted], layout: &Layout) -> Result<Added, Fa
             let reading = line.read(Target::default());
             reading.entry().is_some_and(|entry| relation::same(&entry.options, &wanted.options))
         };
-        match present::line_of(file, &wanted.key, &wanted.line, same, layout)? {
-            Some(number) => lines.push((number, false)),
-            None => {
-                new.push(&wanted.line);
-                lines.push((file.lines().len() + new.len(), true));
-            }
+        if let Some(number) = present::line_of(file, &wanted.key, &wanted.line, same, layout)? {
+            lines.push((number, false));
+        } else {
+            new.push(&wanted.line);
+            lines.push((file.lines().len() + new.len(), true));
         }
     }
     let patch = file.append(&new, Target::default()).map_err(|error| Failure::new(Exit::Failed, error))?;

@@ -147,12 +147,11 @@ impl Making<'_> {
                 Reading::Blank | Reading::Comment => continue,
             };
             let Some(key) = keys.first().filter(|_| !keys.iter().any(is_declared)) else { continue };
-            match entry_grant(line).filter(|name| layout.grant_file(name).exists()) {
-                Some(name) => kept.push(format!("line {} stays: it is the grant {name}", line.number())),
-                None => {
-                    self.step("remove", key, Some(line), comment_of(line, b""));
-                    self.patches.push(Patch::splice(line.span(), ""));
-                }
+            if let Some(name) = entry_grant(line).filter(|name| layout.grant_file(name).exists()) {
+                kept.push(format!("line {} stays: it is the grant {name}", line.number()));
+            } else {
+                self.step("remove", key, Some(line), comment_of(line, b""));
+                self.patches.push(Patch::splice(line.span(), ""));
             }
         }
         kept

@@ -1,4 +1,4 @@
-//! The TOML form of a bundle, akeys-grant(5), "BUNDLES".
+//! The TOML form of a bundle, akeys-bundle(5).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,19 +11,26 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::{Bundle, FromList, Offer, Suggestion};
+use super::{Bundle, FromList, Offer, Received, Revoked, Suggestion, signature};
 use crate::common::toml_text::{At, array, quoted, value};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct BundleForm {
     federation: Label,
+    #[serde(default)]
+    serial: u64,
+    #[serde(default)]
+    hubs: Vec<Spanned<String>>,
     nats: Option<Spanned<String>>,
     #[serde(default)]
     host_keys: Vec<Spanned<String>>,
     #[serde(default)]
     workspace: BTreeMap<WorkspaceName, SuggestionForm>,
+    #[serde(default)]
     grant: Vec<Spanned<OfferForm>>,
+    #[serde(default)]
+    revoked: Vec<Spanned<RevokedForm>>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +49,8 @@ struct OfferForm {
     pod: Label,
     set: Option<Label>,
     key: Spanned<String>,
+    #[serde(default)]
+    replaces: Vec<Spanned<String>>,
     tools: Spanned<BTreeSet<Tool>>,
     #[serde(default = "read_only")]
     access: Access,
@@ -49,8 +58,23 @@ struct OfferForm {
     expires: Option<Spanned<Datetime>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokedForm {
+    pod: Label,
+    set: Option<Label>,
+    key: Spanned<String>,
+    since: Spanned<Datetime>,
+}
+
 const fn read_only() -> Access {
     Access::ReadOnly
+}
+
+/// Reads a bundle with its signature, if it has one.
+pub fn receive(text: &str) -> Result<Received, At> {
+    let (said, signer) = signature::open(text)?;
+    Ok(Received { bundle: parse(said)?, signer, text: text.to_owned() })
 }
 
 /// Reads a bundle. Nothing unknown is accepted, and every value is a checked type afterwards.
@@ -62,14 +86,18 @@ pub fn parse(text: &str) -> Result<Bundle, At> {
     }
     let mut bundle = Bundle {
         federation: form.federation,
+        serial: form.serial,
+        hubs: form.hubs.iter().map(|hub| value(text, hub)).collect::<Result<_, _>>()?,
         nats: form.nats.map(|url| value(text, &url)).transpose()?,
         host_keys: form.host_keys.iter().map(|key| value(text, key)).collect::<Result<_, _>>()?,
         workspaces,
         offers: Vec::new(),
+        revoked: Vec::new(),
     };
-    if form.grant.is_empty() {
+    if form.grant.is_empty() && form.revoked.is_empty() {
         return Err(At { line: 1, column: 1, what: "no [[grant]]: the bundle offers no key".to_owned() });
     }
+    let mut keys = BTreeSet::new();
     for form in form.grant {
         let start = form.span().start;
         let offer = offer(text, form.into_inner())?;
@@ -81,12 +109,39 @@ pub fn parse(text: &str) -> Result<Bundle, At> {
         if twice.is_some() {
             return at(format!("pod {} is named twice; give each key a set of its own", offer.pod));
         }
-        if bundle.offers.iter().any(|other| other.key == offer.key) {
-            return at(format!("the key of pod {} is used twice", offer.pod));
+        // An earlier key of one pod that is a key of another would give that other one's grant away.
+        for key in std::iter::once(&offer.key).chain(&offer.replaces) {
+            if !keys.insert(key.key().clone()) {
+                return at(format!("a key of pod {} is used twice", offer.pod));
+            }
         }
         bundle.offers.push(offer);
     }
+    for form in form.revoked {
+        let start = form.span().start;
+        let revoked = revoked(text, form.into_inner())?;
+        if let Err(error) = bundle.name_of(&revoked.pod, revoked.set.as_ref()) {
+            return Err(At::offset(text, start, error.to_string()));
+        }
+        if !keys.insert(revoked.key.key().clone()) {
+            let what = format!("a revoked key of pod {} is used elsewhere, or revoked twice", revoked.pod);
+            return Err(At::offset(text, start, what));
+        }
+        bundle.revoked.push(revoked);
+    }
     Ok(bundle)
+}
+
+fn revoked(text: &str, form: RevokedForm) -> Result<Revoked, At> {
+    let key = value(text, &form.key)?;
+    Ok(Revoked { pod: form.pod, set: form.set, key, since: moment(text, "since", &form.since)? })
+}
+
+fn moment(text: &str, name: &str, written: &Spanned<Datetime>) -> Result<Timestamp, At> {
+    written.get_ref().to_string().parse().map_err(|_| {
+        let what = format!("{name} must be a moment with an offset, such as 2027-12-31T00:00:00Z");
+        At::offset(text, written.span().start, what)
+    })
 }
 
 fn offer(text: &str, form: OfferForm) -> Result<Offer, At> {
@@ -103,16 +158,12 @@ fn offer(text: &str, form: OfferForm) -> Result<Offer, At> {
             Err(error) => Err(At::offset(text, list.span().start, error.to_string())),
         }
     });
-    let expires = form.expires.map(|moment| {
-        moment.get_ref().to_string().parse::<Timestamp>().map_err(|_| {
-            let what = "expires must be a moment with an offset, such as 2027-12-31T00:00:00Z";
-            At::offset(text, moment.span().start, what)
-        })
-    });
+    let expires = form.expires.map(|written| moment(text, "expires", &written));
     Ok(Offer {
         pod: form.pod,
         set: form.set,
         key: value(text, &form.key)?,
+        replaces: form.replaces.iter().map(|key| value(text, key)).collect::<Result<_, _>>()?,
         tools: form.tools.into_inner(),
         access: form.access,
         from: from.transpose()?,
@@ -144,10 +195,16 @@ fn suggestion(text: &str, form: SuggestionForm) -> Result<Suggestion, At> {
 /// Writes a bundle. `parse(render(b)) == b`.
 pub fn render(bundle: &Bundle) -> String {
     let mut text = String::from(
-        "# The public half of a federation, akeys-grant(5). `akeys federation import` reads it.\n",
+        "# The public half of a federation, akeys-bundle(5). `akeys federation import` reads it.\n",
     );
     // Writing to a String does not fail.
     let _ = writeln!(text, "federation = {}", quoted(bundle.federation.as_str()));
+    if bundle.serial > 0 {
+        let _ = writeln!(text, "serial = {}", bundle.serial);
+    }
+    if !bundle.hubs.is_empty() {
+        let _ = writeln!(text, "hubs = {}", array(&bundle.hubs));
+    }
     if let Some(nats) = &bundle.nats {
         let _ = writeln!(text, "nats = {}", quoted(&nats.to_string()));
     }
@@ -160,6 +217,9 @@ pub fn render(bundle: &Bundle) -> String {
             let _ = writeln!(text, "set = {}", quoted(set.as_str()));
         }
         let _ = writeln!(text, "key = {}", quoted(&offer.key.to_string()));
+        if !offer.replaces.is_empty() {
+            let _ = writeln!(text, "replaces = {}", array(&offer.replaces));
+        }
         let _ = writeln!(text, "tools = {}", array(&offer.tools));
         let _ = writeln!(text, "access = {}", quoted(&offer.access.to_string()));
         if let Some(from) = &offer.from {
@@ -168,6 +228,14 @@ pub fn render(bundle: &Bundle) -> String {
         if let Some(expires) = offer.expires {
             let _ = writeln!(text, "expires = {expires}");
         }
+    }
+    for revoked in &bundle.revoked {
+        let _ = write!(text, "\n[[revoked]]\npod = {}\n", quoted(revoked.pod.as_str()));
+        if let Some(set) = &revoked.set {
+            let _ = writeln!(text, "set = {}", quoted(set.as_str()));
+        }
+        let _ = writeln!(text, "key = {}", quoted(&revoked.key.to_string()));
+        let _ = writeln!(text, "since = {}", revoked.since);
     }
     for (name, workspace) in &bundle.workspaces {
         let _ = write!(text, "\n[workspace.{}]\n", quoted(name.as_str()));
@@ -253,18 +321,5 @@ writable = ["build"]
         assert!(parse(&twice).unwrap_err().to_string().contains("named twice"));
         let same_key = TEXT.replacen(grant, &format!("{grant}set = \"a\"\n{grant}"), 1);
         assert!(parse(&same_key).unwrap_err().to_string().contains("is used twice"));
-    }
-
-    #[test]
-    fn another_pod_joins_and_another_key_does_not() {
-        let mut mine = parse(TEXT).unwrap();
-        let mut other = mine.clone();
-        other.offers[0].pod = "chef2".parse().unwrap();
-        assert_eq!(mine.merge(other.clone()), Ok(1));
-        assert_eq!(mine.merge(other.clone()), Ok(0));
-        other.offers[0].tools.remove(&Tool::Watch);
-        assert!(mine.merge(other.clone()).is_err());
-        other.nats = None;
-        assert_eq!(mine.merge(other), Err(super::super::MergeError::Setting("nats")));
     }
 }

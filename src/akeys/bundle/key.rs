@@ -117,6 +117,18 @@ impl FromStr for NatsUrl {
     }
 }
 
+/// A NATS server, or none: what a setting is changed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatsWord(pub Option<NatsUrl>);
+
+impl FromStr for NatsWord {
+    type Err = BadKey;
+
+    fn from_str(text: &str) -> Result<Self, BadKey> {
+        if text == "none" { Ok(Self(None)) } else { text.parse().map(|url| Self(Some(url))) }
+    }
+}
+
 impl fmt::Display for NatsUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -2,11 +2,14 @@
 //!
 //! A bundle comes from somebody else, so it is parsed, never trusted: unknown keys are refused, every name is a checked
 //! type, a key is decoded and encoded again, and nothing in it is granted that the user does not ask for. `file` reads
-//! and writes the TOML form (akeys-grant(5), "BUNDLES"); the pod's side keeps its own federations in the same form.
+//! and writes the TOML form, akeys-bundle(5), and the pod's side keeps its own federations in the same form; `signature`
+//! says who has signed it, and `succession` what another bundle of the same name may change.
 
 mod file;
 mod from;
 mod key;
+mod signature;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,15 +18,35 @@ use jiff::Timestamp;
 use rrsync_rs::grant::{Access, Tool};
 use rrsync_rs::name::{BadName, GrantName, Label, WorkspaceName};
 
-pub use file::{parse, render};
+use crate::authkeys::Key;
+use crate::card::{Destination, HostPublicKey, Place};
+
+pub use file::{parse, receive, render};
 pub use from::{BadFrom, FromList};
-pub use key::{BadKey, HostKey, NatsUrl, PodKey};
+pub use key::{BadKey, HostKey, NatsUrl, NatsWord, PodKey};
+pub use signature::sign;
+pub use succession::{BadSuccessor, MergeError, Successor, succeed};
+
+/// A bundle as it came: what it says, who has signed it, and its very bytes, which the signature is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// What it says.
+    pub bundle: Bundle,
+    /// The key that has signed it; `None` where nothing is signed.
+    pub signer: Option<PodKey>,
+    /// The text, signature included.
+    pub text: String,
+}
 
 /// A federation as its bundle tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     /// The name of the trust relation.
     pub federation: Label,
+    /// Which edition this is: every change makes it greater. 0 where nobody counts.
+    pub serial: u64,
+    /// Where the federation's common hosts are.
+    pub hubs: Vec<Destination>,
     /// Where events travel, when they travel by NATS.
     pub nats: Option<NatsUrl>,
     /// Host keys that the other side pins.
@@ -32,6 +55,8 @@ pub struct Bundle {
     pub workspaces: BTreeMap<WorkspaceName, Suggestion>,
     /// One entry per pod and tool set.
     pub offers: Vec<Offer>,
+    /// Keys that are not to be used any more.
+    pub revoked: Vec<Revoked>,
 }
 
 /// One key that asks for a grant.
@@ -43,6 +68,8 @@ pub struct Offer {
     pub set: Option<Label>,
     /// The public key.
     pub key: PodKey,
+    /// Earlier keys of the same pod and tool set, whose place it takes.
+    pub replaces: Vec<PodKey>,
     /// What it wants to use.
     pub tools: BTreeSet<Tool>,
     /// The access that it wants; the user decides.
@@ -51,6 +78,19 @@ pub struct Offer {
     pub from: Option<FromList>,
     /// When it ends.
     pub expires: Option<Timestamp>,
+}
+
+/// A key that was taken back by its own side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Who held the private key.
+    pub pod: Label,
+    /// The name of the tool set, when the pod had several keys.
+    pub set: Option<Label>,
+    /// The public key.
+    pub key: PodKey,
+    /// When it was taken back.
+    pub since: Timestamp,
 }
 
 /// A workspace that a federation would like to see.
@@ -69,44 +109,32 @@ impl Bundle {
     ///
     /// Fails when the parts, each short enough, are too long together.
     pub fn grant_name(&self, offer: &Offer) -> Result<GrantName, BadName> {
-        let base = format!("{}.{}", self.federation, offer.pod);
-        offer.set.as_ref().map_or_else(|| base.parse(), |set| format!("{base}.{set}").parse())
+        self.name_of(&offer.pod, offer.set.as_ref())
+    }
+
+    /// The name of the grant for a pod and a tool set of it.
+    pub fn name_of(&self, pod: &Label, set: Option<&Label>) -> Result<GrantName, BadName> {
+        let base = format!("{}.{pod}", self.federation);
+        set.map_or_else(|| base.parse(), |set| format!("{base}.{set}").parse())
+    }
+
+    /// The revocation of `key`, if it was taken back.
+    pub fn revocation(&self, key: &Key) -> Option<&Revoked> {
+        self.revoked.iter().find(|revoked| revoked.key.key() == key)
+    }
+
+    /// The pinned keys of each host that it names.
+    pub fn pinned(&self) -> BTreeMap<&Place, BTreeSet<HostPublicKey>> {
+        let mut pinned: BTreeMap<&Place, BTreeSet<HostPublicKey>> = BTreeMap::new();
+        for key in &self.host_keys {
+            pinned.entry(&key.place).or_default().insert(key.key.clone());
+        }
+        pinned
     }
 
     /// The pods in it, in order.
     pub fn pods(&self) -> BTreeSet<&Label> {
         self.offers.iter().map(|offer| &offer.pod).collect()
-    }
-
-    /// Takes in the offers of `other`, another bundle of the same federation (another pod's).
-    ///
-    /// Returns how many were new. Whatever contradicts what is here is an error: a bundle never replaces a key.
-    pub fn merge(&mut self, other: Bundle) -> Result<usize, MergeError> {
-        if self.nats != other.nats {
-            return Err(MergeError::Setting("nats"));
-        }
-        if self.host_keys != other.host_keys {
-            return Err(MergeError::Setting("host-keys"));
-        }
-        if self.workspaces != other.workspaces {
-            return Err(MergeError::Setting("workspace"));
-        }
-        let before = self.offers.len();
-        for offer in other.offers {
-            let same = |mine: &&Offer| mine.pod == offer.pod && mine.set == offer.set;
-            match self.offers.iter().find(same) {
-                None => self.offers.push(offer),
-                Some(mine) if *mine == offer => {}
-                Some(mine) => {
-                    return Err(MergeError::Offer {
-                        pod: offer.pod.clone(),
-                        here: Box::new(mine.clone()),
-                        there: Box::new(offer),
-                    });
-                }
-            }
-        }
-        Ok(self.offers.len() - before)
     }
 }
 
@@ -119,27 +147,10 @@ impl Offer {
             Access::WriteOnly => "write only",
             Access::ReadWrite => "read and write",
             Access::None => "nothing",
+            Access::Drop => "drop",
         };
         let from = self.from.as_ref().map_or_else(String::new, |from| format!("; from {from}"));
         let until = |at| format!("; until {}", crate::common::moment::in_words(at));
         format!("{}; {access}{from}{}", tools.join(", "), self.expires.map_or_else(String::new, until))
     }
-}
-
-/// Why two bundles of one federation do not go together.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MergeError {
-    /// A setting of the whole federation differs.
-    #[error("{0} differs from what was imported before")]
-    Setting(&'static str),
-    /// The same pod and tool set with another key or other wishes.
-    #[error("pod {pod} differs from what was imported before")]
-    Offer {
-        /// The pod.
-        pod: Label,
-        /// What is here.
-        here: Box<Offer>,
-        /// What the other bundle says.
-        there: Box<Offer>,
-    },
 }

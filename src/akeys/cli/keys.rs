@@ -122,7 +122,7 @@ pub struct Expire {
 
 /// `akeys rotate`
 #[derive(Debug, Args)]
-pub struct Rotate {
+pub struct RotateKey {
     /// The key that goes: a line, a fingerprint, or the grant that it opens. Without it, what was begun is shown.
     #[arg(value_name = "LINE|SHA256:…|GRANT")]
     pub old: Option<Old>,

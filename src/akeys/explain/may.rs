@@ -81,8 +81,11 @@ fn by_policy(grant: &Grant) -> Vec<String> {
             deeds.extend(
                 reach(name.as_str(), workspace, Access::may_read).map(|what| format!("may pull {what}")),
             );
+            let pushes = |access: Access| access.may_write() && access != Access::Drop;
+            deeds.extend(reach(name.as_str(), workspace, pushes).map(|what| push(&what, workspace)));
+            let drops = |access| access == Access::Drop;
             deeds.extend(
-                reach(name.as_str(), workspace, Access::may_write).map(|what| push(&what, workspace)),
+                reach(name.as_str(), workspace, drops).map(|what| format!("may drop new files into {what}")),
             );
         }
         if grant.tools.contains(&Tool::Watch) {
@@ -96,6 +99,9 @@ fn by_policy(grant: &Grant) -> Vec<String> {
 
 fn push(what: &str, workspace: &Workspace) -> String {
     match (workspace.overwrite, workspace.delete) {
+        _ if workspace.files.append => {
+            format!("may only add to {what} (new files, and at the end of others)")
+        }
         (true, true) => format!("may push {what}"),
         (true, false) => format!("may push {what} without deleting"),
         (false, _) => format!("may add new files to {what}"),
@@ -187,6 +193,10 @@ mod tests {
             (
                 "tools = [\"scp\"]\n[workspace.d]\npath = \"/srv/d\"\naccess = \"wo\"\noverwrite = false\n",
                 "may add new files to d",
+            ),
+            (
+                "tools = [\"scp\"]\n[workspace.d]\npath = \"/srv/d\"\naccess = \"rw\"\nappend = true\n[workspace.d.paths]\n\"in\" = \"drop\"\n",
+                "may pull d but not d/in, may only add to d but not d/in (new files, and at the end of others), may drop new files into d/in",
             ),
         ] {
             assert_eq!(words(policy), expected);

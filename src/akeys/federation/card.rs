@@ -5,7 +5,7 @@
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rrsync_rs::grant::load;
 use rrsync_rs::layout::Layout;
@@ -31,13 +31,6 @@ pub struct Issued {
     pub path: PathBuf,
     /// What the user should know.
     pub notes: Vec<String>,
-}
-
-impl Issued {
-    /// `anna@laptop:2222; papers, notes`, for a line about it.
-    pub fn summary(&self) -> String {
-        summary(&self.card)
-    }
 }
 
 /// Where a card leads, and to what.
@@ -171,7 +164,7 @@ pub fn named_host_keys(words: &CardWords) -> Result<BTreeSet<HostPublicKey>, Fai
     words.host_keys.iter().map(|path| host::public_key(path)).collect()
 }
 
-/// The line that says where the card is, for whoever has installed something.
-pub fn line(issued: &Issued, layout: &Layout) -> String {
-    format!("card for the pod: {} ({})", shown(layout, &issued.path), issued.summary())
+/// The line that says where a card is, for whoever has installed something.
+pub fn line(card: &Card, path: &Path, layout: &Layout) -> String {
+    format!("card for the pod: {} ({})", shown(layout, path), summary(card))
 }

@@ -1,59 +1,50 @@
 //! `akeys federation import`: what somebody else's bundle asks for, kept and not granted.
 
-use std::path::Path;
-
 use rrsync_rs::layout::Layout;
-use rrsync_rs::name::Label;
 
-use super::list::suggestions_in_words;
-use crate::akeys::bundle::MergeError;
-use crate::akeys::shelf::{self, Shelf};
-use crate::common::exit::{Exit, Failure};
+use super::{pins, update, words};
+use crate::akeys::bundle::{Successor, succeed};
+use crate::akeys::cli::Import;
+use crate::akeys::failures::{bundle_failure, demand_signer};
+use crate::akeys::shelf::{self, Found, Shelf};
+use crate::common::exit::Failure;
 use crate::common::lock::Lock;
 use crate::common::private::IfThere;
 use crate::common::report::Report;
 
-/// Keeps a bundle. Another pod of a federation that is here already joins it; nothing is ever replaced.
-pub(super) fn run(path: &Path, layout: &Layout) -> Result<Report, Failure> {
-    let bundle = shelf::read(path)?;
-    let federation = bundle.federation.clone();
+/// Keeps a bundle, when it may take the place of the one that is here.
+pub(super) fn run(args: &Import, layout: &Layout) -> Result<Report, Failure> {
+    let comes = shelf::read(&args.bundle)?;
+    demand_signer(args.signer.as_ref(), &comes)?;
+    let federation = comes.bundle.federation.clone();
     let _lock = Lock::acquire(layout)?;
-    let (kept, news) = match Shelf::Imported.load(layout, &federation)? {
-        None => (bundle, true),
-        Some(mut kept) => {
-            let news = kept.merge(bundle).map_err(|error| merge_failure(&error, &federation))?;
-            (kept, news > 0)
-        }
-    };
+    let before = Shelf::Imported.load(layout, &federation)?;
+    let step = succeed(before.as_ref(), comes).map_err(|error| bundle_failure(&error, &federation))?;
     let mut report = Report::default();
-    if news {
-        Shelf::Imported.store(layout, &kept, IfThere::Replace)?;
-        report.line(format_args!("imported federation {federation}; nothing is granted yet"));
-    } else {
-        report.line(format_args!("federation {federation} was imported before; nothing changed"));
-    }
-    for offer in &kept.offers {
-        report.line(format_args!("  pod {} wants {}", offer.pod, offer.wants()));
-        report.line(format_args!("    key {}", offer.key.fingerprint()));
-    }
-    suggestions_in_words(&kept, layout, &mut report);
-    report.note(format_args!("compare the fingerprints with the sender before you install"));
-    Ok(report)
-}
-
-fn merge_failure(error: &MergeError, federation: &Label) -> Failure {
-    let message = match error {
-        MergeError::Setting(_) => format!("federation {federation}: {error}"),
-        MergeError::Offer { here, there, .. } => format!(
-            "federation {federation}: {error}\n  here:   {} {}\n  bundle: {} {}",
-            here.key.fingerprint(),
-            here.wants(),
-            there.key.fingerprint(),
-            there.wants()
-        ),
+    let kept = match (step, &before) {
+        (Successor::Same, Some(before)) => {
+            report.line(format_args!("federation {federation} was imported before; nothing changed"));
+            // The pins may be missing when an earlier run was killed.
+            pins::settled(layout, None, &before.bundle)?.store(layout, &federation)?;
+            before.clone()
+        }
+        (Successor::Takes(comes), _) => {
+            let pins = pins::settled(layout, before.as_ref().map(|before| &before.bundle), &comes.bundle)?;
+            pins.store(layout, &federation)?;
+            Shelf::Imported.store(layout, &federation, &comes.text, IfThere::Replace)?;
+            report.line(format_args!("imported federation {federation}; nothing is granted yet"));
+            *comes
+        }
+        (Successor::Same, None) => return Ok(report),
     };
-    let hint = format!(
-        "when the sender confirms it: akeys federation remove --imported {federation}, then import again"
-    );
-    Failure::new(Exit::Conflict, message).hint(hint)
+    words::bundle(&kept.bundle, kept.signer.as_ref(), layout, &mut report);
+    match &kept.signer {
+        // Whoever was believed before is believed now.
+        Some(_) if before.is_some_and(|before| before.signer.is_some()) => {}
+        Some(_) => report.note("compare the signer's fingerprint with the sender before you install"),
+        None => report.note("compare the fingerprints with the sender before you install"),
+    }
+    let found = Found { trusted: kept.signer.is_some(), received: kept };
+    update::note_pending(&found, layout, &mut report);
+    Ok(report)
 }

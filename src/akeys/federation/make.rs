@@ -1,13 +1,15 @@
-//! `akeys federation new`: the key pairs of a pod, and the file that says whose they are.
+//! `akeys federation new` and `add`: the key pairs of a pod, and the file that says whose they are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Component;
+use std::path::{Component, PathBuf};
 
 use rrsync_rs::layout::Layout;
-use rrsync_rs::name::{GrantName, Label, WorkspaceName};
+use rrsync_rs::name::{Label, WorkspaceName};
 
-use crate::akeys::bundle::{Bundle, Offer, Suggestion};
-use crate::akeys::cli::NewFederation;
+use super::own::{self, Edition};
+use super::pins;
+use crate::akeys::bundle::{self, Bundle, Offer, Suggestion};
+use crate::akeys::cli::{AddPod, Asks, NewFederation};
 use crate::akeys::failures::refuse_past;
 use crate::akeys::key_pair;
 use crate::akeys::shelf::Shelf;
@@ -17,84 +19,132 @@ use crate::common::lock::Lock;
 use crate::common::private::IfThere;
 use crate::common::report::{Report, shown};
 
-/// What the file of pinned host keys is called behind the federation's name, where a pod's private key has the pod's.
-const PINS: &str = "known_hosts";
+/// What other files in the directory of the private keys are called behind the federation's name.
+const TAKEN: [&str; 2] = ["known_hosts", "ssh_config"];
 
 /// Makes the key pairs, then the file that says they are a federation. A failure takes back what was made.
 pub(super) fn run(new: &NewFederation, layout: &Layout) -> Result<Report, Failure> {
+    let name = &new.name;
     let pod = match &new.pod {
         Some(pod) => pod.clone(),
         None => host_label().ok_or_else(|| {
             Failure::new(Exit::Usage, "the host's name makes no pod name").hint("say it: --pod NAME")
         })?,
     };
-    if pod.as_str() == PINS {
-        return Err(Failure::new(Exit::Usage, format!("{pod} is no name for a pod: a file has it"))
-            .hint("say another: --pod NAME"));
-    }
-    let workspaces = suggestions(new)?;
-    refuse_past(new.expires)?;
-    let _lock = Lock::acquire(layout)?;
-    let path = Shelf::Own.path(layout, &new.name);
-    if path.exists() {
-        let message = format!("federation {} exists already: {}", new.name, shown(layout, &path));
-        return Err(Failure::new(Exit::Conflict, message)
-            .hint(format!("akeys federation export {0}, or akeys federation remove {0}", new.name)));
-    }
+    check(&pod, &new.asks)?;
     let mut bundle = Bundle {
-        federation: new.name.clone(),
+        federation: name.clone(),
+        serial: 1,
+        hubs: new.hubs.clone(),
         nats: new.nats.clone(),
         host_keys: new.host_keys.clone(),
-        workspaces,
+        workspaces: suggestions(new)?,
         offers: Vec::new(),
+        revoked: Vec::new(),
     };
+    let _lock = Lock::acquire(layout)?;
+    let path = Shelf::Own.path(layout, name);
+    if path.exists() {
+        let message = format!("federation {name} exists already: {}", shown(layout, &path));
+        return Err(Failure::new(Exit::Conflict, message)
+            .hint(format!("akeys federation export {name}, or akeys federation remove {name}")));
+    }
+    let pins = pins::settled(layout, None, &bundle)?;
     let mut made = Vec::new();
-    let stored = make_keys(new, &pod, layout, &mut bundle, &mut made)
-        .and_then(|()| Ok(Shelf::Own.store(layout, &bundle, IfThere::Refuse)?));
-    if let Err(failure) = stored {
-        for grant in &made {
-            let _ = key_pair::remove(layout, grant);
-        }
-        return Err(failure);
-    }
+    let stored = make_keys(&pod, &new.asks, layout, &mut bundle, &mut made).and_then(|()| {
+        let signer = key_pair::signer_path(layout, name);
+        let pair = key_pair::create(&signer, &format!("akeys:{name}"))?;
+        made.push(signer);
+        pins.store(layout, name)?;
+        Shelf::Own.store(layout, name, &bundle::render(&bundle), IfThere::Refuse)?;
+        Ok(pair.public)
+    });
+    let signer = stored.inspect_err(|_| take_back(&made))?;
     let mut report = Report::default();
-    for (offer, grant) in bundle.offers.iter().zip(&made) {
-        report.line(format_args!("{grant} wants {}", offer.wants()));
-        let key = shown(layout, &key_pair::path(layout, grant));
-        report.line(format_args!("  key {key} {}", offer.key.fingerprint()));
-    }
-    report.line(format_args!("for the users: akeys federation export {0} > {0}.toml", new.name));
+    offers_in_words(&bundle.offers, &bundle, layout, &mut report)?;
+    report.line(format_args!("bundles are signed by {}", signer.fingerprint()));
+    report.line(format_args!("for the users: akeys federation export {name} > {name}.toml"));
     Ok(report)
 }
 
-/// One key pair and one offer per tool set.
+/// `akeys federation add`: the same for one pod more.
+pub(super) fn add(args: &AddPod, layout: &Layout) -> Result<Report, Failure> {
+    check(&args.pod, &args.asks)?;
+    let _lock = Lock::acquire(layout)?;
+    let before = own::load(layout, &args.name)?;
+    if before.pods().contains(&args.pod) {
+        let message = format!("federation {} has a pod {} already", args.name, args.pod);
+        return Err(Failure::new(Exit::Conflict, message).hint("akeys federation list"));
+    }
+    let mut after = before.clone();
+    let mut made = Vec::new();
+    let edition = make_keys(&args.pod, &args.asks, layout, &mut after, &mut made).and_then(|()| {
+        let edition = Edition::after(&before, after)?;
+        edition.as_ref().map_or(Ok(()), |edition| edition.store(layout))?;
+        Ok(edition)
+    });
+    let edition = edition.inspect_err(|_| take_back(&made))?;
+    let mut report = Report::default();
+    if let Some(edition) = edition {
+        let bundle = &edition.bundle;
+        offers_in_words(&bundle.offers[before.offers.len()..], bundle, layout, &mut report)?;
+        report.line(edition.next_step());
+    }
+    Ok(report)
+}
+
+fn check(pod: &Label, asks: &Asks) -> Result<(), Failure> {
+    if TAKEN.contains(&pod.as_str()) {
+        return Err(Failure::new(Exit::Usage, format!("{pod} is no name for a pod: a file has it"))
+            .hint("say another: --pod NAME"));
+    }
+    refuse_past(asks.expires)
+}
+
+fn take_back(made: &[PathBuf]) {
+    for key in made {
+        let _ = key_pair::remove(key);
+    }
+}
+
+/// What each of `offers`, whose keys are here, asks for.
+fn offers_in_words(
+    offers: &[Offer],
+    bundle: &Bundle,
+    layout: &Layout,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    for offer in offers {
+        let grant = bundle.grant_name(offer).map_err(|error| Failure::new(Exit::Usage, error))?;
+        report.line(format_args!("{grant} wants {}", offer.wants()));
+        let key = shown(layout, &key_pair::path(layout, &grant));
+        report.line(format_args!("  key {key} {}", offer.key.fingerprint()));
+    }
+    Ok(())
+}
+
+/// One key pair and one offer per tool set; the private keys that were made are in `made`, also when a later one fails.
 fn make_keys(
-    new: &NewFederation,
     pod: &Label,
+    asks: &Asks,
     layout: &Layout,
     bundle: &mut Bundle,
-    made: &mut Vec<GrantName>,
+    made: &mut Vec<PathBuf>,
 ) -> Result<(), Failure> {
-    let base: GrantName = match format!("{}.{pod}", new.name).parse() {
-        Ok(base) => base,
-        Err(error) => return Err(Failure::new(Exit::Usage, error)),
-    };
-    for tools in &new.tools {
-        let set = (new.tools.len() > 1).then(|| set_name(tools)).transpose()?;
-        let grant = match &set {
-            None => base.clone(),
-            Some(set) => format!("{base}.{set}").parse().map_err(|error| Failure::new(Exit::Usage, error))?,
-        };
-        let pair = key_pair::create(layout, &grant)?;
-        made.push(grant);
+    for tools in &asks.tools {
+        let set = (asks.tools.len() > 1).then(|| set_name(tools)).transpose()?;
+        let grant = bundle.name_of(pod, set.as_ref()).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let pair = key_pair::create(&key_pair::path(layout, &grant), &format!("akeys:{grant}"))?;
+        made.push(pair.path);
         bundle.offers.push(Offer {
             pod: pod.clone(),
             set,
             key: pair.public,
+            replaces: Vec::new(),
             tools: tools.0.clone(),
-            access: new.access,
-            from: new.from.clone(),
-            expires: new.expires,
+            access: asks.access,
+            from: asks.from.clone(),
+            expires: asks.expires,
         });
     }
     Ok(())
@@ -128,7 +178,7 @@ fn suggestions(new: &NewFederation) -> Result<BTreeMap<WorkspaceName, Suggestion
         })?;
         let suggestion = Suggestion {
             path: Some(dir.clone()),
-            access: word.access.unwrap_or(new.access),
+            access: word.access.unwrap_or(new.asks.access),
             writable: BTreeSet::new(),
         };
         if workspaces.insert(name.clone(), suggestion).is_some() {

@@ -8,9 +8,10 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::Label;
 
 use super::card::summary;
+use super::pins::{self, release};
 use crate::akeys::cli::{Forget, Meet};
 use crate::akeys::shelf::Shelf;
-use crate::card::{self, Card, OtherKey, Pins, Place};
+use crate::card::{self, Card, OtherKey, Pins};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::report::{Report, shown};
@@ -22,6 +23,12 @@ pub(super) fn meet(args: &Meet, layout: &Layout) -> Result<Report, Failure> {
     refuse_stranger(&card, layout)?;
     let _lock = Lock::acquire(layout)?;
     let known = card::find(layout, federation, &card.account()).unwrap_or_default();
+    if let Some(known) = known.as_ref().filter(|known| known.pod != card.pod) {
+        let message =
+            format!("{} was met for pod {}, and the card is for pod {}", card.account(), known.pod, card.pod);
+        let hint = format!("meet it where that pod is, or first: akeys federation forget {}", card.account());
+        return Err(Failure::new(Exit::Conflict, message).hint(hint));
+    }
     let mut pins = Pins::load(layout, federation)?;
     let pinned = if args.replace_host_key {
         let before = pins.clone();
@@ -70,11 +77,11 @@ pub(super) fn meet(args: &Meet, layout: &Layout) -> Result<Report, Failure> {
 /// A card is for a pod whose federation was made here: nobody else has the key to use it.
 fn refuse_stranger(card: &Card, layout: &Layout) -> Result<(), Failure> {
     let federation = &card.federation;
-    let Some(bundle) = Shelf::Own.load(layout, federation)? else {
+    let Some(own) = Shelf::Own.load(layout, federation)? else {
         let message = format!("the card is for federation {federation}, which was not made here");
         return Err(Failure::new(Exit::NoMatch, message).hint("akeys federation list"));
     };
-    let pods = bundle.pods();
+    let pods = own.bundle.pods();
     if pods.contains(&card.pod) {
         return Ok(());
     }
@@ -85,7 +92,7 @@ fn refuse_stranger(card: &Card, layout: &Layout) -> Result<(), Failure> {
 }
 
 fn changed(error: &OtherKey) -> Failure {
-    Failure::new(Exit::Conflict, error).hint(
+    pins::changed(error).hint(
         "nothing was changed; when the host's owner confirms the new keys over another channel: --replace-host-key",
     )
 }
@@ -130,19 +137,4 @@ fn report_released(card: Option<&Card>, report: &mut Report) {
     if let Some(card) = card {
         report.line(format_args!("the host keys of {} are not pinned any more", card.place));
     }
-}
-
-/// Takes the pins of a place away when neither a card nor a bundle of the federation speaks of it any more.
-fn release(place: &Place, federation: &Label, layout: &Layout, pins: &mut Pins) -> bool {
-    let in_card = || card::all(layout, federation).into_iter().flatten().any(|card| card.place == *place);
-    let in_bundle = || {
-        let bundles = [Shelf::Own, Shelf::Imported].map(|shelf| shelf.load(layout, federation));
-        let mut keys = bundles.iter().flatten().flatten().flat_map(|bundle| &bundle.host_keys);
-        keys.any(|key| key.place == *place)
-    };
-    let free = !pins.of(place).is_empty() && !in_card() && !in_bundle();
-    if free {
-        pins.drop(place);
-    }
-    free
 }

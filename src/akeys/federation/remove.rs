@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use rrsync_rs::layout::Layout;
-use rrsync_rs::name::Label;
+use rrsync_rs::name::{GrantName, Label};
 
+use super::pins;
+use crate::akeys::bundle::{Bundle, Received};
 use crate::akeys::cli::RemoveFederation;
 use crate::akeys::key_pair;
 use crate::akeys::remove;
@@ -32,16 +35,18 @@ pub(super) fn run(args: &RemoveFederation, layout: &Layout) -> Result<Report, Fa
     let mut report = Report::default();
     if shelf == Shelf::Own {
         // Without its file nobody would know which keys these are, so the keys go first.
-        let bundle = shelf.load(layout, name)?;
-        for offer in bundle.iter().flat_map(|bundle| &bundle.offers) {
-            let Some(grant) = bundle.as_ref().and_then(|bundle| bundle.grant_name(offer).ok()) else {
-                continue;
-            };
-            if key_pair::remove(layout, &grant)? {
-                report.line(format_args!("removed {}", shown(layout, &key_pair::path(layout, &grant))));
+        for key in private_keys(name, layout)? {
+            if key_pair::remove(&key)? {
+                report.line(format_args!("removed {}", shown(layout, &key)));
             }
         }
+        // Empty ones only; another federation may have keys in them.
+        for dir in [layout.next_key_dir(), layout.signer_dir()] {
+            let _ = fs::remove_dir(dir);
+        }
         forget_cards(name, layout, &mut report)?;
+    } else {
+        forget_pins(name, layout)?;
     }
     let path = shelf.path(layout, name);
     private::remove(&path)?;
@@ -52,6 +57,30 @@ pub(super) fn run(args: &RemoveFederation, layout: &Layout) -> Result<Report, Fa
         ));
     }
     Ok(report)
+}
+
+/// Where the private keys of a federation are, or would be: its pods', those that are to take their place, its signer's.
+fn private_keys(name: &Label, layout: &Layout) -> Result<Vec<PathBuf>, Failure> {
+    let Some(Received { bundle, .. }) = Shelf::Own.load(layout, name)? else { return Ok(Vec::new()) };
+    let grants: Vec<GrantName> =
+        bundle.offers.iter().filter_map(|offer| bundle.grant_name(offer).ok()).collect();
+    let mut keys: Vec<PathBuf> = grants
+        .iter()
+        .flat_map(|grant| [key_pair::path(layout, grant), key_pair::next_path(layout, grant)])
+        .collect();
+    keys.push(key_pair::signer_path(layout, name));
+    Ok(keys)
+}
+
+/// Takes away what only the imported bundle had pinned.
+fn forget_pins(name: &Label, layout: &Layout) -> Result<(), Failure> {
+    // A bundle that cannot be read any more is forgotten all the same.
+    let Ok(Some(Received { bundle, .. })) = Shelf::Imported.load(layout, name) else { return Ok(()) };
+    if !Shelf::Own.path(layout, name).exists() {
+        let nothing = Bundle { host_keys: Vec::new(), ..bundle.clone() };
+        pins::settled(layout, Some(&bundle), &nothing)?.store(layout, name)?;
+    }
+    Ok(())
 }
 
 /// Removes the cards of a federation and what was pinned for it: nobody is left to connect.

@@ -46,6 +46,9 @@ fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
         Confine::Off => "OFF: argument checks only",
     };
     report.line(format_args!("  confined  {confine}"));
+    if grant.record_sha256 {
+        report.line("  records   every file that sftp or scp reads or writes, with the sum of its content");
+    }
     for (workspace_name, workspace) in &grant.workspaces {
         let path = shown(layout, &workspace.path);
         report.line(format_args!("  workspace {workspace_name} is {path}, {}", workspace.access));
@@ -53,13 +56,16 @@ fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {
             report.line(format_args!("            {workspace_name}/{} is {access}", Escaped::os(sub)));
         }
         for (stated, rule) in [
-            (!workspace.overwrite, "a push may not replace what is there"),
+            (!workspace.overwrite && !workspace.files.append, "a push may not replace what is there"),
             (workspace.overwrite && !workspace.delete, "a push may not delete"),
             (workspace.munge, "symlinks are stored munged"),
         ] {
             if stated {
                 report.line(format_args!("            {rule}"));
             }
+        }
+        for rule in workspace.files.words() {
+            report.line(format_args!("            {}", Escaped(rule.as_bytes())));
         }
     }
     if let Some(end) = grant.expires.filter(|_| grant.expired(Timestamp::now())) {

@@ -2,11 +2,13 @@
 //!
 //! Everything that can be wrong is found before anything is written. Then the policy goes first and the key line last, so
 //! that a crash in between leaves a policy without a key, which grants nothing, and never a key without its policy. What
-//! is there already is recognised and left alone, or it is a conflict that is shown; it is never changed.
+//! is there already is recognised and left alone, or it is a conflict that is shown; it is never changed. `remote` does the
+//! same in an account of another host.
 
 mod plan;
 mod policy_file;
 mod present;
+mod remote;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,34 +17,40 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::WorkspaceName;
 
-use super::bundle::{Bundle, Offer};
+use super::bundle::{Bundle, Offer, succeed};
 use super::cli::Install;
 use super::effect;
+use super::failures::{bundle_failure, demand_signer};
 use super::federation;
 use super::gate::{Gate, GateError};
 use super::guard::{Allowed, Guard};
-use super::safe_write::{self, Outcome};
-use super::shelf;
+use super::safe_write;
+use super::shelf::{self, Found, Shelf};
 use super::sub_path::{self, Made};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private::{self, IfThere};
 use crate::common::report::{Report, shown};
 
-use plan::Plan;
+use plan::{Here, Plan};
 use policy_file::Policy;
-use present::add_lines;
+use present::{Edit, edited};
 
 /// Runs it.
 pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
-    let bundle = wanted_bundle(args, layout)?;
+    if let Some(host) = &args.host {
+        return remote::run(args, host, layout);
+    }
+    let found = wanted_bundle(args, layout)?;
+    let bundle = &found.received.bundle;
     let mut report = Report::default();
-    let offers = served(&bundle, offers_of_one_pod(&bundle, args)?, args, &mut report)?;
+    let offers = offers_of_one_pod(bundle, args)?;
     let gate = gate(args)?;
     federation::named_host_keys(&args.card)?;
+    let here = Here { gate: &gate, layout, hidden: args.hidden };
     let mut plans = Vec::new();
     for offer in offers {
-        plans.push(Plan::make(args, &bundle, offer, &gate, layout, &mut report)?);
+        plans.push(Plan::make(args, &found, offer, &gate, &here, layout, &mut report)?);
     }
     if args.dry_run {
         return preview(&plans, layout, report);
@@ -52,20 +60,23 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     // Conflicts in the key file are found before a policy is written.
     let guard = Guard::new(Allowed::default(), layout);
     let file = safe_write::read(layout)?.unwrap_or_default();
-    safe_write::judge(layout, &guard, &file, &add_lines(&file, &plans, layout)?)?;
+    safe_write::judge(layout, &guard, &file, &edited(&file, &plans, layout)?.patch)?;
     let mut made = Vec::new();
     let mut written = Vec::new();
+    let mut edit = Edit::default();
     let outcome = make_sub_paths(&plans, &mut made)
         .and_then(|()| write_policies(&plans, &policies, &mut written, layout))
-        .and_then(|()| safe_write::update(layout, &lock, &guard, |file| add_lines(file, &plans, layout)));
-    let outcome = match outcome {
-        Ok(done) => done.outcome,
-        Err(failure) => {
-            take_back(&written, layout);
-            sub_path::take_back(&made);
-            return Err(failure);
-        }
-    };
+        .and_then(|()| {
+            safe_write::update(layout, &lock, &guard, |file| {
+                edit = edited(file, &plans, layout)?;
+                Ok::<_, Failure>(edit.patch.clone())
+            })
+        });
+    if let Err(failure) = outcome {
+        take_back(&written, layout);
+        sub_path::take_back(&made);
+        return Err(failure);
+    }
     for plan in &plans {
         report.out.push_str(&plan.words(layout));
     }
@@ -73,7 +84,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     for made in &made {
         report.line(format_args!("made {}", shown(layout, &made.path)));
     }
-    report.line(summary(outcome, &written, &plans, layout));
+    report.line(summary(&edit, &written, layout));
     report.notes.extend(effect::loose_places(layout));
     Ok(report)
 }
@@ -89,9 +100,9 @@ fn gate(args: &Install) -> Result<Gate, Failure> {
     })
 }
 
-fn wanted_bundle(args: &Install, layout: &Layout) -> Result<Bundle, Failure> {
+fn wanted_bundle(args: &Install, layout: &Layout) -> Result<Found, Failure> {
     if let Some(path) = &args.bundle {
-        return Ok(shelf::read(path)?);
+        return bundle_in(path, args, layout);
     }
     let no_name = || Failure::new(Exit::Usage, "no federation: --federation NAME or --bundle FILE");
     let name = args.federation.as_ref().ok_or_else(no_name)?;
@@ -101,12 +112,29 @@ fn wanted_bundle(args: &Install, layout: &Layout) -> Result<Bundle, Failure> {
     })
 }
 
+/// A bundle that is not imported. Where a signed one of its name is, it must be one that could be imported now.
+fn bundle_in(path: &Path, args: &Install, layout: &Layout) -> Result<Found, Failure> {
+    let received = shelf::read(path)?;
+    demand_signer(args.signer.as_ref(), &received)?;
+    let federation = &received.bundle.federation;
+    let kept = Shelf::Imported.load(layout, federation)?.filter(|kept| kept.signer.is_some());
+    if let Some(kept) = &kept {
+        succeed(Some(kept), received.clone()).map_err(|error| bundle_failure(&error, federation))?;
+    }
+    Ok(Found { trusted: kept.is_some(), received })
+}
+
 /// The offers of the pod that was named, or of the only one there is.
 fn offers_of_one_pod<'a>(bundle: &'a Bundle, args: &Install) -> Result<Vec<&'a Offer>, Failure> {
     let pods = bundle.pods();
     let list = || pods.iter().map(|pod| pod.as_str()).collect::<Vec<_>>().join(", ");
     let pod = match &args.pod {
         Some(pod) if pods.contains(pod) => pod,
+        Some(pod) if bundle.revoked.iter().any(|revoked| revoked.pod == *pod) => {
+            let message = format!("pod {pod} of federation {} was revoked", bundle.federation);
+            return Err(Failure::new(Exit::Failed, message)
+                .hint(format!("akeys federation update {} takes its keys out", bundle.federation)));
+        }
         Some(pod) => {
             let message = format!("federation {} has no pod {pod}; it has {}", bundle.federation, list());
             return Err(Failure::new(Exit::NoMatch, message));
@@ -118,26 +146,6 @@ fn offers_of_one_pod<'a>(bundle: &'a Bundle, args: &Install) -> Result<Vec<&'a O
         None => *pods.first().ok_or_else(|| Failure::new(Exit::Failed, "the bundle offers no key"))?,
     };
     Ok(bundle.offers.iter().filter(|offer| offer.pod == *pod).collect())
-}
-
-/// The offers for which the gate serves anything. A key that could do nothing is not installed.
-fn served<'a>(
-    bundle: &Bundle,
-    offers: Vec<&'a Offer>,
-    args: &Install,
-    report: &mut Report,
-) -> Result<Vec<&'a Offer>, Failure> {
-    let (served, useless): (Vec<_>, Vec<_>) =
-        offers.into_iter().partition(|offer| plan::is_served(args, offer));
-    if served.is_empty() {
-        let message = "the gate does not serve watch yet, so the key could do nothing";
-        return Err(Failure::new(Exit::Failed, message).hint("name other tools: --tools rsync"));
-    }
-    for offer in useless {
-        let name = bundle.grant_name(offer).map_err(|error| Failure::new(Exit::Usage, error))?;
-        report.note(format_args!("{name} is left out: the gate does not serve watch yet"));
-    }
-    Ok(served)
 }
 
 fn policies(plans: &[Plan], layout: &Layout) -> Result<Vec<Policy>, Failure> {
@@ -196,27 +204,30 @@ fn issue_card(args: &Install, plans: &[Plan], layout: &Layout, lock: &Lock, repo
     let Some(plan) = plans.first() else { return };
     match federation::issue(&plan.grant.federation, &plan.grant.pod, &args.card, layout, lock) {
         Ok(issued) => {
-            report.line(federation::card_line(&issued, layout));
+            report.line(federation::card_line(&issued.card, &issued.path, layout));
             report.notes.extend(issued.notes);
         }
         Err(failure) => report.note(format_args!("no card for the pod was written: {failure}")),
     }
 }
 
-fn summary(outcome: Outcome, written: &[&Plan], plans: &[Plan], layout: &Layout) -> String {
+fn summary(edit: &Edit, written: &[&Plan], layout: &Layout) -> String {
     let keys = shown(layout, &layout.authorized_keys());
-    match (outcome, written.is_empty()) {
-        (Outcome::Unchanged, true) => "installed already; nothing changed".to_owned(),
-        (Outcome::Unchanged, false) => format!("the key line was there; wrote {}", files(written, layout)),
-        (Outcome::Replaced, true) => format!("the policy was there; added {} to {keys}", count(plans.len())),
-        (Outcome::Replaced, false) => {
-            format!("added {} to {keys}, and wrote {}", count(plans.len()), files(written, layout))
-        }
+    let lines = |count| if count == 1 { "one line".to_owned() } else { format!("{count} lines") };
+    let mut deeds = Vec::new();
+    if edit.added > 0 {
+        deeds.push(format!("added {} to {keys}", lines(edit.added)));
     }
-}
-
-fn count(lines: usize) -> String {
-    if lines == 1 { "one line".to_owned() } else { format!("{lines} lines") }
+    if edit.replaced > 0 {
+        deeds.push(format!("put the new key into {} of {keys}", lines(edit.replaced)));
+    }
+    let wrote = if written.is_empty() { String::new() } else { format!("wrote {}", files(written, layout)) };
+    match (deeds.is_empty(), written.is_empty()) {
+        (true, true) => "installed already; nothing changed".to_owned(),
+        (true, false) => format!("the key line was there; {wrote}"),
+        (false, true) => format!("the policy was there; {}", deeds.join(", ")),
+        (false, false) => format!("{}, and {wrote}", deeds.join(", ")),
+    }
 }
 
 fn files(plans: &[&Plan], layout: &Layout) -> String {
@@ -229,7 +240,8 @@ fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report
     let policies = policies(plans, layout)?;
     let file = safe_write::read(layout)?.unwrap_or_default();
     let guard = Guard::new(Allowed::default(), layout);
-    safe_write::judge(layout, &guard, &file, &add_lines(&file, plans, layout)?)?;
+    let edit = edited(&file, plans, layout)?;
+    safe_write::judge(layout, &guard, &file, &edit.patch)?;
     for (plan, policy) in plans.iter().zip(policies) {
         report.out.push_str(&plan.words(layout));
         let path = layout.grant_file(&plan.name);
@@ -244,7 +256,9 @@ fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report
         }
         let keys = shown(layout, &layout.authorized_keys());
         let there = present::holds_line(&file, &plan.line);
-        report.line(format_args!("{} {keys}:", if there { "there in" } else { "would add to" }));
+        // One line is changed, or it is added.
+        let verb = if edit.replaced > 0 { "would put the new key into a line of" } else { "would add to" };
+        report.line(format_args!("{} {keys}:", if there { "there in" } else { verb }));
         report.line(format_args!("    {}", String::from_utf8_lossy(&plan.line)));
     }
     for (name, workspace, sub) in sub_paths(plans) {

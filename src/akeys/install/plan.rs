@@ -3,8 +3,8 @@
 //! The user's words decide. The bundle says who asks and for which tools; its `from` and its end hold unless the user
 //! says others, because they only narrow; its workspaces and its access are suggestions and grant nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rrsync_rs::confine::Isolation;
@@ -20,8 +20,9 @@ use crate::akeys::cli::Install;
 use crate::akeys::directory;
 use crate::akeys::failures::refuse_past;
 use crate::akeys::gate::{self, Gate};
+use crate::akeys::shelf::Found;
 use crate::akeys::sub_path::{self, BadSubPath};
-use crate::authkeys::{OptionList, key_line};
+use crate::authkeys::{OptionList, Unwritable, key_line};
 use crate::common::exit::{Exit, Failure};
 use crate::common::moment::in_words;
 use crate::common::report::{Report, shown};
@@ -37,8 +38,12 @@ pub(super) struct Plan {
     pub(super) policy: String,
     /// Whose key it is.
     pub(super) key: PodKey,
+    /// Earlier keys, whose place it may take.
+    pub(super) replaces: Vec<PodKey>,
     /// From where.
     from: Option<FromList>,
+    /// The options of its line.
+    pub(super) options: OptionList,
     /// The line of `authorized_keys`, without its end.
     pub(super) line: Vec<u8>,
 }
@@ -47,20 +52,21 @@ impl Plan {
     /// Works out what `args` make of `offer`. Nothing is written; notes go to `report`.
     pub(super) fn make(
         args: &Install,
-        bundle: &Bundle,
+        found: &Found,
         offer: &Offer,
         gate: &Gate,
+        ground: &impl Ground,
         layout: &Layout,
         report: &mut Report,
     ) -> Result<Self, Failure> {
+        let bundle = &found.received.bundle;
         let usage = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error);
         let name = bundle.grant_name(offer).map_err(|error| usage(&error))?;
-        let workspaces = workspaces(args, bundle, gate, layout)?;
+        let workspaces = workspaces(args, bundle, ground)?;
         let expires = args.expires.or(offer.expires);
         refuse_past(expires)?;
         let tools = args.tools.as_ref().map_or_else(|| offer.tools.clone(), |tools| tools.0.clone());
         note_differences(args, offer, &workspaces, report);
-        note_what_is_not_served(&name, &tools, report);
         let grant = Grant {
             federation: bundle.federation.clone(),
             pod: offer.pod.clone(),
@@ -71,6 +77,7 @@ impl Plan {
             rsync: None,
             record_end: false,
             learn: false,
+            record_sha256: false,
             rules: Rules::default(),
             workspaces,
         };
@@ -78,8 +85,11 @@ impl Plan {
             Failure::new(Exit::Failed, "a workspace whose path is not UTF-8 cannot be written to a policy")
         })?;
         let from = args.from.as_ref().or(offer.from.as_ref()).cloned();
-        let line = line(&name, offer, from.as_ref(), expires, gate)?;
-        Ok(Self { name, grant, policy, key: offer.key.clone(), from, line })
+        let options = options(&name, from.as_ref(), expires, gate)?;
+        let line =
+            key_line(&options, offer.key.key(), format!("akeys:{name}").as_bytes()).map_err(unwritable)?;
+        let replaces = if found.trusted { offer.replaces.clone() } else { Vec::new() };
+        Ok(Self { name, grant, policy, key: offer.key.clone(), replaces, from, options, line })
     }
 
     /// What the key will be able to do.
@@ -102,15 +112,13 @@ fn in_full(grant: &Grant, from: Option<&FromList>) -> String {
     format!("{may}{from}{until}")
 }
 
-/// `restrict,from="…",expiry-time="…Z",command="…" TYPE BASE64 akeys:NAME`.
-fn line(
+/// `restrict,from="…",expiry-time="…Z",command="…"`.
+fn options(
     name: &GrantName,
-    offer: &Offer,
     from: Option<&FromList>,
     expires: Option<Timestamp>,
     gate: &Gate,
-) -> Result<Vec<u8>, Failure> {
-    let unwritable = |error: crate::authkeys::Unwritable| Failure::new(Exit::Failed, error);
+) -> Result<OptionList, Failure> {
     let mut options = OptionList::restrict();
     if let Some(from) = from {
         options = options.from(from.patterns()).map_err(unwritable)?;
@@ -118,15 +126,57 @@ fn line(
     if let Some(end) = expires {
         options = options.expires(end).map_err(unwritable)?;
     }
-    options = options.command(gate.command(name)?.as_bytes()).map_err(unwritable)?;
-    key_line(&options, offer.key.key(), format!("akeys:{name}").as_bytes()).map_err(unwritable)
+    options.command(gate.command(name)?.as_bytes()).map_err(unwritable)
+}
+
+fn unwritable(error: Unwritable) -> Failure {
+    Failure::new(Exit::Failed, error)
+}
+
+/// The machine on which the directories are: this one, or another that was asked.
+pub(super) trait Ground {
+    /// The directory that `written` means, every symlink resolved, as a policy writes it.
+    fn directory(&self, written: &Path) -> Result<PathBuf, Failure>;
+
+    /// Whether `sub`, a path in `workspace`, can have an access of its own.
+    fn sub_path(&self, name: &WorkspaceName, workspace: &Path, sub: &Path) -> Result<(), Failure>;
+}
+
+/// This machine.
+pub(super) struct Here<'a> {
+    /// The gate that will run.
+    pub(super) gate: &'a Gate,
+    /// The account.
+    pub(super) layout: &'a Layout,
+    /// Whether a hidden directory is meant.
+    pub(super) hidden: bool,
+}
+
+impl Ground for Here<'_> {
+    fn directory(&self, written: &Path) -> Result<PathBuf, Failure> {
+        let real = directory::resolved(written, self.layout)?;
+        let binaries = [self.gate.directory(), &gate::own_directory()];
+        exposure::refuse(&real, self.hidden, self.layout, &binaries).map_err(|exposure| {
+            let hint = match exposure.role {
+                Role::Hidden if !self.hidden => "if that directory is meant, say --hidden",
+                _ => "choose a directory that holds only what the other side shall have",
+            };
+            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}")).hint(hint)
+        })?;
+        Ok(directory::as_below_home(&real, self.layout))
+    }
+
+    fn sub_path(&self, name: &WorkspaceName, workspace: &Path, sub: &Path) -> Result<(), Failure> {
+        // What is missing is made later, when everything else is known to be right.
+        sub_path::exists(workspace, sub).map_err(|error| sub_path_failure(name, workspace, sub, &error))?;
+        Ok(())
+    }
 }
 
 fn workspaces(
     args: &Install,
     bundle: &Bundle,
-    gate: &Gate,
-    layout: &Layout,
+    ground: &impl Ground,
 ) -> Result<BTreeMap<WorkspaceName, Workspace>, Failure> {
     let usage = |message: String| Failure::new(Exit::Usage, message);
     if args.workspaces.is_empty() {
@@ -134,16 +184,8 @@ fn workspaces(
     }
     let mut workspaces = BTreeMap::new();
     for word in &args.workspaces {
-        let real = directory::resolved(&word.dir, layout)?;
-        let binaries = [gate.directory(), &gate::own_directory()];
-        exposure::refuse(&real, args.hidden, layout, &binaries).map_err(|exposure| {
-            let hint = match exposure.role {
-                Role::Hidden if !args.hidden => "if that directory is meant, say --hidden",
-                _ => "choose a directory that holds only what the other side shall have",
-            };
-            Failure::new(Exit::Failed, format!("refused as a workspace: {exposure}")).hint(hint)
-        })?;
-        let name = word.name_or(&real).map_err(|error| {
+        let place = ground.directory(&word.dir)?;
+        let name = word.name_or(&place).map_err(|error| {
             usage(error.to_string())
                 .hint(format!("give it a name: --workspace {}:NAME", Escaped::os(&word.dir)))
         })?;
@@ -153,8 +195,7 @@ fn workspaces(
             }
             said => said.unwrap_or(Access::ReadOnly),
         };
-        let mut workspace = Workspace::new(directory::as_below_home(&real, layout), access);
-        workspace.hidden = args.hidden;
+        let workspace = Workspace { hidden: args.hidden, ..Workspace::new(place, access) };
         if workspaces.insert(name.clone(), workspace).is_some() {
             return Err(usage(format!("two workspaces are named {name}")));
         }
@@ -166,9 +207,7 @@ fn workspaces(
         if workspace.access.may_write() {
             return Err(usage(format!("workspace {} is writable already", sub.workspace)));
         }
-        // What is missing is made later, when everything else is known to be right.
-        sub_path::exists(&workspace.path, &sub.path)
-            .map_err(|error| sub_path_failure(&sub.workspace, &workspace.path, &sub.path, &error))?;
+        ground.sub_path(&sub.workspace, &workspace.path, &sub.path)?;
         workspace.paths.insert(sub.path.clone(), Access::ReadWrite);
     }
     Ok(workspaces)
@@ -212,21 +251,6 @@ fn suggested(bundle: &Bundle) -> String {
         "--workspace DIR[:NAME[=ACCESS]]".to_owned()
     } else {
         format!("the bundle suggests: {}", options.join(" "))
-    }
-}
-
-/// Whether the gate serves anything of what `offer` would be installed for.
-pub(super) fn is_served(args: &Install, offer: &Offer) -> bool {
-    let tools = args.tools.as_ref().map_or(&offer.tools, |tools| &tools.0);
-    tools.iter().any(|tool| !NOT_SERVED.contains(tool))
-}
-
-/// What a policy may name and the gate does not serve yet.
-const NOT_SERVED: [Tool; 1] = [Tool::Watch];
-
-fn note_what_is_not_served(name: &GrantName, tools: &BTreeSet<Tool>, report: &mut Report) {
-    for tool in tools.iter().filter(|tool| NOT_SERVED.contains(tool)) {
-        report.note(format_args!("{name}: the gate does not serve {tool} yet"));
     }
 }
 

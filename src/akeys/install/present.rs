@@ -1,23 +1,58 @@
 //! The key lines that are there already, against the ones that are to be.
 
+use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::plan::Plan;
 use crate::akeys::forced::{self, Forced};
 use crate::akeys::present;
-use crate::authkeys::{KeyFile, Line, Patch, Target};
+use crate::authkeys::{EditError, KeyFile, Line, Patch, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::shown;
 
-/// What puts the lines that are missing behind the last one.
-pub(super) fn add_lines(file: &KeyFile, plans: &[Plan], layout: &Layout) -> Result<Patch, Failure> {
-    let mut lines: Vec<&[u8]> = Vec::new();
+/// What the key file will be.
+#[derive(Debug, Default)]
+pub(super) struct Edit {
+    /// What changes in it.
+    pub(super) patch: Patch,
+    /// How many lines are new.
+    pub(super) added: usize,
+    /// How many lines have another key, or made room for one that has.
+    pub(super) replaced: usize,
+}
+
+/// Puts the lines that are missing behind the last one, and new keys in the place of those that they replace.
+pub(super) fn edited(before: &KeyFile, plans: &[Plan], layout: &Layout) -> Result<Edit, Failure> {
+    let mut file = before.clone();
+    let mut edit = Edit::default();
     for plan in plans {
-        if !is_present(file, plan, layout)? {
-            lines.push(&plan.line);
+        let mut present = is_present(&file, plan, layout)?;
+        while let Some(line) = replaceable(&file, plan, layout)? {
+            let change = if present {
+                file.remove_lines(&[line]).map_err(|error| Failure::new(Exit::Failed, error))?
+            } else {
+                for_every_sshd(|target| file.replace_key(line, plan.key.key(), target))?
+            };
+            file = change.applied(&file);
+            edit.replaced += 1;
+            present = true;
+        }
+        if !present {
+            file = for_every_sshd(|target| file.append(&[&plan.line], target))?.applied(&file);
+            edit.added += 1;
         }
     }
-    file.append(&lines, Target::default()).map_err(|error| Failure::new(Exit::Failed, error))
+    edit.patch = Patch::between(before.bytes(), file.bytes());
+    Ok(edit)
+}
+
+/// An edit as Debian 12's sshd and the newest one take it: whichever reads the file must take the line.
+fn for_every_sshd(edit: impl Fn(Target) -> Result<Patch, EditError>) -> Result<Patch, Failure> {
+    let mut patch = Patch::none();
+    for target in Target::OPENSSH {
+        patch = edit(target).map_err(|error| Failure::new(Exit::Failed, error))?;
+    }
+    Ok(patch)
 }
 
 /// Whether a file holds exactly this line.
@@ -27,29 +62,43 @@ pub(super) fn holds_line(file: &KeyFile, line: &[u8]) -> bool {
 
 fn is_present(file: &KeyFile, plan: &Plan, layout: &Layout) -> Result<bool, Failure> {
     let same = |line: Line<'_>| line.content() == plan.line;
-    let there = present::line_of(file, plan.key.key(), &plan.line, same, layout)?;
-    other_key(file, plan, &shown(layout, &layout.authorized_keys()))?;
-    Ok(there.is_some())
+    Ok(present::line_of(file, plan.key.key(), &plan.line, same, layout)?.is_some())
 }
 
-/// Two keys must not share a policy by accident: the pod has a new key, or two pods have one name.
-fn other_key(file: &KeyFile, plan: &Plan, keys: &str) -> Result<(), Failure> {
+/// A line that has an earlier key of the same grant. Its options must be the same: a new key never brings other ones.
+///
+/// Two keys must not share a policy by accident, because the pod has a new key that nobody vouches for, or two pods have
+/// one name: that is a conflict.
+fn replaceable(file: &KeyFile, plan: &Plan, layout: &Layout) -> Result<Option<usize>, Failure> {
+    let keys = shown(layout, &layout.authorized_keys());
     for line in file.lines() {
         let reading = line.read(Target::default());
         let Some(entry) = reading.entry().filter(|entry| entry.key != *plan.key.key()) else { continue };
         let command = entry.options.command.as_deref().map(forced::read);
-        if matches!(command, Some(Forced::Grant { ref name, .. }) if *name == plan.name) {
+        if !matches!(command, Some(Forced::Grant { ref name, .. }) if *name == plan.name) {
+            continue;
+        }
+        let number = line.number();
+        let hint = format!("nothing was changed; akeys remove --line {number}, then install again");
+        if !plan.replaces.iter().any(|old| *old.key() == entry.key) {
             let message = format!(
-                "{keys}:{}: the grant {} is there for another key\n  there: {}\n  here:  {}",
-                line.number(),
+                "{keys}:{number}: the grant {} is there for another key\n  there: {}\n  here:  {}",
                 plan.name,
                 entry.key.fingerprint(),
                 plan.key.fingerprint()
             );
-            let hint =
-                format!("nothing was changed; akeys remove --line {}, then install again", line.number());
             return Err(Failure::new(Exit::Conflict, message).hint(hint));
         }
+        let options = entry.options_span.clone().map(|span| &line.raw()[span]);
+        if options != Some(plan.options.as_bytes()) {
+            let message = format!(
+                "{keys}:{number}: the key that is to be replaced has other options\n  there: {}\n  here:  {}",
+                Escaped(line.content()),
+                Escaped(&plan.line)
+            );
+            return Err(Failure::new(Exit::Conflict, message).hint(hint));
+        }
+        return Ok(Some(number));
     }
-    Ok(())
+    Ok(None)
 }

@@ -173,6 +173,7 @@ fn drop_in_words(drop_in: &DropIn, layout: &Layout, meaning: &mut Meaning) -> St
         (Access::ReadWrite, true, false) => "read and write, without deleting,",
         (Access::ReadWrite, false, _) => "read and add to",
         (Access::None, ..) => "nothing in",
+        (Access::Drop, ..) => "drop into",
     };
     format!("rsync; {verb} {}", Escaped::os(&drop_in.dir))
 }

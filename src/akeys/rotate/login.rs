@@ -20,12 +20,12 @@ use rrsync_rs::layout::Layout;
 use super::state::Rotation;
 use crate::akeys::account::Account;
 use crate::akeys::audit::public_keys;
-use crate::akeys::cli::Rotate;
+use crate::akeys::cli::RotateKey;
 use crate::authkeys::{Key, Target};
 use crate::common::exit::{Exit, Failure};
 
 /// A login that takes longer is none.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The name under which this machine's own host keys are looked up.
 const ALIAS: &str = "akeys-this-machine";
@@ -34,7 +34,7 @@ const ALIAS: &str = "akeys-this-machine";
 pub(super) fn prove(
     identity: &Path,
     rotation: &Rotation,
-    args: &Rotate,
+    args: &RotateKey,
     layout: &Layout,
 ) -> Result<(), Failure> {
     let failed = |what: &dyn std::fmt::Display| {
@@ -77,7 +77,7 @@ pub(super) fn prove(
 /// What ssh is told, one option each. Those that the user gives come first, and the first of a name counts.
 fn options(
     identity: &Path,
-    args: &Rotate,
+    args: &RotateKey,
     scratch: &Path,
     layout: &Layout,
 ) -> std::io::Result<Vec<OsString>> {
@@ -128,17 +128,12 @@ fn options(
 fn public_half(identity: &Path) -> Result<Key, Failure> {
     let mut beside = identity.as_os_str().to_owned();
     beside.push(".pub");
-    let line = match fs::read(&beside) {
-        Ok(line) => line,
-        Err(_) => {
-            let made = Command::new("ssh-keygen")
-                .args(["-y", "-P", "", "-f"])
-                .arg(identity)
-                .stdin(Stdio::null())
-                .output()
-                .map_err(|error| Failure::named(&error, format!("ssh-keygen: {error}")))?;
-            made.stdout
-        }
+    let line = if let Ok(line) = fs::read(&beside) {
+        line
+    } else {
+        let mut keygen = Command::new("ssh-keygen");
+        let made = keygen.args(["-y", "-P", "", "-f"]).arg(identity).stdin(Stdio::null()).output();
+        made.map_err(|error| Failure::named(&error, format!("ssh-keygen: {error}")))?.stdout
     };
     Key::from_public_line(&line, Target::default()).ok_or_else(|| {
         let message = format!("{}: which key this is cannot be read", Escaped::os(identity));
@@ -167,7 +162,7 @@ fn run(mut command: Command) -> std::io::Result<bool> {
 
 /// What ssh said last that is not of its own making.
 fn last_words(log: &[u8]) -> String {
-    let lines = log.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-    let plain = lines.filter(|line| !line.is_empty() && !line.starts_with(b"debug"));
-    plain.last().map_or_else(|| "ssh was refused".to_owned(), |line| Escaped(line).to_string())
+    let mut lines = log.rsplit(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let plain = lines.find(|line| !line.is_empty() && !line.starts_with(b"debug"));
+    plain.map_or_else(|| "ssh was refused".to_owned(), |line| Escaped(line).to_string())
 }

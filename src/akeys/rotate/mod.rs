@@ -15,7 +15,7 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::add::Given;
-use super::cli::{Old, Rotate};
+use super::cli::{Old, RotateKey};
 use super::guard::{Allowed, Guard};
 use super::lines::entry_grant;
 use super::safe_write;
@@ -28,7 +28,7 @@ use lines::Lines;
 use state::{Rotation, all};
 
 /// Runs it.
-pub fn run(args: &Rotate, layout: &Layout) -> Result<Report, Failure> {
+pub fn run(args: &RotateKey, layout: &Layout) -> Result<Report, Failure> {
     let Some(old) = &args.old else { return list(args.json, layout) };
     let file = safe_write::read(layout)?.unwrap_or_default();
     let rotation = rotation(old, args, &file, layout)?;
@@ -61,7 +61,7 @@ pub fn run(args: &Rotate, layout: &Layout) -> Result<Report, Failure> {
 }
 
 /// What is to be done: a rotation that was begun, or a new one.
-fn rotation(old: &Old, args: &Rotate, file: &KeyFile, layout: &Layout) -> Result<Rotation, Failure> {
+fn rotation(old: &Old, args: &RotateKey, file: &KeyFile, layout: &Layout) -> Result<Rotation, Failure> {
     let begun = |wanted: &dyn Fn(&Rotation) -> bool| -> Result<Option<Rotation>, Failure> {
         Ok(all(layout)?.into_iter().find(wanted))
     };
@@ -106,7 +106,7 @@ fn rotation(old: &Old, args: &Rotate, file: &KeyFile, layout: &Layout) -> Result
 }
 
 /// The first phase: a line of the new key for each line of the old one. What is there already stays.
-fn add(rotation: &Rotation, args: &Rotate, file: &KeyFile, layout: &Layout) -> Result<Report, Failure> {
+fn add(rotation: &Rotation, args: &RotateKey, file: &KeyFile, layout: &Layout) -> Result<Report, Failure> {
     let guard = Guard::new(args.allow, layout);
     let mut lines = Lines::of(rotation, file, layout)?;
     let mut notes = safe_write::judge(layout, &guard, file, &lines.patch)?;
@@ -133,7 +133,7 @@ fn add(rotation: &Rotation, args: &Rotate, file: &KeyFile, layout: &Layout) -> R
 }
 
 /// The file as it is after the first phase, made or not.
-fn after(rotation: &Rotation, file: &KeyFile, args: &Rotate, layout: &Layout) -> Result<KeyFile, Failure> {
+fn after(rotation: &Rotation, file: &KeyFile, args: &RotateKey, layout: &Layout) -> Result<KeyFile, Failure> {
     if args.dry_run {
         return Ok(Lines::of(rotation, file, layout)?.patch.applied(file));
     }
@@ -143,7 +143,7 @@ fn after(rotation: &Rotation, file: &KeyFile, args: &Rotate, layout: &Layout) ->
 /// The second phase: the old key goes, wherever it stands.
 fn remove(
     rotation: &Rotation,
-    args: &Rotate,
+    args: &RotateKey,
     by_login: bool,
     layout: &Layout,
     report: &mut Report,
@@ -180,7 +180,7 @@ fn remove(
 }
 
 /// Takes the new key's lines out again, as far as they are as they were written.
-fn abort(rotation: &Rotation, args: &Rotate, file: &KeyFile, layout: &Layout) -> Result<Report, Failure> {
+fn abort(rotation: &Rotation, args: &RotateKey, file: &KeyFile, layout: &Layout) -> Result<Report, Failure> {
     let guard = Guard::new(args.allow, layout);
     let mut numbers = lines::written(rotation, file);
     let patch = |numbers: &[usize], file: &KeyFile| -> Result<Patch, Failure> {

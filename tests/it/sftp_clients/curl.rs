@@ -34,6 +34,9 @@ fn files_are_listed_and_go_both_ways() {
     assert_eq!(run(&["sftp://rw/in.txt", "sftp://ro/sub/f"]).succeeds().stdout_text(), "inside\nf");
     assert_eq!(run(&["sftp://rw/sub/a%20name%20with%20blanks"]).succeeds().stdout_text(), HARD_NAMES[0]);
     assert_eq!(run(&["-r", "2-4", "sftp://rw/in.txt"]).succeeds().stdout_text(), "sid");
+    let entries = served.crowd("ro/many");
+    let listed = run(&["-l", "sftp://ro/many/"]).succeeds().stdout_text();
+    assert_eq!(listed.lines().filter(|line| line.starts_with('0')).count(), entries);
     fs::write(served.local("part"), &big[..500_001]).unwrap();
     fs::write(served.shelf("rw/part"), &big[..600_001]).unwrap();
     run(&["-C", "-", "-o", "part", "sftp://ro/big"]).succeeds();

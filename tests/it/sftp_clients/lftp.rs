@@ -31,6 +31,9 @@ fn trees_are_mirrored_both_ways() {
         .succeeds();
     same_files(&served.shelf("ro/sub"), &served.local("got"));
     same_files(&served.local("tree/sub"), &served.shelf("rw/up"));
+    let entries = served.crowd("rw/many");
+    let listed = lftp(&served, &client, "cls -1 rw/many").succeeds().stdout_text();
+    assert_eq!(listed.lines().count(), entries);
     fs::write(served.shelf("rw/sub/f"), "another").unwrap();
     fs::remove_file(served.local("tree/sub/deep/y")).unwrap();
     lftp(

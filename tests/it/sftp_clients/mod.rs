@@ -9,6 +9,7 @@ mod openssh_scp;
 mod openssh_sftp;
 mod paramiko;
 mod putty;
+mod raw;
 mod rclone;
 mod restic;
 mod sshfs;
@@ -71,6 +72,16 @@ impl Served {
     /// A path in the client's home, where every client starts.
     fn local(&self, relative: &str) -> PathBuf {
         self.sandbox.client_home().join(relative)
+    }
+
+    /// Fills a directory with so many long names that replies become as long as they get; answers with their number.
+    fn crowd(&self, relative: &str) -> usize {
+        let dir = self.shelf(relative);
+        fs::create_dir(&dir).unwrap();
+        for index in 0..1000 {
+            fs::write(dir.join(format!("{index:0200}")), "").unwrap();
+        }
+        1000
     }
 
     /// Another client's command, in the client's home.

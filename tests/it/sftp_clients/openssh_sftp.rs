@@ -85,6 +85,10 @@ fn every_command_works_in_a_writable_workspace() {
         does(&client, "rw", lines, says);
     }
 
+    let entries = served.crowd("rw/many");
+    let (_, listed) = batch(&client, "rw", &[], "ls -1 many");
+    assert_eq!(listed.matches("many/0").count(), entries);
+
     let (local, shelf) = (|path: &str| served.local(path), |path: &str| served.shelf(path));
     let read = |path| fs::read(path).unwrap();
     for (one, other) in [

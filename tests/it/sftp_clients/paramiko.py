@@ -31,6 +31,8 @@ names = {entry.filename for entry in sftp.listdir_attr("rw/sub")}
 assert names == set(os.listdir("tree/sub")), names
 assert {entry.filename for entry in sftp.listdir_iter("rw/sub")} == names
 
+assert len(sftp.listdir("ro/many")) == 1000
+
 # All reads of a file at once, the size compared after a put.
 sftp.get("rw/big", "got")
 assert open("got", "rb").read() == big

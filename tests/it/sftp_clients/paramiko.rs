@@ -18,6 +18,7 @@ fn paramiko_does_what_programs_ask_of_it() {
         return say("not tried: paramiko is not installed (scripts/packages.sh python3-paramiko)");
     }
     let listener = served.sandbox.listen();
+    served.crowd("ro/many");
     let before = picture(&served.shelf("ro"));
     fs::write(served.local("script.py"), include_str!("paramiko.py")).unwrap();
     let mut command = python();

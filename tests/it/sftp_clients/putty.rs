@@ -62,6 +62,9 @@ fn psftp_does_all_its_commands() {
     let served = Served::new();
     let putty = Putty::new(&served);
     let big = fs::read(served.local("tree/big")).unwrap();
+    let entries = served.crowd("ro/many");
+    let listed = putty.psftp("ls ro/many\n").succeeds().stdout_text();
+    assert_eq!(listed.lines().filter(|line| line.contains(" 00000")).count(), entries);
     fs::write(served.local("part"), &big[..400_000]).unwrap();
     fs::copy(served.local("part"), served.shelf("rw/part")).unwrap();
     let said = putty

@@ -43,6 +43,9 @@ fn trees_are_synchronised_both_ways_and_checked() {
     let listed = run(&["lsf", "-R", ":sftp:rw"]).succeeds().stdout_text();
     assert!(listed.contains("sub/deep/y\n") && listed.contains("empty/\n"), "{listed}");
     assert_eq!(run(&["lsf", ":sftp:"]).succeeds().stdout_text(), "ro/\nrw/\nwo/\n");
+    let entries = served.crowd("rw/many");
+    assert_eq!(run(&["lsf", ":sftp:rw/many"]).succeeds().stdout_text().lines().count(), entries);
+    fs::remove_dir_all(served.shelf("rw/many")).unwrap();
     // Down, and again with a change and a removal on the server.
     run(&["sync", ":sftp:rw/sub", "got"]).succeeds();
     same_files(&served.shelf("rw/sub"), &served.local("got"));

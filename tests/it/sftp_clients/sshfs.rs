@@ -67,6 +67,8 @@ fn a_mounted_workspace_is_a_directory_like_any_other() {
     for name in HARD_NAMES {
         assert_eq!(fs::read_to_string(path("sub").join(name)).unwrap(), name);
     }
+    let entries = served.crowd("rw/many");
+    assert_eq!(fs::read_dir(path("many")).unwrap().count(), entries);
     with(served.command("cp"), &[Path::new("-a"), &served.local("tree/sub"), &path("copy")]).succeeds();
     same_files(&served.shelf("rw/copy"), &served.local("tree/sub"));
     assert_eq!(fs::metadata(served.shelf("rw/copy/f")).unwrap().mtime().cast_unsigned(), LONG_AGO);

@@ -1,7 +1,9 @@
 //! A client machine: OpenSSH's and rsync's own clients, with one key and one way to the sandbox.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +15,7 @@ use super::account::Account;
 use super::outcome::{Outcome, Run, run};
 use super::programs::find_program;
 use super::sandbox::{Key, Sandbox, built_environment, write_private};
+use super::talk::Talk;
 
 /// Somebody with a private key. The host is called `host` on every command line; commands start in the client's home.
 pub(crate) struct Client<'s> {
@@ -95,6 +98,17 @@ impl<'s> Client<'s> {
         self
     }
 
+    /// A directory with a program `ssh` that is OpenSSH's with this client's configuration, as a user's own would be.
+    pub(crate) fn as_ssh(&self) -> PathBuf {
+        let dir = self.config.with_extension("bin");
+        fs::create_dir_all(&dir).unwrap();
+        let script =
+            format!("#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n", utf8(&find_program("ssh")), utf8(&self.config));
+        write_private(&dir.join("ssh"), script.as_bytes());
+        fs::set_permissions(dir.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+        dir
+    }
+
     /// `ssh host ARGS…`.
     #[track_caller]
     pub(crate) fn ssh<S: AsRef<OsStr>>(&self, args: &[S]) -> Outcome {
@@ -109,6 +123,12 @@ impl<'s> Client<'s> {
         S: AsRef<OsStr>,
     {
         run(self.command("ssh").args(options).arg("host").args(args), how)
+    }
+
+    /// `ssh host ARGS…`, which goes on while the test does.
+    #[track_caller]
+    pub(crate) fn ssh_talk<S: AsRef<OsStr>>(&self, args: &[S]) -> Talk {
+        Talk::start(self.command("ssh").arg("host").args(args))
     }
 
     /// `rsync ARGS…` with this client's ssh; remote paths are written `host:PATH`.

@@ -16,6 +16,7 @@ mod listener;
 mod outcome;
 mod programs;
 mod sandbox;
+mod talk;
 
 pub(crate) use account::{Account, is_root};
 pub(crate) use client::Client;
@@ -23,3 +24,4 @@ pub(crate) use listener::Listener;
 pub(crate) use outcome::{Outcome, Run, run};
 pub(crate) use programs::{PROGRAMS_DIR, copy_program, find_program, gate, has_program, our_program};
 pub(crate) use sandbox::{Key, Sandbox, SftpServer};
+pub(crate) use talk::Talk;

@@ -148,6 +148,12 @@ impl Sandbox {
         self.installed("rrsync-rs", &gate())
     }
 
+    /// Installs awatch beside the gate, which runs it from there.
+    #[track_caller]
+    pub(crate) fn awatch(&self) -> PathBuf {
+        self.installed("awatch", &our_program("awatch"))
+    }
+
     /// Runs `akeys` as the owner of the home would.
     #[track_caller]
     pub(crate) fn akeys(&self, args: &[&str]) -> Outcome {

@@ -52,6 +52,7 @@ pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result
 /// Whether a client may know what is at `path`, and what is: `None` when nothing is there.
 pub fn find(path: &[u8], policy: &Policy) -> Result<Option<SFlag>, Refusal> {
     let Target { exposed, word, .. } = target(&Word::literal(path), policy)?;
+    exposed.kept_by_rsync(Use::Read)?;
     let path = PathBuf::from(word.to_os());
     let access = exposed.workspace.access_to(&super::lexical(&path));
     if !access.may_read() {
@@ -82,15 +83,12 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
     let mut bare = false;
     let (exposed, rest) = match policy.exposed.as_slice() {
         [only] if only.name.is_none() => (only, from_root(word, only)),
-        named => {
+        _ => {
             let word = from_home(word);
             let marked = word.marked();
             let end = marked.iter().position(|(byte, _)| *byte == b'/').unwrap_or(marked.len());
             let first: Vec<u8> = marked[..end].iter().map(|(byte, _)| *byte).collect();
-            let exposed = named
-                .iter()
-                .find(|exposed| exposed.name.as_ref().is_some_and(|name| name.as_str().as_bytes() == first))
-                .ok_or_else(|| no_such_workspace(&first, policy))?;
+            let exposed = policy.named(&first)?;
             let rest = Word::from_marked(marked[end..].to_vec());
             bare = end == marked.len();
             (exposed, below(&rest).unwrap_or_else(|| Word::literal(b".")))
@@ -98,25 +96,6 @@ pub(super) fn target<'a>(word: &Word, policy: &'a Policy) -> Result<Target<'a>, 
     };
     refuse_dotdot(word, exposed)?;
     Ok(Target { exposed, word: rest, bare, dotted })
-}
-
-fn no_such_workspace(first: &[u8], policy: &Policy) -> Refusal {
-    if let Some(name) = policy.missing.iter().find(|name| name.as_str().as_bytes() == first) {
-        return Refusal::new("workspace.missing", format!("workspace {name} cannot be opened"));
-    }
-    let named = &policy.exposed;
-    let names: Vec<&str> =
-        named.iter().filter_map(|e| e.name.as_ref()).map(crate::name::WorkspaceName::as_str).collect();
-    let message = if matches!(first, b"" | b"." | b"..") {
-        format!("name a workspace: {}", names.join(", "))
-    } else {
-        format!(
-            "there is no workspace {:?}; there are: {}",
-            crate::escape::Escaped(first).to_string(),
-            names.join(", ")
-        )
-    };
-    Refusal::new("path.workspace", message)
 }
 
 /// A word without a leading `~/`, `./` or slash: a grant's workspaces are all there is at home.

@@ -23,7 +23,7 @@ use crate::verdict::Refusal;
 
 pub(super) use destination::destination;
 pub use locate::find;
-pub(super) use locate::locate;
+pub(super) use locate::{Target, locate};
 pub(super) use option::{PathOption, path_option};
 pub(super) use sources::sources;
 
@@ -48,7 +48,7 @@ fn shown(word: &Word) -> String {
     crate::escape::Escaped(&word.unescaped()).to_string()
 }
 
-/// Opens the uniform directory around `at` for the kernel's rules.
+/// Opens the uniform directory around `at` for the kernel's rules, or `at` itself with the parts that they must not reach.
 fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Result<(), Refusal> {
     let scope = exposed.scope(at, wanted)?;
     let missing = |_| {
@@ -57,7 +57,7 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
         Refusal::new("path.missing", message)
     };
     // The scope is a resolved place: a symlink that stands there by now is another.
-    let held = exposed.root.hold_plain(&scope).map_err(missing)?;
+    let held = exposed.root.hold_plain(&scope.at).map_err(missing)?;
     let real = exposed.root.real_of(&held.at);
     let rights = match wanted {
         Use::Read => Rights::PULL,
@@ -65,6 +65,14 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
         Use::Remove => Rights { remove: true, ..Rights::default() },
     };
     reach.allow(held.fd, real, rights);
+    for (part, keep) in scope.parts {
+        match exposed.root.hold_plain(&part) {
+            Ok(held) => reach.keep(held.fd, exposed.root.real_of(&part), keep),
+            // What is not there cannot be read; but it could be made.
+            Err(Errno::ENOENT | Errno::ENOTDIR) if wanted == Use::Read => {}
+            Err(_) => return Err(exposed.mixed(at)),
+        }
+    }
     Ok(())
 }
 

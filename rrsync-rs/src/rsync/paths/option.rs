@@ -88,7 +88,17 @@ pub(in crate::rsync) fn path_option(
         Role::Basis if exists && !exposed.workspace.access_to(&at).may_read() => {
             allow(exposed, &at, Use::Write, reach)?;
         }
-        Role::Basis | Role::FilesFrom if exists => allow(exposed, &at, Use::Read, reach)?,
+        Role::Basis if exists => {
+            allow(exposed, &at, Use::Read, reach)?;
+            // A second name where more may be changed would be a way to change it.
+            let may_change = |exposed: &Exposed, at: &Path| {
+                exposed.workspace.overwrite && exposed.workspace.access_to(at).may_write()
+            };
+            if base.is_some_and(|base| may_change(option.exposed, base)) && !may_change(exposed, &at) {
+                reach.copy_from_bases();
+            }
+        }
+        Role::FilesFrom if exists => allow(exposed, &at, Use::Read, reach)?,
         Role::Basis | Role::FilesFrom => {}
         Role::BackupDir | Role::PartialDir | Role::TempDir | Role::LogFile => {
             allow(exposed, &at, Use::Write, reach)?;

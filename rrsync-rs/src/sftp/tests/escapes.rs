@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::super::wire::packet::*;
 use super::*;
 use crate::beneath::Root;
+use crate::grant::FileRules;
 
 const READ_FILE: u32 = 0x01;
 const WRITE_FILE: u32 = 0x02;
@@ -88,24 +91,38 @@ fn requests(path: &str) -> Vec<(u8, Body)> {
     ]
 }
 
+/// Every access, and every rule that changes how files are opened and replaced.
+fn modes(tree: &Tree) -> Vec<(String, Workspace)> {
+    let with = |access, name: &str, files: FileRules| {
+        let overwrite = !files.append;
+        let rules = Workspace { files, overwrite, delete: overwrite, ..tree.workspace(access) };
+        (format!("{access} {name}"), rules)
+    };
+    let plain = FileRules::default;
+    vec![
+        with(Access::ReadOnly, "", plain()),
+        with(Access::WriteOnly, "", plain()),
+        with(Access::ReadWrite, "", plain()),
+        with(Access::ReadWrite, "atomic", FileRules { atomic: true, ..plain() }),
+        with(Access::ReadWrite, "versions", FileRules { versions: true, ..plain() }),
+        with(Access::WriteOnly, "append", FileRules { append: true, ..plain() }),
+        with(Access::Drop, "", plain()),
+    ]
+}
+
 #[test]
 fn no_request_reaches_outside() {
-    for (access, atomic) in [
-        (Access::ReadOnly, false),
-        (Access::WriteOnly, false),
-        (Access::ReadWrite, false),
-        (Access::ReadWrite, true),
-    ] {
+    for mode in 0..7 {
         let tree = Tree::new();
+        let (mode, rules) = modes(&tree).swap_remove(mode);
         let before = tree.snapshot("outside");
         fill(&tree);
         let mut box_before = tree.snapshot("box");
         for path in targets(&tree) {
-            let options = Options { atomic, ..Options::default() };
-            let mut client = Client::start(vec![("box", tree.workspace(access))], options);
+            let mut client = Client::start(vec![("box", rules.clone())], Options::default());
             for (index, (kind, body)) in requests(&path).into_iter().enumerate() {
                 let told = told(&mut client, kind, body);
-                let case = format!("{access} request {index} on {path}: {told}");
+                let case = format!("{mode}: request {index} on {path}: {told}");
                 for secret in ["OUTSIDE", "root:x:0:0", "PATH=", "[package]"] {
                     assert!(!told.contains(secret), "{case}");
                 }
@@ -120,8 +137,67 @@ fn no_request_reaches_outside() {
             }
             assert_eq!(client.end().result, Ok(()));
         }
-        assert_eq!(tree.snapshot("outside"), before, "{access}, atomic {atomic}");
+        assert_eq!(tree.snapshot("outside"), before, "{mode}");
     }
+}
+
+/// The same requests under every access, while somebody exchanges the directory that they are about for a symlink.
+#[test]
+fn no_request_reaches_outside_while_directories_are_swapped() {
+    for mode in 0..7 {
+        let tree = Tree::new();
+        let (mode, rules) = modes(&tree).swap_remove(mode);
+        let before = tree.snapshot("outside");
+        let stop = Arc::new(AtomicBool::new(false));
+        let swapper = {
+            let (dir, stop) = (Root::open(&tree.path("box")).unwrap(), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                let exchange = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
+                let mut swaps = 0_u32;
+                while !stop.load(Ordering::Relaxed) {
+                    // A request that is allowed may have taken one of them away.
+                    swaps +=
+                        u32::from(nix::fcntl::renameat2(dir.dir(), "x", dir.dir(), "y", exchange).is_ok());
+                }
+                swaps
+            })
+        };
+        for round in 0..4 {
+            swappable(&tree);
+            let mut client = Client::start(vec![("box", rules.clone())], Options::default());
+            for path in ["box/x/secret", "box/x/dir/v", "box/x/dir", "box/x/new", "box/x"] {
+                for (kind, body) in requests(path) {
+                    let told = told(&mut client, kind, body);
+                    assert!(!told.contains("OUTSIDE"), "{mode} {round} {path} {kind}: {told}");
+                }
+            }
+            assert_eq!(client.end().result, Ok(()));
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(swapper.join().unwrap() > 0, "{mode}: nothing was swapped");
+        assert_eq!(tree.snapshot("outside"), before, "{mode}");
+    }
+}
+
+/// Puts a directory and a symlink to the outside where the swapper exchanges them, if they are not there any more.
+fn swappable(tree: &Tree) {
+    fs::create_dir_all(tree.path("box/new/dir")).unwrap();
+    for at in ["box/new/secret", "box/new/dir/v"] {
+        fs::write(tree.path(at), "inside").unwrap();
+    }
+    let root = Root::open(&tree.path("box")).unwrap();
+    let flag = nix::fcntl::RenameFlags::RENAME_NOREPLACE;
+    for name in ["x", "y"] {
+        let _ = symlink("../outside", tree.path("box").join(name));
+        let _ = fs::remove_file(tree.path("box").join(name));
+        if nix::fcntl::renameat2(root.dir(), "new", root.dir(), name, flag).is_ok() {
+            break;
+        }
+    }
+    for name in ["x", "y"] {
+        let _ = symlink("../outside", tree.path("box").join(name));
+    }
+    let _ = fs::remove_dir_all(tree.path("box/new"));
 }
 
 /// Sends a request and uses whatever it gives as far as it goes; returns all that came back.
@@ -243,7 +319,7 @@ fn a_directory_swapped_during_requests_is_not_followed() {
     symlink("../outside", tree.path("box/link")).unwrap();
     fs::rename(tree.path("box/real"), tree.path("box/x")).unwrap();
     let before = tree.snapshot("outside");
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
     let swapper = {
         let (dir, stop) = (tree.path("box"), stop.clone());
         std::thread::spawn(move || {

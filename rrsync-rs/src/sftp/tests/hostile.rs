@@ -27,7 +27,6 @@ fn lengths_that_lie_are_malformed_requests() {
         (EXTENDED, s("users-groups-by-id@openssh.com").n(u32::MAX)),
         (CLOSE, Body::default()),
         (READDIR, Body::default().n(4)),
-        (SYMLINK, s("").s("box/empty")),
         (SYMLINK, s("a\0b").s("box/nul")),
     ] {
         assert_eq!(client.code(kind, body.clone()), 5, "{kind} {body:?}");
@@ -111,7 +110,13 @@ fn what_is_open_when_the_client_hangs_up_is_recorded() {
     let handle = client.open("box/half", 0x1a).unwrap();
     client.write(&handle, 0, "ha");
     let end = client.end();
-    let half = Event { deed: Deed::Write, path: "/box/half".into(), bytes: 2, outcome: Outcome::Unfinished };
+    let half = Event {
+        deed: Deed::Write,
+        path: "/box/half".into(),
+        bytes: 2,
+        sha256: None,
+        outcome: Outcome::Unfinished,
+    };
     assert_eq!(end.events, [half]);
 }
 

@@ -2,8 +2,12 @@
 
 mod access;
 mod atomic;
+mod bounds;
+mod drops;
 mod escapes;
+mod flood;
 mod hostile;
+mod keeping;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -17,14 +21,17 @@ use std::thread::JoinHandle;
 
 use super::wire::packet;
 use super::{Deed, Outcome, ServeError, Summary, serve};
+use crate::beneath::Root;
 use crate::grant::{Access, Workspace};
-use crate::vfs::{Mount, Options, Vfs};
+use crate::layout::Layout;
+use crate::sha256::Sum;
+use crate::vfs::{Belongings, Mount, Options, Vfs};
 
 /// A directory with workspaces in it and things beside them that must stay as they are.
-pub(super) struct Tree(PathBuf);
+pub(crate) struct Tree(PathBuf);
 
 impl Tree {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("sftp-{}-{count}", std::process::id()));
@@ -38,12 +45,12 @@ impl Tree {
         Self(fs::canonicalize(dir).unwrap())
     }
 
-    pub(super) fn path(&self, relative: &str) -> PathBuf {
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.0.join(relative)
     }
 
     /// The box under `access`.
-    pub(super) fn workspace(&self, access: Access) -> Workspace {
+    pub(crate) fn workspace(&self, access: Access) -> Workspace {
         Workspace::new(self.path("box"), access)
     }
 
@@ -53,7 +60,7 @@ impl Tree {
     }
 
     /// Everything below `relative` that can be seen without reading it; no times of access.
-    pub(super) fn snapshot(&self, relative: &str) -> BTreeMap<PathBuf, String> {
+    pub(crate) fn snapshot(&self, relative: &str) -> BTreeMap<PathBuf, String> {
         let mut found = BTreeMap::new();
         snapshot(&self.path(relative), &mut found);
         found
@@ -96,8 +103,20 @@ pub(super) struct Event {
     pub(super) deed: Deed,
     pub(super) path: String,
     pub(super) bytes: u64,
+    pub(super) sha256: Option<Sum>,
     pub(super) outcome: Outcome,
 }
+
+/// A workspace as a grant's session has it; the account's home is beside the box.
+pub(crate) fn mount(name: &str, rules: &Workspace) -> Mount {
+    let root = Root::open(&rules.path).unwrap();
+    let layout = Layout::new(root.real().parent().unwrap().join("home")).unwrap();
+    let belongings = Belongings::open(&layout, &root, rules, Some(ORIGIN.to_owned())).unwrap();
+    Mount::new(name.parse().unwrap(), root, rules.clone(), belongings)
+}
+
+/// The grant of every session here.
+pub(super) const ORIGIN: &str = "playground.chef1";
 
 /// How a session ended.
 #[derive(Debug)]
@@ -192,7 +211,7 @@ impl Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let workspaces: Vec<_> = workspaces.into_iter().map(|(name, w)| (name.to_owned(), w)).collect();
         let server = std::thread::spawn(move || {
-            let mounts = workspaces.iter().map(|(name, w)| Mount::open(name.parse().unwrap(), w).unwrap());
+            let mounts = workspaces.iter().map(|(name, rules)| mount(name, rules));
             let vfs = Vfs::new(mounts.collect(), options);
             let mut events = Vec::new();
             let (summary, result) = serve(&theirs, &theirs, &vfs, &mut |event| {
@@ -200,6 +219,7 @@ impl Client {
                     deed: event.deed,
                     path: String::from_utf8_lossy(event.path).into_owned(),
                     bytes: event.bytes,
+                    sha256: event.sha256,
                     outcome: event.outcome,
                 });
             });

@@ -1,0 +1,436 @@
+//! What the gate serves itself, confined as in earnest: the rules of a workspace, met by OpenSSH's own clients.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use rrsync_rs::layout::Layout;
+use rrsync_rs::origin;
+use rrsync_rs::sha256::Sum;
+use rrsync_rs::versions::{Kept, Store};
+use support::{Account, GATE, said};
+
+/// An account whose workspace `box`, the directory `D`, has these rules; `rw` unless they say another access.
+fn account(head: &str, rules: &str) -> Account {
+    let account = Account::new();
+    account.write("D/in.txt", "inside");
+    account.write("D/sub/f", "sub");
+    account.write("client/new", "new content");
+    account.write("client/tree/a/x", "x");
+    account.write("client/tree/y", "y");
+    let access = if rules.contains("access =") { "" } else { "access = \"rw\"\n" };
+    let text = format!(
+        "federation = \"playground\"\npod = \"chef1\"\ntools = [\"sftp\", \"scp\"]\n{head}\
+         [workspace.box]\npath = \"{}\"\n{access}{rules}",
+        account.d("").display()
+    );
+    account.grant("playground.chef1", &text);
+    account
+}
+
+/// A program for `sftp -D`: the gate, asked for the SFTP subsystem.
+fn subsystem(account: &Account) -> String {
+    let home = account.root.join("home");
+    let text = format!(
+        "SSH_ORIGINAL_COMMAND=internal-sftp HOME='{}' exec '{GATE}' --grant playground.chef1\n",
+        home.display()
+    );
+    let script = account.write("subsystem", text);
+    format!("/bin/sh {}", script.display())
+}
+
+fn sftp(account: &Account, batch: &str) -> Output {
+    let commands = account.write("batch", batch);
+    let mut sftp = Command::new("sftp");
+    sftp.arg("-b").arg(commands).arg("-D").arg(subsystem(account));
+    sftp.current_dir(account.root.join("client")).output().expect("openssh-client is installed")
+}
+
+/// Runs a client whose ssh is the gate: `scp -S`, or rsync's `-e`.
+fn client(account: &Account, program: &str, args: &[&str], command: Option<&str>) -> Output {
+    let mut client = Command::new(program);
+    client.args(args).current_dir(account.root.join("client")).stdin(std::process::Stdio::null());
+    client
+        .env("GATE", GATE)
+        .env("GATE_HOME", account.root.join("home"))
+        .env("GATE_FLAGS", "--grant playground.chef1");
+    client.envs(command.map(|command| ("GATE_COMMAND", command)));
+    client.output().unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+const SSH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/ssh-to-gate");
+
+/// The old protocol; the host is called `h`.
+fn scp(account: &Account, args: &[&str]) -> Output {
+    client(account, "scp", &[&["-O", "-S", SSH], args].concat(), None)
+}
+
+#[track_caller]
+fn ends(output: &Output, well: bool) {
+    assert_eq!(output.status.success(), well, "{}", said(output));
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn file_records(account: &Account) -> Vec<serde_json::Value> {
+    account.audit().into_iter().filter(|record| !record["file"].is_null()).collect()
+}
+
+fn store(account: &Account) -> Store {
+    Store::open(&Layout::new(account.root.join("home")).unwrap(), &account.d("")).unwrap()
+}
+
+#[test]
+fn versions_are_kept_by_a_confined_session() {
+    let account = account("record-sha256 = true\n", "versions = true\n");
+    let inode = fs::metadata(account.d("sub/f")).unwrap().ino();
+    let output =
+        sftp(&account, "put new box/in.txt\nput new box/in.txt\nrm box/sub/f\nrename box/in.txt box/kept\n");
+    ends(&output, true);
+    assert_eq!(names(&account.d("")), ["kept", "sub"]);
+    let store = store(&account);
+    let versions = store.list(None).unwrap().versions;
+    let told: Vec<(&str, String)> = versions
+        .iter()
+        .map(|version| match &version.what {
+            Kept::File { sha256, .. } => (
+                version.path.to_str().unwrap(),
+                std::io::read_to_string(store.content(*sha256).unwrap()).unwrap(),
+            ),
+            Kept::Symlink { .. } => panic!("{version:?}"),
+        })
+        .collect();
+    let text = |text: &str| text.to_owned();
+    assert_eq!(told, [("in.txt", text("inside")), ("in.txt", text("new content")), ("sub/f", text("sub"))]);
+    let linked = fs::metadata(store.directories()[0].1.join(Sum::of(b"sub").to_string())).unwrap();
+    assert_eq!(linked.ino(), inode, "the kernel lets it be linked, not only copied");
+    let records = file_records(&account);
+    assert_eq!(records[0]["sha256"], Sum::of(b"new content").to_string());
+    assert_eq!(records.len(), 4, "{records:?}");
+}
+
+#[test]
+fn atomic_uploads_work_in_a_confined_session() {
+    for rules in ["atomic = true\n", "atomic = true\nquota = \"1G\"\n"] {
+        let account = account("", rules);
+        ends(
+            &sftp(
+                &account,
+                "put new box/in.txt\nput new box/other\nput -rp tree box/\nreput new box/sub/f\n",
+            ),
+            true,
+        );
+        assert_eq!(account.read("D/in.txt") + &account.read("D/other"), "new contentnew content");
+        assert_eq!(
+            account.read("D/tree/a/x") + &account.read("D/sub/f"),
+            "xsub content",
+            "reput goes on from the size"
+        );
+        assert_eq!(names(&account.d("")), ["in.txt", "other", "sub", "tree"]);
+        let mark = origin::of(fs::File::open(account.d("tree/a/x")).unwrap());
+        assert_eq!(mark.as_deref(), Some("playground.chef1"));
+    }
+}
+
+#[test]
+fn a_quota_holds_across_sessions() {
+    let account = account("", "quota = \"1K\"\nquota-files = 8\n");
+    account.write("client/big", "x".repeat(600));
+    ends(&sftp(&account, "put big box/one\n"), true);
+    let output = sftp(&account, "put big box/two\n");
+    ends(&output, false);
+    ends(&sftp(&account, "rm box/two\nrm box/one\nput big box/two\nput new box/three\n"), true);
+    let many: Vec<String> = (0..10).map(|i| format!("-mkdir box/d{i}\n")).collect();
+    ends(&sftp(&account, &many.concat()), true);
+    assert_eq!(names(&account.d("")).len() + names(&account.d("sub")).len(), 8);
+    assert!(
+        file_records(&account).iter().any(|record| record["result"] == "Quota exceeded"),
+        "{:?}",
+        account.audit()
+    );
+}
+
+#[test]
+fn a_drop_takes_batches_and_shows_nothing() {
+    let account = account("", "access = \"drop\"\n");
+    ends(
+        &sftp(
+            &account,
+            "mkdir box/.7\nput -rp tree box/.7/\nput new box/.7/n\nrename box/.7 box/7\nput new box/single\n",
+        ),
+        true,
+    );
+    assert_eq!(
+        account.read("D/7/tree/a/x") + &account.read("D/7/n") + &account.read("D/single"),
+        "xnew contentnew content"
+    );
+    for batch in [
+        "ls box",
+        "get box/in.txt",
+        "get box/7/n",
+        "put new box/in.txt",
+        "put new box/7/more",
+        "rm box/7/n",
+        "mkdir box/8",
+    ] {
+        ends(&sftp(&account, &format!("{batch}\n")), false);
+    }
+    assert_eq!(names(&account.d("")), ["7", "in.txt", "single", "sub"]);
+    assert_eq!(names(&account.d("7")), ["n", "tree"]);
+    // Begun in one session, finished in the next.
+    ends(&sftp(&account, "mkdir box/.9\nput new box/.9/a\n"), true);
+    ends(&sftp(&account, "put new box/.9/b\nrename box/.9 box/9\n"), true);
+    assert_eq!(names(&account.d("9")), ["a", "b"]);
+}
+
+#[test]
+fn the_old_scp_copies_in_both_directions() {
+    for rules in ["", "atomic = true\n", "versions = true\n", "quota = \"1G\"\n"] {
+        let account = account("record-sha256 = true\n", rules);
+        let big: Vec<u8> = (0..500_000_u32).flat_map(u32::to_be_bytes).collect();
+        account.write("client/big", &big);
+        account.write("client/sp ace", "space");
+        account.write("client/empty", "");
+        for args in [
+            &["big", "h:box"][..],
+            &["new", "h:box/in.txt"],
+            &["new", "h:/box/named"],
+            &["empty", "h:~/box/"],
+            &["sp ace", "h:'box/sp ace'"],
+            &["sp ace", r"h:box/sp\ ace2"],
+            &["-rp", "tree", "h:box/sub"],
+            &["new", "tree/y", "h:box/sub"],
+            &["-v", "-q", "new", "h:box/quiet"],
+            &["h:box/big", "big.back"],
+            &["-rp", "h:box/sub", "sub.back"],
+            &["h:box/i*.txt", "h:box/{named,quiet}", "."],
+            &["h:box/sp*", "."],
+            &["-T", "h:'box/sp ace'", "spaced"],
+        ] {
+            ends(&scp(&account, args), true);
+        }
+        assert!(
+            fs::read(account.d("big")).unwrap() == big
+                && fs::read(account.root.join("client/big.back")).unwrap() == big
+        );
+        for (path, text) in [
+            ("D/in.txt", "new content"),
+            ("D/named", "new content"),
+            ("D/empty", ""),
+            ("D/sp ace2", "space"),
+            ("D/sub/tree/a/x", "x"),
+            ("D/sub/y", "y"),
+            ("client/sub.back/tree/a/x", "x"),
+            ("client/named", "new content"),
+            ("client/spaced", "space"),
+        ] {
+            assert_eq!(account.read(path), text, "{rules}{path}");
+        }
+        let modified = |path: &str| fs::metadata(account.root.join(path)).unwrap().mtime();
+        assert_eq!(modified("client/tree/a/x"), modified("D/sub/tree/a/x"));
+        assert_eq!(modified("client/tree/a"), modified("D/sub/tree/a"));
+        assert_eq!(modified("client/tree/a"), modified("client/sub.back/tree/a"));
+        let records = file_records(&account);
+        assert!(records.iter().any(|r| r["file"] == "write"
+            && r["path"] == "/box/big"
+            && r["sha256"] == Sum::of(&big).to_string()));
+        assert!(
+            records.iter().any(|r| r["file"] == "read" && r["path"] == "/box/big" && r["bytes"] == big.len())
+        );
+        let sessions: Vec<_> = account.audit().into_iter().filter(|record| record["rule"] == "scp").collect();
+        assert!(
+            sessions.len() >= 14 && sessions.iter().all(|session| session["confinement"]["seccomp"] == true)
+        );
+    }
+}
+
+#[test]
+fn the_old_scp_is_told_what_is_refused() {
+    let account = account("", "overwrite = false\n");
+    std::os::unix::fs::symlink("../outside/secret", account.d("lsec")).unwrap();
+    let outside = support::picture(&account.root.join("outside"));
+    for (args, says) in [
+        (&["h:box/lsec", "got"][..], "leads out of the workspace"),
+        (&["new", "h:box/lsec"], "leads out of the workspace"),
+        (&["new", "h:box/in.txt"], "may not change what is already here"),
+        (&["h:../outside/secret", "got"], "No such file or directory"),
+        (&["h:/etc/passwd", "got"], "No such file or directory"),
+        (&["h:box/none", "got"], "No such file or directory"),
+        (&["h:box/sub", "got"], "not a regular file"),
+        (&["-r", "tree", "h:box/none/x"], "No such file or directory"),
+        (&["new", "h:evil"], "the list of workspaces is fixed"),
+        (&["new", "h:box/x;id"], "no shell runs here"),
+        (&["new", "h:$(id)"], "no shell runs here"),
+        (&["sp ace", "h:box/sp ace"], "ambiguous target"),
+    ] {
+        account.write("client/sp ace", "space");
+        let output = scp(&account, args);
+        ends(&output, false);
+        assert!(said(&output).contains(says), "{args:?}: {}", said(&output));
+    }
+    assert_eq!(support::picture(&account.root.join("outside")), outside);
+    assert!(!account.root.join("client/got").exists());
+    // What was refused while it was served has its record, with the reason.
+    assert!(
+        file_records(&account)
+            .iter()
+            .any(|r| r["path"] == "/box/in.txt" && r["result"].as_str().unwrap().contains("already here"))
+    );
+}
+
+#[test]
+fn keys_are_for_their_tools_and_no_others() {
+    // Which of the six kinds of request a key with these tools serves: rsync, sftp, scp, scp -O, watching, anything else.
+    // What sshd passes on does not tell today's scp from sftp, so either tool serves both.
+    for (tools, serves) in [
+        ("\"rsync\"", [true, false, false, false, false, false]),
+        ("\"sftp\"", [false, true, true, false, false, false]),
+        ("\"scp\"", [false, true, true, true, false, false]),
+        ("\"watch\"", [false, false, false, false, true, false]),
+        ("\"rsync\", \"scp\", \"sftp\"", [true, true, true, true, false, false]),
+    ] {
+        let account = account("", "");
+        let file = account.root.join("home/.config/akeys/grants/playground.chef1.toml");
+        let text = fs::read_to_string(file).unwrap().replace("\"sftp\", \"scp\"", tools);
+        account.grant("playground.chef1", &text);
+        cross_uses(&account, tools, "--grant playground.chef1", serves);
+    }
+    // rrsync's form is for rsync alone.
+    let account = account("", "");
+    let flags = format!("-ro {}", account.d("").display());
+    cross_uses(&account, "none", &flags, [true, false, false, false, false, false]);
+}
+
+fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
+    let with = |program: &str, args: &[&str], command: Option<&str>| {
+        let mut client = Command::new(program);
+        client.args(args).current_dir(account.root.join("client")).stdin(std::process::Stdio::null());
+        client.env("GATE", GATE).env("GATE_HOME", account.root.join("home")).env("GATE_FLAGS", flags);
+        client.envs(command.map(|command| ("GATE_COMMAND", command))).output().unwrap()
+    };
+    let batch = account.write("batch", "get box/in.txt got-sftp\n");
+    let batch = batch.to_str().unwrap();
+    let subsystem = Some("/usr/lib/openssh/sftp-server");
+    let rsync_from = if flags.starts_with("--") { "h:box/in.txt" } else { "h:in.txt" };
+    let outputs = [
+        with("rsync", &["-e", SSH, rsync_from, "got-rsync"], None),
+        with("sftp", &["-S", SSH, "-b", batch, "h"], subsystem),
+        with("scp", &["-S", SSH, "h:box/in.txt", "got-scp"], subsystem),
+        with("scp", &["-O", "-S", SSH, "h:box/in.txt", "got-old"], None),
+        with("sh", &[SSH, "h", "awatch stream box"], None),
+        with("sh", &[SSH, "h", "id"], None),
+    ];
+    let names = ["rsync", "sftp", "scp", "old", "watch", "id"];
+    for ((output, name), serves) in outputs.iter().zip(names).zip(serves) {
+        let got = account.root.join(format!("client/got-{name}"));
+        let text = fs::read_to_string(&got).unwrap_or_default();
+        match name {
+            // Whether a stream of changes is served is for its own tests; that no other key gets one is for this.
+            "watch" if serves => {}
+            "watch" | "id" => assert!(
+                !output.status.success() && output.stdout.is_empty(),
+                "{tools} {name}: {}",
+                said(output)
+            ),
+            _ => assert_eq!(
+                (output.status.success(), text == "inside"),
+                (serves, serves),
+                "{tools} {name}: {}",
+                said(output)
+            ),
+        }
+    }
+    let refused = account.audit().iter().filter(|record| record["verdict"] == "refuse").count();
+    let served = serves.iter().filter(|serves| **serves).count();
+    assert!(refused >= 6 - served, "{tools}: {refused} refusals");
+}
+
+/// The example that takes a confined session's place, built: `cargo test --test served` alone does not.
+fn battery(account: &Account) -> Vec<String> {
+    static BUILD: std::sync::Once = std::sync::Once::new();
+    BUILD.call_once(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "-q", "-p", "rrsync-rs", "--example", "served-battery"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success());
+    });
+    let program = Path::new(GATE).with_file_name("examples/served-battery");
+    let mut victim = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut battery = Command::new(program);
+    battery.arg(account.root.join("home")).arg(&account.root).arg(victim.id().to_string());
+    let output = battery.output().unwrap();
+    assert!(victim.try_wait().unwrap().is_none(), "the victim lives");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    ends(&output, true);
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_taken_over_server_has_the_workspace_and_nothing_else() {
+    let reading = ["list inside", "read inside"];
+    let writing = ["write inside", "make a file", "remove inside"];
+    for (rules, allowed) in [
+        ("access = \"ro\"\n", reading.to_vec()),
+        ("", [&reading[..], &writing].concat()),
+        ("versions = true\n", [&reading[..], &writing].concat()),
+        ("access = \"wo\"\n", [&["list inside"], &writing[..]].concat()),
+        ("access = \"drop\"\n", [&["list inside"], &writing[..]].concat()),
+    ] {
+        let account = account("", rules);
+        fs::copy("/bin/true", account.d("program")).unwrap();
+        account.write("D/kept", "something to keep");
+        if rules.starts_with("versions") {
+            ends(&sftp(&account, "rm box/kept\n"), true);
+        }
+        let outside = support::picture(&account.root.join("outside"));
+        let told = battery(&account);
+        let found: Vec<&str> = told.iter().filter_map(|line| line.strip_suffix(" allowed")).collect();
+        let expected = [allowed.as_slice(), &["write an open log"]].concat();
+        assert_eq!(found, expected, "{rules}");
+        let kept = if rules.starts_with("versions") { 6 } else { 0 };
+        assert_eq!(told.len(), 48 + kept, "every attempt was made");
+        assert_eq!(support::picture(&account.root.join("outside")), outside);
+    }
+}
+
+#[test]
+fn a_session_is_confined_before_its_client_has_said_anything() {
+    let account = account("", "");
+    for command in ["internal-sftp", "scp -t box", "scp -f box/in.txt"] {
+        let mut gate = Command::new(GATE);
+        gate.args(["--grant", "playground.chef1"]).env_clear().env("HOME", account.root.join("home"));
+        gate.env("SSH_ORIGINAL_COMMAND", command);
+        gate.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        let mut gate = gate.spawn().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+        let status = loop {
+            // Its client has sent nothing, so whatever it is by now it is before the first byte.
+            let status = fs::read_to_string(format!("/proc/{}/status", gate.id())).unwrap();
+            if status.contains("\nSeccomp:\t2\n") || std::time::Instant::now() > deadline {
+                break status;
+            }
+            std::thread::yield_now();
+        };
+        gate.kill().unwrap();
+        gate.wait().unwrap();
+        assert!(
+            status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"),
+            "{command}: {status}"
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! The installation where akeys is installed: it does the work, with the bundle on its standard input.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::grant::Tool;
+use rrsync_rs::name::WorkspaceName;
+
+use super::session::{path_word, quoted};
+use super::{Known, There};
+use crate::akeys::bundle::Offer;
+use crate::akeys::cli::Install;
+use crate::akeys::shelf::Found;
+use crate::card::{self, Address};
+use crate::common::exit::{Exit, Failure};
+use crate::common::report::Report;
+
+impl There<'_> {
+    /// Lets akeys do it there.
+    pub(super) fn by_akeys(
+        &self,
+        akeys: &Path,
+        args: &Install,
+        found: &Found,
+        offer: &Offer,
+        report: &mut Report,
+    ) -> Result<Known, Failure> {
+        let federation = &found.received.bundle.federation;
+        let (mark, akeys) = (quoted(&self.mark), quoted(&utf8(akeys)?));
+        // Behind the card there is nothing that could be taken for a part of it.
+        let script = format!(
+            "akeys_there() {{\n\
+             cd || return\n\
+             printf '\\n%s begin\\n' {mark}\n\
+             printf '\\n%s begin\\n' {mark} >&2\n\
+             {akeys} install --bundle - \"$@\" <<'{end}' || return\n{text}\n{end}\n\
+             printf '%s end\\n' {mark}\n\
+             printf '%s end\\n' {mark} >&2\n\
+             {akeys} federation card {federation} --pod {pod} </dev/null 2>/dev/null || :\n}}\n\
+             akeys_there \"$@\"\n",
+            end = format_args!("{}-bundle", self.mark),
+            text = found.received.text.trim_end_matches('\n'),
+            pod = offer.pod,
+        );
+        let ended = self.session.run(&self.words(args)?, &script)?;
+        let (said, card) = self.answer(&ended.stdout);
+        let (talk, _) = self.answer(&ended.stderr);
+        if ended.code() != Some(0) {
+            return Err(self.refused(&ended, &[said, talk].concat()));
+        }
+        for line in said {
+            report.line(format_args!("{}: {line}", self.host));
+        }
+        report.notes.extend(talk.into_iter().map(|line| format!("{}: {line}", self.host)));
+        // Only what it says about itself is taken from its card.
+        Ok(match card::parse(card) {
+            Ok(card) => Known { workspaces: card.workspaces, host_keys: card.host_keys },
+            // An older akeys has no cards.
+            Err(_) => Known { workspaces: named(args), host_keys: self.facts.host_keys.clone() },
+        })
+    }
+
+    /// The words of the command line that are the other akeys' business.
+    fn words(&self, args: &Install) -> Result<Vec<String>, Failure> {
+        let mut words = Vec::new();
+        let mut option = |name: &str, value: String| words.push(format!("--{name}={value}"));
+        for word in &args.workspaces {
+            let dir = path_word(&word.dir)?;
+            let name = word.name_or(&word.dir).map_err(|error| Failure::new(Exit::Usage, error))?;
+            let access = word.access.map_or_else(String::new, |access| format!("={access}"));
+            option("workspace", format!("{dir}:{name}{access}"));
+        }
+        for sub in &args.writable {
+            option("writable", format!("{}/{}", sub.workspace, utf8(&sub.path)?));
+        }
+        let tools = args
+            .tools
+            .as_ref()
+            .map(|tools| tools.0.iter().map(Tool::to_string).collect::<Vec<_>>().join(","));
+        let texts = [
+            ("pod", args.pod.as_ref().map(ToString::to_string)),
+            ("tools", tools),
+            ("from", args.from.as_ref().map(ToString::to_string)),
+            ("expires", args.expires.map(|end| end.to_string())),
+            ("gate", args.gate.as_deref().map(utf8).transpose()?),
+            ("project", args.card.project.as_ref().map(ToString::to_string)),
+        ];
+        for (name, value) in texts {
+            if let Some(value) = value {
+                option(name, value);
+            }
+        }
+        let place = self.place(args);
+        option("address", Address { host: place.host, port: Some(place.port) }.to_string());
+        words.extend(args.read_only.then(|| "--read-only".to_owned()));
+        words.extend(args.hidden.then(|| "--hidden".to_owned()));
+        words.extend(args.dry_run.then(|| "--dry-run".to_owned()));
+        Ok(words)
+    }
+}
+
+/// The names under which the directories are exposed, as far as the words say them.
+fn named(args: &Install) -> BTreeSet<WorkspaceName> {
+    args.workspaces.iter().filter_map(|word| word.name_or(&word.dir).ok()).collect()
+}
+
+fn utf8(path: &Path) -> Result<String, Failure> {
+    let text =
+        path.to_str().ok_or_else(|| Failure::new(Exit::Usage, format!("{}: not UTF-8", Escaped::os(path))));
+    text.map(str::to_owned)
+}

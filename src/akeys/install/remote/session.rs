@@ -1,0 +1,179 @@
+//! One way to another account, by the user's own ssh: its configuration, agent and prompts.
+//!
+//! Every session runs `sh -s` and nothing else, so that no word of ours passes through a login shell, and its input is a
+//! script that does nothing when it arrives cut short. The sessions share one connection, so that nobody is asked twice.
+//! What comes back is somebody else's text: bounded, and not yet escaped.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rrsync_rs::escape::Escaped;
+use tempfile::TempDir;
+
+use crate::card::{Destination, Place, User};
+use crate::common::child::{self, Ended};
+use crate::common::exit::{Exit, Failure};
+
+/// Somebody may have to type a password, and a gate to travel over a slow line.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// The longest path of a socket, in `sockaddr_un`, less what ssh appends to it for a moment.
+const MAX_SOCKET: usize = 108 - 20;
+
+/// A way to an account.
+pub(super) struct Session {
+    destination: Destination,
+    control: TempDir,
+}
+
+/// The account as ssh's configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    /// Whose it is.
+    pub(super) user: User,
+    /// Where ssh connects to.
+    pub(super) place: Place,
+}
+
+impl Session {
+    /// Makes ready. Nothing is connected yet.
+    pub(super) fn to(destination: &Destination) -> Result<Self, Failure> {
+        let private = |dir: PathBuf| tempfile::Builder::new().prefix("akeys-").tempdir_in(dir);
+        let mut control = private(std::env::temp_dir());
+        if control.as_ref().is_ok_and(|dir| dir.path().as_os_str().len() > MAX_SOCKET) {
+            control = private("/tmp".into());
+        }
+        let control = control.map_err(|error| Failure::new(Exit::Failed, format!("ssh: {error}")))?;
+        Ok(Self { destination: destination.clone(), control })
+    }
+
+    fn command(&self, options: &[&str]) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(options).arg("-o").arg(format!("ControlPath={}", self.socket().display()));
+        if let Some(port) = self.destination.address.port {
+            command.args(["-p", &port.to_string()]);
+        }
+        if let Some(user) = &self.destination.user {
+            command.args(["-l", user.as_str()]);
+        }
+        command.args(["--", self.destination.address.host.as_str()]);
+        command
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.control.path().join("c")
+    }
+
+    /// What ssh's own configuration makes of the destination.
+    pub(super) fn account(&self) -> Result<Account, Failure> {
+        let ended = child::run(&mut self.command(&["-G"]), PATIENCE).map_err(|error| no_ssh(&error))?;
+        if ended.code() != Some(0) {
+            return Err(self.failure(&ended));
+        }
+        let text = String::from_utf8_lossy(&ended.stdout);
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.unwrap_or_default().to_owned()
+        };
+        let odd = |error| Failure::new(Exit::Failed, format!("{}: {error}", self.destination));
+        let place = format!("[{}]:{}", value("hostname"), value("port"));
+        Ok(Account { user: value("user").parse().map_err(odd)?, place: place.parse().map_err(odd)? })
+    }
+
+    /// Runs a script with these words. That it failed is for the caller to see; that it never ran is a failure.
+    pub(super) fn run(&self, words: &[String], script: &str) -> Result<Ended, Failure> {
+        const OPTIONS: [&str; 11] = [
+            "-T",
+            "-a",
+            "-x",
+            "-oControlMaster=auto",
+            // Should this process be killed, the connection ends by itself.
+            "-oControlPersist=60",
+            "-oClearAllForwardings=yes",
+            "-oPermitLocalCommand=no",
+            "-oRemoteCommand=none",
+            "-oRequestTTY=no",
+            "-oStdinNull=no",
+            "-oServerAliveInterval=30",
+        ];
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        let input = format!("set -- {}\n{script}", words.join(" "));
+        let mut command = self.command(&OPTIONS);
+        command.arg("exec /bin/sh -s");
+        let ended =
+            child::run_with(&mut command, input.as_bytes(), PATIENCE).map_err(|error| no_ssh(&error))?;
+        if matches!(ended.code(), None | Some(255)) { Err(self.failure(&ended)) } else { Ok(ended) }
+    }
+
+    /// Why nothing came of it, in ssh's last words.
+    pub(super) fn failure(&self, ended: &Ended) -> Failure {
+        let said = Escaped(ended.last_words()).to_string();
+        let why = match ended.code() {
+            None => "no answer in time".to_owned(),
+            Some(code) if said.is_empty() => format!("exit status {code}"),
+            Some(_) => said,
+        };
+        Failure::new(Exit::Failed, format!("{}: {why}", self.destination))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.socket().exists() {
+            let _ = child::run(&mut self.command(&["-O", "exit"]), Duration::from_secs(10));
+        }
+    }
+}
+
+fn no_ssh(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("ssh: {error}"))
+}
+
+/// A word for a POSIX shell: in single quotes, where nothing means anything but the quote itself.
+pub(super) fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// A path as a word that no program takes for an option; `~` stands for the home, from which the script starts.
+pub(super) fn path_word(path: &Path) -> Result<String, Failure> {
+    let not_utf8 = || Failure::new(Exit::Usage, format!("{}: not UTF-8", Escaped::os(path)));
+    let text = path.to_str().ok_or_else(not_utf8)?;
+    let below = match text.strip_prefix('~') {
+        Some("") => ".",
+        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/'),
+        _ => text,
+    };
+    let plain = if below.is_empty() { "." } else { below };
+    Ok(if plain.starts_with('/') { plain.to_owned() } else { format!("./{plain}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_path_starts_from_the_home_and_is_no_option() {
+        for (path, word) in [
+            ("papers", "./papers"),
+            ("~/papers", "./papers"),
+            ("~", "./."),
+            ("~//x", "./x"),
+            ("~anna/x", "./~anna/x"),
+            ("/srv/x", "/srv/x"),
+            ("-x", "./-x"),
+        ] {
+            assert_eq!(path_word(Path::new(path)).unwrap(), word);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_word_is_one_word_to_a_shell(word in "[^\0]{0,24}|['\"$`\\\\!\n ]{0,12}") {
+            let script = format!("printf '%s' {}", quoted(&word));
+            let ended = child::run_with(Command::new("/bin/sh").arg("-s"), script.as_bytes(), PATIENCE).unwrap();
+            prop_assert_eq!(String::from_utf8(ended.stdout).unwrap(), word);
+        }
+    }
+}

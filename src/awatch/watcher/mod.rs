@@ -1,0 +1,269 @@
+//! The watcher: a tree of directories in, settled changes out.
+//!
+//! The kernel reports that something happened to a name (`inotify`); when that has settled (`settle`), the name is looked at
+//! (`look`) and compared with what is known about it (`known`, `compare`). What differs becomes a change, once (`resolve`):
+//! nothing is announced that is not there, and nothing twice, however many reports there were.
+
+mod apply;
+pub mod compare;
+pub mod dirs;
+pub mod inotify;
+pub mod known;
+pub mod listing;
+pub mod look;
+mod resolve;
+pub mod settle;
+mod walk;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::inotify::ReadFlags;
+
+use crate::event::{EventPath, Kind, Reason};
+use dirs::{DirId, Dirs, Place};
+use inotify::{Inotify, Notice};
+use known::{Store, StoreError};
+use look::Stat;
+use settle::{Pending, Report, Settling, Times};
+
+/// What to leave out.
+pub trait Rules {
+    /// Whether `name` is nobody's concern, with everything below it; `path` makes its path, relative to the workspace.
+    fn skips(&self, name: &[u8], path: impl FnOnce() -> Vec<u8>, directory: bool) -> bool;
+}
+
+/// How a watcher works.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// When something has settled.
+    pub times: Times,
+    /// Files up to this size are read, for their hash.
+    pub hash_limit: u64,
+    /// How often what cannot be watched is compared.
+    pub scan: Duration,
+    /// Whether nobody else in this process needs the working directory.
+    pub alone: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { times: Times::default(), hash_limit: 1 << 18, scan: Duration::from_secs(10), alone: false }
+    }
+}
+
+/// One settled change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What happened.
+    pub reason: Reason,
+    /// Where.
+    pub path: EventPath,
+    /// Where it was before, after a rename.
+    pub from: Option<EventPath>,
+    /// What is there, or was.
+    pub kind: Kind,
+    /// What the system says about it; `None` when it is gone.
+    pub stat: Option<Stat>,
+    /// Its content, where it was read.
+    pub sha256: Option<[u8; 32]>,
+    /// Who wrote it.
+    pub origin: Option<String>,
+}
+
+/// Why a watcher cannot go on with what it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The kernel's queue was full: reports are missing.
+    Overflow,
+    /// The workspace itself was removed, moved or unmounted.
+    Root,
+}
+
+/// Why the watch fails.
+#[derive(Debug, thiserror::Error)]
+pub enum WatcherError {
+    /// The system said no.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// What is known cannot be read or written.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// At most so many names are looked at before the kernel's queue is read again.
+const BATCH: usize = 512;
+
+/// The first half of a rename, whose other half is still to come.
+#[derive(Debug)]
+struct Moving {
+    known: bool,
+    pending: Option<Pending>,
+    since: Instant,
+}
+
+/// One workspace, watched.
+pub struct Watcher<S, R> {
+    inotify: Inotify,
+    dirs: Dirs,
+    store: S,
+    rules: R,
+    options: Options,
+    settling: Settling,
+    /// By cookie.
+    moving: HashMap<u32, Moving>,
+    /// Where something known has gone from, by its inode: it may be found under another name.
+    vanished: HashMap<u64, Place>,
+    /// Directories that cannot be watched, and are compared from time to time.
+    unwatched: BTreeSet<DirId>,
+    next_scan: Option<Instant>,
+    /// When the watch began, in nanoseconds since 1970, by the clock that marks files.
+    begun: i64,
+    lost: Option<Lost>,
+}
+
+impl<S: Store, R: Rules> Watcher<S, R> {
+    /// What becomes readable when there is something to read.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.inotify.fd()
+    }
+
+    /// When [`Watcher::settle`] has something to do, if nothing else happens.
+    pub fn next(&self) -> Option<Instant> {
+        self.settling.next().into_iter().chain(self.next_scan).min()
+    }
+
+    /// Why it cannot go on.
+    pub fn lost(&self) -> Option<Lost> {
+        self.lost
+    }
+
+    /// How many directories are known, and how many of them cannot be watched.
+    pub fn directories(&self) -> (usize, usize) {
+        (self.dirs.len(), self.unwatched.len())
+    }
+
+    /// How many names have not settled yet.
+    pub fn unsettled(&self) -> usize {
+        self.settling.len()
+    }
+
+    /// Takes in what the kernel has reported.
+    pub fn read(&mut self, now: Instant) -> Result<(), WatcherError> {
+        let mut notices = Vec::new();
+        self.inotify.drain(|notice| notices.push(notice))?;
+        for notice in notices {
+            self.notice(notice, now)?;
+        }
+        self.moving.retain(|_, moving| now.duration_since(moving.since) < Duration::from_secs(1));
+        Ok(())
+    }
+
+    fn notice(&mut self, notice: Notice, now: Instant) -> Result<(), WatcherError> {
+        let Notice { watch, flags, cookie, name } = notice;
+        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            self.lost = Some(Lost::Overflow);
+            return Ok(());
+        }
+        let Some(dir) = self.dirs.watched(watch) else { return Ok(()) };
+        let Some(name) = name else {
+            self.itself(dir, flags, now);
+            return Ok(());
+        };
+        let directory = flags.contains(ReadFlags::ISDIR);
+        if self.rules.skips(&name, || self.dirs.path(dir, &name), directory) {
+            return Ok(());
+        }
+        let place = (dir, name);
+        if flags.intersects(ReadFlags::MOVED_FROM | ReadFlags::DELETE) {
+            let pending = self.settling.take(&place);
+            let known = self.vanish(&place, now)?;
+            if flags.contains(ReadFlags::MOVED_FROM) {
+                let known = known || pending.is_some_and(|pending| pending.is_held());
+                self.moving.insert(cookie, Moving { known, pending, since: now });
+            }
+            return Ok(());
+        }
+        let mut report = |report| self.settling.report(&place, report, &self.options.times, now);
+        if flags.contains(ReadFlags::MOVED_TO) {
+            let moving = self.moving.remove(&cookie);
+            report(if moving.as_ref().is_some_and(|moving| moving.known) {
+                Report::Moved
+            } else {
+                Report::Appeared
+            });
+            if let Some(pending) = moving.and_then(|moving| moving.pending) {
+                self.settling.add_evidence(&place, pending.evidence);
+            }
+        }
+        for (flag, is) in [
+            (ReadFlags::CREATE, Report::Appeared),
+            (ReadFlags::MODIFY, Report::Wrote),
+            (ReadFlags::CLOSE_WRITE, Report::Closed),
+            (ReadFlags::ATTRIB, Report::Attributes),
+        ] {
+            if flags.contains(flag) {
+                self.settling.report(&place, is, &self.options.times, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Something has gone from a name. One that nobody was told of was never there.
+    fn vanish(&mut self, place: &Place, now: Instant) -> Result<bool, WatcherError> {
+        let Some(known) = self.store.get(place.0, &place.1)? else { return Ok(false) };
+        self.vanished.insert(self.inode(&known), place.clone());
+        self.settling.report(place, Report::Vanished, &self.options.times, now);
+        Ok(true)
+    }
+
+    fn inode(&self, known: &known::Known) -> u64 {
+        let dir = known.dir.and_then(|id| self.dirs.get(id));
+        dir.map_or(known.inode, |dir| dir.identity.inode)
+    }
+
+    /// A report about a directory itself. All but the root are names in another one, which says the same.
+    fn itself(&mut self, dir: DirId, flags: ReadFlags, now: Instant) {
+        let gone = ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT | ReadFlags::IGNORED;
+        if dir == dirs::ROOT && flags.intersects(gone) {
+            self.lost = Some(Lost::Root);
+        } else if flags.contains(ReadFlags::IGNORED) {
+            // Removed, or unmounted: where it was is looked at once more.
+            self.dirs.set_watch(dir, None);
+            if let Some(place) = self.dirs.get(dir).map(|dir| (dir.parent, dir.name.clone())) {
+                self.settling.report(&place, Report::Look, &self.options.times, now);
+            }
+        }
+    }
+
+    /// What has settled by now, in an order in which each change can be made after the one before.
+    pub fn settle(&mut self, now: Instant) -> Result<Vec<Change>, WatcherError> {
+        let mut batch = self.settling.due(now, BATCH);
+        settle::sort(&mut batch, &self.dirs);
+        let scan = self.next_scan.is_some_and(|when| when <= now);
+        if batch.is_empty() && !scan {
+            return Ok(Vec::new());
+        }
+        let scan = if scan { self.unwatched.iter().copied().collect() } else { Vec::new() };
+        if !scan.is_empty() {
+            self.next_scan = Some(now + self.options.scan);
+        }
+        let changes = resolve::resolve(self, batch, &scan, now);
+        self.inotify.return_to(self.dirs.root());
+        changes
+    }
+}
+
+/// A tree to watch, and how.
+pub struct Setting<S, R> {
+    /// The workspace, open.
+    pub root: OwnedFd,
+    /// What is known about it.
+    pub store: S,
+    /// What to leave out.
+    pub rules: R,
+    /// How to work.
+    pub options: Options,
+}

@@ -1,0 +1,484 @@
+//! From names that have settled to differences: what is there now, against what is known.
+//!
+//! All names of a batch are looked at before anything is announced, because two of them may be the two ends of one rename.
+//! A thing that has another name is found by its identity, not by the kernel's cookies: so a rename that happened while nobody
+//! watched is one, too.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::compare::{self, Verdict};
+use super::dirs::{DirId, Name, Place};
+use super::known::{Known, Store};
+use super::listing::Listing;
+use super::look::{self, Stat};
+use super::settle::{Evidence, Pending};
+use super::{Change, Rules, Watcher, WatcherError, apply};
+use crate::event::Kind;
+
+/// A name at which something differs from what is known.
+pub(super) struct Found {
+    pub(super) place: Place,
+    pub(super) evidence: Evidence,
+    /// What is known.
+    pub(super) old: Option<Known>,
+    /// What is there.
+    pub(super) new: Option<New>,
+    /// Whether both are the same file, and what about it has changed.
+    pub(super) same: Option<Verdict>,
+    /// Where the old one is now, as an index of the batch.
+    pub(super) moved_to: Option<usize>,
+    /// Where the new one was before.
+    pub(super) moved_from: Option<usize>,
+}
+
+/// What is there.
+pub(super) struct New {
+    pub(super) stat: Stat,
+    pub(super) dir: Option<DirId>,
+    pub(super) sha256: Option<[u8; 32]>,
+    pub(super) origin: Option<String>,
+}
+
+/// What came of looking at a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing to tell, or nothing yet: it is being looked at.
+    Nothing,
+    /// It has not settled.
+    PutOff,
+    /// A difference.
+    Found,
+}
+
+/// How long to wait for a directory that is not where it is believed to be: its rename is on its way.
+const MOVING: Duration = Duration::from_millis(10);
+
+/// How long to wait for a file that changed while it was read.
+const CHANGING: Duration = Duration::from_millis(50);
+
+/// How long to wait where the system fails, for want of memory or for a disk's sake.
+const FAILING: Duration = Duration::from_secs(1);
+
+/// Where the system does not tell whether a file is open for writing: how long ago its last change has to be.
+const UNKNOWN_WRITER: Duration = Duration::from_secs(2);
+
+pub(super) struct Batch<'w, S, R> {
+    pub(super) watcher: &'w mut Watcher<S, R>,
+    pub(super) now: Instant,
+    pub(super) found: Vec<Found>,
+    /// New directories that have not been announced.
+    pub(super) unborn: HashSet<DirId>,
+    /// Places to look at once more when all is announced.
+    pub(super) again: Vec<Place>,
+    seen: HashMap<Place, Outcome>,
+    open: Option<(DirId, Rc<OwnedFd>)>,
+    /// What is not under its name any more, by inode.
+    gone: HashMap<u64, Vec<usize>>,
+    /// New directories that have not been entered.
+    fresh: Vec<usize>,
+    /// Known directories of which every name is compared, with what is below.
+    deep: Vec<DirId>,
+}
+
+/// Looks at a batch of names, and at every name in the directories `scan`, and announces what differs.
+pub(super) fn resolve<S: Store, R: Rules>(
+    watcher: &mut Watcher<S, R>,
+    due: Vec<(Place, Pending)>,
+    scan: &[DirId],
+    now: Instant,
+) -> Result<Vec<Change>, WatcherError> {
+    let mut batch = Batch {
+        watcher,
+        now,
+        found: Vec::new(),
+        unborn: HashSet::new(),
+        again: Vec::new(),
+        seen: HashMap::new(),
+        open: None,
+        gone: HashMap::new(),
+        fresh: Vec::new(),
+        deep: Vec::new(),
+    };
+    for (place, pending) in due {
+        batch.observe(&place, pending)?;
+    }
+    for dir in scan {
+        batch.compare(*dir, false)?;
+    }
+    loop {
+        if let Some(dir) = batch.deep.pop() {
+            batch.compare(dir, true)?;
+        } else if let Some(index) = batch.fresh.pop() {
+            batch.fresh(index)?;
+        } else {
+            break;
+        }
+    }
+    batch.match_files();
+    apply::apply(batch)
+}
+
+impl<S: Store, R: Rules> Batch<'_, S, R> {
+    fn observe(&mut self, place: &Place, pending: Pending) -> Result<Outcome, WatcherError> {
+        if let Some(outcome) = self.seen.get(place) {
+            return Ok(*outcome);
+        }
+        // Two names that have changed places lead to each other.
+        self.seen.insert(place.clone(), Outcome::Nothing);
+        let outcome = self.look_at(place, pending)?;
+        self.seen.insert(place.clone(), outcome);
+        Ok(outcome)
+    }
+
+    fn put_off(&mut self, place: &Place, pending: Pending, wait: Option<Duration>) -> Outcome {
+        self.watcher.settling.put_off(place, pending, wait.map(|wait| self.now + wait));
+        Outcome::PutOff
+    }
+
+    /// Opens a directory; `None` when it is not where it is believed to be.
+    fn open(&mut self, id: DirId) -> io::Result<Option<Rc<OwnedFd>>> {
+        if let Some((open, fd)) = &self.open
+            && *open == id
+        {
+            return Ok(Some(Rc::clone(fd)));
+        }
+        match self.watcher.dirs.open(id) {
+            Ok(fd) => {
+                let fd = Rc::new(fd);
+                self.open = Some((id, Rc::clone(&fd)));
+                Ok(Some(fd))
+            }
+            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn look_at(&mut self, place: &Place, pending: Pending) -> Result<Outcome, WatcherError> {
+        let (dir, name) = place;
+        if self.watcher.dirs.get(*dir).is_none() {
+            return Ok(Outcome::Nothing);
+        }
+        let stat = match self.open(*dir) {
+            Ok(None) => return Ok(self.put_off(place, pending, Some(MOVING))),
+            Ok(Some(fd)) => look::at(&*fd, name).map(|stat| (fd, stat)),
+            Err(error) => Err(error),
+        };
+        let (fd, stat) = match stat {
+            Ok(found) => found,
+            // What may not be looked at is not known to be gone. It is compared when its directory may be read again.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Outcome::Nothing),
+            Err(_) => return Ok(self.put_off(place, pending, Some(FAILING))),
+        };
+        let old = self.watcher.store.get(*dir, name)?;
+        if let Some(old) = &old {
+            self.watcher.vanished.remove(&self.watcher.inode(old));
+        }
+        if let (Some(old), Some(stat)) = (old, stat)
+            && self.is_same(&old, &stat)
+        {
+            return self.same(place, old, stat, &fd, pending);
+        }
+        let new = match stat {
+            None => None,
+            Some(stat) => match self.appeared(place, stat, &fd, pending)? {
+                Some(new) => Some(new),
+                None => return Ok(Outcome::PutOff),
+            },
+        };
+        if old.is_none() && new.is_none() {
+            return Ok(Outcome::Nothing);
+        }
+        let index = self.found.len();
+        if let Some(old) = &old {
+            self.gone.entry(self.watcher.inode(old)).or_default().push(index);
+        }
+        if new.as_ref().is_some_and(|new| new.stat.kind == Kind::Directory) {
+            self.fresh.push(index);
+        }
+        let (place, evidence) = (place.clone(), pending.evidence);
+        self.found.push(Found { place, evidence, old, new, same: None, moved_to: None, moved_from: None });
+        Ok(Outcome::Found)
+    }
+
+    fn is_same(&self, old: &Known, stat: &Stat) -> bool {
+        match old.dir {
+            // One that could not be entered is not known by more than its name.
+            Some(id) => match self.watcher.dirs.get(id) {
+                Some(dir) => dir.identity == stat.identity,
+                None => stat.kind == Kind::Directory,
+            },
+            None => old.is(stat),
+        }
+    }
+
+    /// The same file is still there.
+    fn same(
+        &mut self,
+        place: &Place,
+        old: Known,
+        stat: Stat,
+        fd: &OwnedFd,
+        pending: Pending,
+    ) -> Result<Outcome, WatcherError> {
+        if let Some(id) = old.dir {
+            self.same_directory(place, id, &stat, fd, pending)?;
+        }
+        let mut verdict = compare::compare(&old, &stat, pending.evidence, self.watcher.begun);
+        let mut new =
+            New { stat, dir: old.dir, sha256: old.detail.and_then(|detail| detail.sha256), origin: None };
+        if matches!(verdict, Verdict::Modified | Verdict::Doubt) && stat.kind == Kind::File {
+            let Some(read) = self.content(place, stat, fd, pending) else { return Ok(Outcome::PutOff) };
+            if verdict == Verdict::Doubt {
+                verdict = compare::resolve(&old, &read.stat, read.sha256);
+            }
+            new = read;
+        }
+        if verdict == Verdict::Same {
+            if old.detail.is_some_and(|detail| detail.stat != new.stat) && old.dir.is_none() {
+                self.watcher.store.put(place.0, &place.1, &Known::seen(new.stat, None, new.sha256))?;
+            }
+            return Ok(Outcome::Nothing);
+        }
+        let (place, evidence) = (place.clone(), pending.evidence);
+        let (new, same) = (Some(new), Some(verdict));
+        self.found.push(Found {
+            place,
+            evidence,
+            old: Some(old),
+            new,
+            same,
+            moved_to: None,
+            moved_from: None,
+        });
+        Ok(Outcome::Found)
+    }
+
+    fn same_directory(
+        &mut self,
+        place: &Place,
+        id: DirId,
+        stat: &Stat,
+        fd: &OwnedFd,
+        pending: Pending,
+    ) -> Result<(), WatcherError> {
+        let watcher = &mut *self.watcher;
+        let known = watcher.dirs.get(id).map(|dir| dir.watch.is_some() || watcher.unwatched.contains(&id));
+        if known != Some(true) {
+            // It may be readable now, or its watch has gone with a mount.
+            let Ok(dir) = look::open_directory(fd, &place.1) else { return Ok(()) };
+            if look::open(&dir)?.identity != stat.identity
+                || (known.is_none() && !watcher.adopt(id, place.0, place.1.clone(), stat.identity))
+            {
+                return Ok(());
+            }
+            watcher.watch(id, &dir)?;
+            self.deep.push(id);
+        } else if pending.evidence.compared {
+            self.deep.push(id);
+        }
+        Ok(())
+    }
+
+    /// Something else is there than what is known, or something where nothing was known. `None`: it has not settled.
+    fn appeared(
+        &mut self,
+        place: &Place,
+        stat: Stat,
+        fd: &OwnedFd,
+        pending: Pending,
+    ) -> Result<Option<New>, WatcherError> {
+        let before = match stat.kind {
+            Kind::Directory => {
+                let known = self.watcher.dirs.identified(stat.identity);
+                known.and_then(|id| self.watcher.dirs.get(id)).map(|dir| (dir.parent, dir.name.clone()))
+            }
+            _ => self.watcher.vanished.get(&stat.identity.inode).cloned(),
+        };
+        if let Some(before) = before.filter(|before| before != place) {
+            let other = self.watcher.settling.take(&before).unwrap_or_else(|| Pending::look(self.now));
+            let put_off = self.observe(&before, other)? == Outcome::PutOff;
+            if put_off && stat.kind != Kind::Directory {
+                // An editor has moved the old one out of the way, and is still writing the new one.
+                self.put_off(place, pending, Some(CHANGING));
+                return Ok(None);
+            }
+            if let Some((open, _)) = &self.open
+                && *open != place.0
+            {
+                self.open = None;
+            }
+        }
+        if stat.kind == Kind::File {
+            return Ok(self.content(place, stat, fd, pending));
+        }
+        Ok(Some(New { stat, dir: None, sha256: None, origin: None }))
+    }
+
+    /// Looks into a regular file. `None`: it has not settled, and its turn comes again.
+    fn content(&mut self, place: &Place, stat: Stat, fd: &OwnedFd, pending: Pending) -> Option<New> {
+        let new = match look::into(fd, &place.1, self.watcher.options.hash_limit) {
+            Ok(content) if content.stat.is(&stat) => {
+                let new =
+                    New { stat: content.stat, dir: None, sha256: content.sha256, origin: content.origin };
+                (new, content.being_written)
+            }
+            // Another one by now, or none.
+            Ok(_) => return self.not_yet(place, pending, Duration::ZERO),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => return self.not_yet(place, pending, Duration::ZERO),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {
+                    return self.not_yet(place, pending, CHANGING);
+                }
+                // It may not be read. That it is there, and how large, is known all the same.
+                _ => (New { stat, dir: None, sha256: None, origin: None }, None),
+            },
+        };
+        let (new, being_written) = new;
+        self.has_settled(place, &new.stat, pending, being_written).then_some(new)
+    }
+
+    fn not_yet(&mut self, place: &Place, pending: Pending, wait: Duration) -> Option<New> {
+        self.put_off(place, pending, Some(wait.max(self.watcher.options.times.settle)));
+        None
+    }
+
+    fn has_settled(
+        &mut self,
+        place: &Place,
+        stat: &Stat,
+        mut pending: Pending,
+        being_written: Option<bool>,
+    ) -> bool {
+        let wait = match being_written {
+            Some(false) => return true,
+            Some(true) => match self.watcher.options.times.quiet {
+                None => None,
+                Some(quiet) => {
+                    let written = pending.written.unwrap_or(self.now);
+                    let left = (written + quiet).saturating_duration_since(self.now);
+                    if left.is_zero() {
+                        return true;
+                    }
+                    pending.written = Some(written);
+                    self.put_off(place, pending, Some(left));
+                    return false;
+                }
+            },
+            None if pending.evidence.closed => return true,
+            None => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let changed = Duration::from_nanos(stat.changed.try_into().unwrap_or(0));
+                // A change in the future, by a clock that was set back, is over.
+                let age = now.checked_sub(changed).unwrap_or(UNKNOWN_WRITER);
+                let Some(left) = UNKNOWN_WRITER.checked_sub(age).filter(|left| !left.is_zero()) else {
+                    return true;
+                };
+                Some(left)
+            }
+        };
+        self.put_off(place, pending, wait);
+        false
+    }
+
+    /// A new directory: one that is known under another name, or one to enter.
+    fn fresh(&mut self, index: usize) -> Result<(), WatcherError> {
+        let (place, Some(stat)) =
+            (self.found[index].place.clone(), self.found[index].new.as_ref().map(|new| new.stat))
+        else {
+            return Ok(());
+        };
+        let same = |batch: &Self, other: usize| {
+            let old =
+                batch.found[other].old.and_then(|old| old.dir).and_then(|id| batch.watcher.dirs.get(id));
+            old.is_some_and(|dir| dir.identity == stat.identity)
+        };
+        let mut before = self.gone.get(&stat.identity.inode).into_iter().flatten().copied();
+        if let Some(before) = before.rfind(|other| same(self, *other)) {
+            self.found[before].moved_to = Some(index);
+            self.found[index].moved_from = Some(before);
+            if self.found[index].evidence.compared {
+                // What is in it may have changed as well.
+                self.again.push(place);
+            }
+            return Ok(());
+        }
+        let parent = self.open(place.0).and_then(|parent| parent.ok_or(io::ErrorKind::NotFound.into()));
+        let opened = parent.and_then(|parent| look::open_directory(&*parent, &place.1));
+        let opened = match opened.and_then(|fd| look::open(&fd).map(|stat| (fd, stat.identity))) {
+            Ok((fd, identity)) if identity == stat.identity => fd,
+            // It is known that it is there, and no more.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            // Another one by now, or none.
+            Ok(_) | Err(_) => {
+                self.found[index].new = None;
+                self.again.push(place);
+                return Ok(());
+            }
+        };
+        let id = self.watcher.dirs.number();
+        if !self.watcher.adopt(id, place.0, place.1.clone(), stat.identity) {
+            return Ok(());
+        }
+        self.watcher.watch(id, &opened)?;
+        self.unborn.insert(id);
+        if let Some(new) = &mut self.found[index].new {
+            new.dir = Some(id);
+        }
+        let mut listing = Listing::default();
+        self.watcher.list(id, &opened, &mut listing)?;
+        for entry in listing.iter() {
+            let place = (id, Name::from(entry.name));
+            let pending = self.watcher.settling.take(&place);
+            self.observe(&place, pending.unwrap_or_else(|| Pending::compared(self.now)))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at every name of a known directory; with `deep`, at all that is below it.
+    fn compare(&mut self, id: DirId, deep: bool) -> Result<(), WatcherError> {
+        let Ok(Some(fd)) = self.open(id) else { return Ok(()) };
+        if self.watcher.unwatched.contains(&id) && self.watcher.watch(id, &fd)? {
+            self.watcher.unwatched.remove(&id);
+        }
+        let mut listing = Listing::default();
+        self.watcher.list(id, &fd, &mut listing)?;
+        let listed = listing.iter().map(|entry| (Name::from(entry.name), entry.kind));
+        let known = self.watcher.store.names(id)?.into_iter().map(|(name, known)| (name, known.kind));
+        let names: BTreeSet<(Name, bool)> =
+            listed.chain(known).map(|(name, kind)| (name, kind == Kind::Directory)).collect();
+        for (name, directory) in names {
+            let place = (id, name);
+            let fresh =
+                if directory && !deep { Pending::look(self.now) } else { Pending::compared(self.now) };
+            let mut pending = self.watcher.settling.take(&place).unwrap_or(fresh);
+            pending.evidence = pending.evidence.and(fresh.evidence);
+            self.observe(&place, pending)?;
+        }
+        Ok(())
+    }
+
+    /// Finds the files that have another name. One whose old name leads to another file now was replaced, not renamed: that is
+    /// how editors make a backup.
+    fn match_files(&mut self) {
+        for index in 0..self.found.len() {
+            let Found { new: Some(New { stat, .. }), same: None, .. } = &self.found[index] else { continue };
+            let stat = *stat;
+            if stat.kind == Kind::Directory {
+                continue;
+            }
+            let vacant = |other: &usize| {
+                let found = &self.found[*other];
+                found.new.is_none() && found.moved_to.is_none() && found.old.is_some_and(|old| old.is(&stat))
+            };
+            let mut before = self.gone.get(&stat.identity.inode).into_iter().flatten().copied();
+            if let Some(before) = before.rfind(vacant) {
+                self.found[before].moved_to = Some(index);
+                self.found[index].moved_from = Some(before);
+            }
+        }
+    }
+}

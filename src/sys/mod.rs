@@ -1,0 +1,3 @@
+//! System calls that no crate wraps: the only place with `unsafe`.
+
+pub mod lease;

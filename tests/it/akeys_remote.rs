@@ -1,0 +1,357 @@
+//! `akeys install --host`: in another account, over a real ssh; and what a hostile host can make of it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Account, Key, Outcome, Run, Sandbox, copy_program, gate, our_program, run};
+
+/// A user's laptop, from which another account is reached with the user's own, unrestricted key.
+struct Laptop<'s> {
+    sandbox: &'s Sandbox,
+    ssh: PathBuf,
+    pod: Key,
+}
+
+impl<'s> Laptop<'s> {
+    fn new(sandbox: &'s Sandbox) -> Self {
+        let own = sandbox.new_key("own");
+        sandbox.authorize("", &own);
+        sandbox.write("papers/draft", "draft\n");
+        sandbox.write("papers/build/log", "log\n");
+        let ssh = sandbox.client(&own).as_ssh();
+        let laptop = Self { sandbox, ssh, pod: own };
+        for dir in [laptop.home(), laptop.home().join(".local"), laptop.home().join(".local/bin")] {
+            fs::create_dir(&dir).unwrap();
+            fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        }
+        copy_program(&our_program("akeys"), &laptop.home().join(".local/bin/akeys"));
+        copy_program(&gate(), &laptop.home().join(".local/bin/rrsync-rs"));
+        laptop.akeys(&["federation", "new", "playground", "--pod", "chef1"]).succeeds();
+        let pod = Sandbox::key_at(laptop.home().join(".ssh/akeys/playground.chef1"));
+        Self { pod, ..laptop }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.sandbox.path("laptop")
+    }
+
+    /// The same laptop with another program for its ssh, which is still to be put into the directory.
+    fn by(&self, ssh: PathBuf) -> Self {
+        fs::create_dir(&ssh).unwrap();
+        Self { sandbox: self.sandbox, ssh, pod: Sandbox::key_at(&self.pod.file) }
+    }
+
+    /// Runs akeys on the laptop; its ssh is the user's own.
+    fn akeys(&self, args: &[&str]) -> Outcome {
+        let mut command = Command::new(self.home().join(".local/bin/akeys"));
+        command.args(args).current_dir(self.home()).env_clear().env("HOME", self.home());
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.ssh.display()));
+        run(&mut command, &Run { deadline: Some(Duration::from_mins(2)), ..Run::default() })
+    }
+
+    fn install(&self, args: &[&str]) -> Outcome {
+        self.akeys(&[&["install", "--host", "host", "--federation", "playground"], args].concat())
+    }
+
+    /// Puts one of our programs into the account.
+    fn provide(&self, program: &str) -> PathBuf {
+        let bin = self.sandbox.home().join(".local/bin");
+        fs::create_dir_all(&bin).unwrap();
+        for dir in [&bin, bin.parent().unwrap()] {
+            fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+        }
+        copy_program(&our_program(program), &bin.join(program));
+        bin.join(program)
+    }
+
+    /// The pod pulls and pushes as it was granted.
+    fn works(&self) {
+        let client = self.sandbox.client(&self.pod).hold();
+        client.rsync(&["-a", "host:papers/draft", "copy"]).succeeds();
+        assert_eq!(fs::read(self.sandbox.client_home().join("copy")).unwrap(), b"draft\n");
+        client.rsync(&["-a", "copy", "host:papers/build/"]).succeeds();
+        let refused = client.rsync(&["-a", "copy", "host:papers/new"]).says("rrsync-rs: ");
+        assert!(!refused.status.success());
+    }
+
+    /// Everything in the account, by path.
+    fn account(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut dirs = vec![self.sandbox.home()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() && !path.is_symlink() {
+                    dirs.push(path);
+                } else {
+                    let content = fs::read(&path).unwrap_or_default();
+                    found.push((path, content));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+const PAPERS: [&str; 4] = ["--workspace", "papers:papers", "--writable", "papers/build"];
+
+#[test]
+fn an_account_that_has_only_the_gate_gets_the_key() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    let gate = laptop.provide("rrsync-rs");
+    let before = fs::read_to_string(sandbox.authorized_keys()).unwrap();
+    let dry = laptop.install(&[&PAPERS[..], &["--dry-run"]].concat()).succeeds();
+    assert!(
+        dry.stdout_text().contains("would add to authorized_keys on host:\n    restrict,command=\""),
+        "{dry}"
+    );
+    assert_eq!(fs::read_to_string(sandbox.authorized_keys()).unwrap(), before);
+    let address = ["--address", "laptop.example:2222", "--project", "thesis"];
+    let done = laptop.install(&[&PAPERS[..], &address].concat()).succeeds();
+    let says =
+        "playground.chef1 may: rsync; read papers, read and write papers/build\n  papers is ~/papers\n";
+    assert!(done.stdout_text().starts_with(says), "{done}");
+    let line = fs::read_to_string(sandbox.authorized_keys()).unwrap();
+    let line = line.strip_prefix(&before).unwrap();
+    let gate = gate.canonicalize().unwrap();
+    assert!(
+        line.starts_with(&format!("restrict,command=\"{} --grant playground.chef1\" ", gate.display())),
+        "{line}"
+    );
+    laptop.works();
+    let again = laptop.install(&PAPERS).succeeds();
+    assert!(again.stdout_text().contains("host: installed already; nothing changed\n"), "{again}");
+    let card = format!("{}@laptop.example/playground.chef1.toml", Account::current().name);
+    let card = fs::read_to_string(laptop.home().join(".config/akeys/issued").join(card));
+    // A machine without host keys has nothing to show.
+    match card {
+        Ok(card) => assert!(card.contains("port = 2222\nproject = \"thesis\"\n"), "{card}"),
+        Err(_) => assert!(done.stderr_text().contains("does not show its host keys"), "{done}"),
+    }
+}
+
+#[test]
+fn an_account_without_our_programs_gets_the_gate_when_that_is_asked() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    let before = laptop.account();
+    laptop.install(&PAPERS).fails_with(4).says("host has no rrsync-rs\nhint: --with-gate copies it there");
+    assert_eq!(laptop.account(), before);
+    let done = laptop.install(&[&PAPERS[..], &["--with-gate"]].concat()).succeeds();
+    assert!(done.stdout_text().contains("host: copied the gate to "), "{done}");
+    let copied = sandbox.home().join(".local/bin/rrsync-rs");
+    assert_eq!(fs::read(&copied).unwrap(), fs::read(laptop.home().join(".local/bin/rrsync-rs")).unwrap());
+    assert_eq!(copied.metadata().unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(fs::read_dir(copied.parent().unwrap()).unwrap().count(), 1);
+    laptop.works();
+}
+
+#[test]
+fn an_account_that_has_akeys_does_it_itself() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    laptop.provide("rrsync-rs");
+    laptop.provide("akeys");
+    sandbox.write(".bashrc", "echo noise from a start-up file\n");
+    fs::create_dir(sandbox.home().join("notes it's mine")).unwrap();
+    let more = ["--workspace", "notes it's mine:notes=rw", "--from", "*", "--address", "laptop.example"];
+    let done = laptop.install(&[&PAPERS[..], &more].concat()).succeeds();
+    assert!(
+        done.stdout_text().contains("host: playground.chef1 may: rsync; read and write notes, read papers"),
+        "{done}"
+    );
+    assert!(
+        done.stderr_text().contains("akeys: host: akeys: notes is writable; the bundle only asks to read\n"),
+        "{done}"
+    );
+    assert!(!done.stdout_text().contains("noise"), "{done}");
+    fs::remove_file(sandbox.home().join(".bashrc")).unwrap();
+    laptop.works();
+    let issued = sandbox.home().join(".config/akeys/issued/playground.chef1.toml");
+    if let Ok(issued) = fs::read_to_string(issued) {
+        let here = format!("{}@laptop.example/playground.chef1.toml", Account::current().name);
+        assert_eq!(
+            fs::read_to_string(laptop.home().join(".config/akeys/issued").join(here)).unwrap(),
+            issued
+        );
+    }
+    // Its refusals are refusals here, with the same exit status.
+    let other = laptop.install(&["--workspace", "papers"]).fails_with(3);
+    other.says("akeys: host refused\n  akeys: ~/.config/akeys/grants/playground.chef1.toml: the grant");
+    laptop.install(&["--workspace", "nowhere"]).fails_with(4).says("No such file");
+    laptop.install(&["--workspace", ".:all"]).fails_with(1).says("refused as a workspace: ");
+}
+
+#[test]
+fn what_cannot_be_granted_there_is_refused_and_nothing_is_left() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    laptop.provide("rrsync-rs");
+    symlink("build", sandbox.home().join("papers/link")).unwrap();
+    fs::create_dir(sandbox.home().join("pap\ners")).unwrap();
+    let before = laptop.account();
+    for (args, code, says) in [
+        (&["--workspace", "nowhere"][..], 4, "host: workspace nowhere: no such directory"),
+        (&["--workspace", "papers/draft"], 4, "no such directory"),
+        (&["--workspace", "~:home"], 1, "the gate refuses the policy"),
+        (&["--workspace", ".ssh:keys"], 1, "the gate refuses the policy"),
+        (
+            &["--workspace", "papers", "--writable", "papers/nowhere"],
+            4,
+            "no such directory\nhint: make it there first",
+        ),
+        (&["--workspace", "papers", "--writable", "papers/link"], 1, "leads elsewhere, through a symlink"),
+        (&["--workspace", "pap\ners:x"], 1, "host cannot be asked: the answer has a line"),
+        (&["--workspace", "papers", "--gate", "/bin/cat"], 1, "is not named rrsync-rs"),
+        (&["--workspace", "papers", "--gate", "/nowhere/rrsync-rs"], 1, "host refused"),
+        (&[], 2, "no workspace"),
+    ] {
+        let outcome = laptop.install(args).fails_with(code).says(says);
+        assert!(!outcome.stderr_text().contains('\x1b'));
+        let kept: Vec<_> = laptop.account().into_iter().filter(|(path, _)| !path.ends_with("lock")).collect();
+        assert_eq!(kept, before, "{args:?}");
+    }
+    laptop
+        .akeys(&[
+            "install",
+            "--host=-oProxyCommand=sh",
+            "--federation",
+            "playground",
+            "--workspace",
+            "papers",
+        ])
+        .fails_with(2)
+        .says("host \"-oProxyCommand=sh\" must be");
+    laptop
+        .akeys(&["install", "--with-gate", "--federation", "playground", "--workspace", "papers"])
+        .fails_with(2)
+        .says("--host");
+}
+
+#[test]
+fn a_key_that_is_there_in_another_way_is_a_conflict_over_there_too() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    laptop.provide("rrsync-rs");
+    sandbox.authorize("", &laptop.pod);
+    let before = laptop.account();
+    laptop
+        .install(&PAPERS)
+        .fails_with(3)
+        .says("host refused\n  install-key.sh: ")
+        .says("has this key with other options");
+    let kept: Vec<_> = laptop.account().into_iter().filter(|(path, _)| !path.ends_with("lock")).collect();
+    assert_eq!(kept, before);
+}
+
+/// An `ssh` that plays a host: `answer` is the shell script that it runs in place of what it was told to run.
+fn play(dir: &Path, answer: &str) {
+    let script = format!(
+        "#!/bin/sh\ncase $1 in\n-G) printf 'user anna\\nhostname laptop\\nport 22\\n'; exit 0;;\n-O) exit 0;;\nesac\n{answer}\n"
+    );
+    fs::write(dir.join("ssh"), script).unwrap();
+    fs::set_permissions(dir.join("ssh"), Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_hostile_host_gets_no_word_past_the_terminal_and_no_card_for_another_host() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    let played = laptop.by(sandbox.path("played"));
+    // The mark is the first word of the script that the host is sent.
+    let mark = "read -r first; mark=${first#*\\'}; mark=${mark%%\\'*}; cat >/dev/null\n";
+    let facts = "printf '\\n%s begin\\nhome /home/anna\\nuser evil\\nsystem Linux x86_64\\n' \"$mark\"\n";
+    for (answer, says) in [
+        ("exit 255".to_owned(), "host: exit status 255"),
+        ("printf '\\033[31mred\\n' >&2; exit 255".to_owned(), "host: \\x1b[31mred"),
+        ("exit 0".to_owned(), "host cannot be asked: the answer is not whole"),
+        ("head -c 5000000 /dev/zero".to_owned(), "the answer is not whole"),
+        (format!("{mark}{facts}printf 'dir \\033[31m\\n%s end\\n' \"$mark\""), "the answer has a line"),
+        (format!("{mark}{facts}printf 'dir ../x\\n%s end\\n' \"$mark\""), "the answer has a line"),
+        (format!("{mark}{facts}printf 'dir /x\"\\\\\\n%s end\\n' \"$mark\""), "host has no rrsync-rs"),
+        (
+            format!(
+                "{mark}{facts}printf 'dir /x\\nrrsync-rs /x\",pty,command=\"/rrsync-rs\\n%s end\\n' \"$mark\""
+            ),
+            "a forced command takes only letters",
+        ),
+        (
+            format!("{mark}{facts}printf 'dir /x\\nrrsync-rs /bin/sh\\n%s end\\n' \"$mark\""),
+            "is not named rrsync-rs",
+        ),
+        (
+            format!(
+                "{mark}{facts}printf 'dir /x\\nrrsync-rs /rrsync-rs\\n%s end\\n' \"$mark\"; printf '\\033[2J' >&2; exit 3"
+            ),
+            "host refused\n  \\x1b[2J",
+        ),
+    ] {
+        play(&played.ssh, &answer);
+        let outcome = played.install(&["--workspace", "papers"]);
+        assert!(!outcome.status.success(), "{answer}: {outcome}");
+        let said = outcome.stderr_text();
+        assert!(said.contains(says) && !said.contains('\x1b'), "{answer}: {outcome}");
+        assert!(!outcome.stdout_text().contains('\x1b'), "{outcome}");
+        assert!(!laptop.home().join(".config/akeys/issued").exists(), "{answer}");
+    }
+    // It may lie about its own keys; the account and the host are whom ssh has reached.
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJEf3nULCwzQ7Y2TMVwXcFZ7Bvg1Eig6IPvwX1J2rSU5";
+    let card = format!(
+        "printf 'federation = \"playground\"\\npod = \"chef1\"\\nuser = \"victim\"\\nhost = \"elsewhere\"\\nworkspaces = [\"w\"]\\nhost-keys = [\"{key}\"]\\n'"
+    );
+    // The second session is another script, in which the mark stands in another place.
+    let second = "mark=$(sed -n \"s/.*begin.n' '\\(akeys-[0-9a-f]*\\)'.*/\\1/p\" | head -n 1)";
+    let answer = format!(
+        "if [ -f {asked} ]; then {second}\nprintf '\\n%s begin\\n\\033[31mdone\\n%s end\\n' \"$mark\" \"$mark\"; {card}\n\
+         else touch {asked}\n{mark}{facts}printf 'dir /x\\nakeys /akeys\\n%s end\\n' \"$mark\"; fi",
+        asked = sandbox.path("asked").display()
+    );
+    play(&played.ssh, &answer);
+    let outcome = played.install(&["--workspace", "papers"]).succeeds();
+    assert!(outcome.stdout_text().contains("host: \\x1b[31mdone\n"), "{outcome}");
+    let issued = laptop.home().join(".config/akeys/issued");
+    let names: Vec<_> = fs::read_dir(&issued).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["anna@laptop"]);
+    let issued = fs::read_to_string(issued.join("anna@laptop/playground.chef1.toml")).unwrap();
+    assert!(issued.contains("user = \"anna\"\nhost = \"laptop\"\n"), "{issued}");
+}
+
+#[test]
+fn a_connection_that_breaks_in_the_middle_leaves_nothing_half_done() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    let real = laptop.ssh.join("ssh");
+    let before = laptop.account();
+    let cut = laptop.by(sandbox.path("cut"));
+    // The scripts are the probe, the gate, and the installer; each is cut in turn.
+    for (session, bytes) in
+        [(1, 300), (1, 1500), (2, 100), (2, 60_000), (2, 5_000_000), (3, 300), (3, 5000), (3, 12_000)]
+    {
+        let count = sandbox.path("count");
+        let _ = fs::remove_file(&count);
+        let script = format!(
+            "#!/bin/sh\ncase $1 in -G|-O) exec {real} \"$@\";; esac\necho >>{count}\nif [ \"$(wc -l <{count})\" -eq {session} ]; then head -c {bytes} | {real} \"$@\"; exit 255; fi\nexec {real} \"$@\"\n",
+            real = real.display(),
+            count = count.display()
+        );
+        fs::write(cut.ssh.join("ssh"), script).unwrap();
+        fs::set_permissions(cut.ssh.join("ssh"), Permissions::from_mode(0o755)).unwrap();
+        let outcome = cut.install(&[&PAPERS[..], &["--with-gate"]].concat());
+        assert!(!outcome.status.success(), "{session} {bytes}: {outcome}");
+        let left: Vec<_> = laptop
+            .account()
+            .into_iter()
+            .filter(|entry| !before.contains(entry))
+            .map(|(path, _)| path)
+            .collect();
+        let gate = sandbox.home().join(".local/bin/rrsync-rs");
+        assert!(left.iter().all(|path| session == 3 && *path == gate), "{session} {bytes}: {left:?}");
+    }
+    laptop.install(&[&PAPERS[..], &["--with-gate"]].concat()).succeeds();
+    laptop.works();
+}
