@@ -304,7 +304,11 @@ fn an_update_touches_what_the_bundle_speaks_of_and_nothing_else() {
     let ran = publish(&home).ok();
     assert!(ran.err.contains("not done yet: ~/.ssh/authorized_keys:3: lab.pc SHA256:"), "{ran:?}");
     assert_eq!(home.keys(), file);
-    let ran = home.akeys(&["federation", "update", "lab"]).ok();
+    // The line that goes is what keeps the key from the whole account.
+    let says = "with more than the key may do now";
+    home.akeys(&["federation", "update", "lab"]).fails(1, says);
+    assert_eq!(home.keys(), file);
+    let ran = home.akeys(&["federation", "update", "lab", "--allow-wider"]).ok();
     for line in [5, 6] {
         let says = format!("line {line} lets the revoked key SHA256:");
         assert!(
