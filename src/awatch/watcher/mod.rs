@@ -234,7 +234,7 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             return Ok(());
         };
         let evidence = pending.evidence;
-        if evidence != Evidence::default()
+        if evidence.is_of_content()
             && let Some(known) = self.store.get(place.0, &place.1)?
             && known.kind == Kind::File
             && known.detail.is_none_or(|detail| detail.stat.links > 1)

@@ -512,7 +512,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
     /// A file that was changed in place has changed under all its names, and only one of them was reported.
     fn other_names(&mut self) -> Result<(), WatcherError> {
         let mut changed = std::mem::take(&mut self.watcher.orphans);
-        for found in self.found.iter().filter(|found| found.evidence != Evidence::default()) {
+        for found in self.found.iter().filter(|found| found.evidence.is_of_content()) {
             if let Some(New { stat, .. }) = &found.new
                 && stat.kind == Kind::File
                 && stat.links > 1

@@ -84,6 +84,11 @@ impl Pending {
 }
 
 impl Evidence {
+    /// Whether something was reported about the file itself, under whatever name.
+    pub fn is_of_content(self) -> bool {
+        self.wrote || self.closed || self.attributes
+    }
+
     /// What both say.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

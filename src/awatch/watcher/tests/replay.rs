@@ -84,10 +84,9 @@ impl Deed {
             Self::Mode(path, mode) if at(path).is_file() && !at(path).is_symlink() => {
                 fs::set_permissions(at(path), fs::Permissions::from_mode(*mode))
             }
-            Self::Mode(..) => Ok(()),
             Self::Leave(path, number) => fs::rename(at(path), scene.outside(&number.to_string())),
             Self::Enter(number, path) => fs::rename(scene.outside(&number.to_string()), at(path)),
-            Self::Look | Self::Settle => Ok(()),
+            Self::Mode(..) | Self::Look | Self::Settle => Ok(()),
         };
     }
 }
@@ -95,20 +94,20 @@ impl Deed {
 /// A copy that is kept up to date, as a reader of a stream keeps it.
 pub(in crate::awatch) struct Copy {
     source: PathBuf,
-    copy: PathBuf,
+    place: PathBuf,
     /// Files that were not there any more when they were to be fetched.
     owed: BTreeSet<PathBuf>,
 }
 
 impl Copy {
-    pub(in crate::awatch) fn new(source: PathBuf, copy: PathBuf) -> Self {
-        Self { source, copy, owed: BTreeSet::new() }
+    pub(in crate::awatch) fn new(source: PathBuf, place: PathBuf) -> Self {
+        Self { source, place, owed: BTreeSet::new() }
     }
 
     /// Makes one change. Each has to be possible after the one before.
     pub(in crate::awatch) fn make(&mut self, change: &Change) {
         let path = change.path.as_path();
-        let here = self.copy.join(path);
+        let here = self.place.join(path);
         let parent = here.parent().unwrap();
         assert!(parent.is_dir() && !parent.is_symlink(), "{change:?} in a directory that is not there");
         match (change.reason, change.kind) {
@@ -124,7 +123,7 @@ impl Copy {
             (Reason::Renamed, _) => {
                 let from = change.from.as_ref().unwrap().as_path();
                 if !self.owed.contains(from) {
-                    fs::rename(self.copy.join(from), &here)
+                    fs::rename(self.place.join(from), &here)
                         .unwrap_or_else(|error| panic!("{change:?}: {error}"));
                 } else if here.symlink_metadata().is_ok() {
                     fs::remove_file(&here).unwrap();
@@ -151,7 +150,7 @@ impl Copy {
 
     /// Fetches a file or a symlink as it is by now; what is not there is owed.
     fn fetch(&mut self, path: &Path) {
-        let (there, here) = (self.source.join(path), self.copy.join(path));
+        let (there, here) = (self.source.join(path), self.place.join(path));
         let _ = fs::remove_file(&here);
         self.owed.remove(path);
         let Ok(kind) = there.symlink_metadata().map(|metadata| metadata.file_type()) else {
@@ -170,7 +169,7 @@ impl Copy {
     }
 
     fn take_mode(&self, path: &Path) {
-        let (there, here) = (self.source.join(path), self.copy.join(path));
+        let (there, here) = (self.source.join(path), self.place.join(path));
         if let Ok(metadata) = there.symlink_metadata()
             && metadata.is_file()
             && here.is_file()
@@ -182,7 +181,7 @@ impl Copy {
 
     /// Whether both trees are the same, and if not, how they differ.
     pub(in crate::awatch) fn difference(&self) -> Option<String> {
-        let (source, copy) = (picture(&self.source), picture(&self.copy));
+        let (source, copy) = (picture(&self.source), picture(&self.place));
         (source != copy).then(|| format!("--- tree\n{source}\n--- copy\n{copy}\n--- owed {:?}", self.owed))
     }
 }
