@@ -30,6 +30,11 @@ impl Output {
         self.out.write_all(b"\n")
     }
 
+    /// Sends what has been written.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Writes the next event, if the reader may know of it. It is counted in any case: a cursor is a place in the journal.
     pub(super) fn event(&mut self, event: Event) -> io::Result<()> {
         self.cursor.sequence += 1;

@@ -67,11 +67,11 @@ pub(super) fn run(args: &Stream) -> Result<(), Failure> {
 struct OutOfSight(Sight);
 
 impl Rules for OutOfSight {
-    fn skips(&self, path: &[u8], directory: bool) -> bool {
-        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-        // Only now are they being written; they get their names afterwards.
+    fn skips(&self, name: &[u8], path: impl FnOnce() -> Vec<u8>, directory: bool) -> bool {
+        // These are still being written, and get their names afterwards.
         name.starts_with(TEMP_PREFIX.as_bytes())
-            || if directory { !self.0.reaches(path) } else { !self.0.sees(path) }
+            || (!self.0.is_everything()
+                && if directory { !self.0.reaches(&path()) } else { !self.0.sees(&path()) })
     }
 }
 
@@ -85,11 +85,12 @@ fn watch(
     why: &str,
 ) -> Result<(), StreamError> {
     let mut why = why.to_owned();
-    output.message(&identity.hello()).map_err(StreamError::Output)?;
+    output.message(&identity.hello()).and_then(|()| output.flush()).map_err(StreamError::Output)?;
     loop {
         let root = look::open_directory(root, b".").map_err(WatcherError::from)?;
         let rules = OutOfSight(sight.clone());
-        let setting = Setting { root, store: Memory::default(), rules, options: Options::default() };
+        let options = Options { alone: true, ..Options::default() };
+        let setting = Setting { root, store: Memory::default(), rules, options };
         let mut watcher = Watcher::begin(setting)?;
         output.resync(&why).map_err(StreamError::Output)?;
         if !follow(&mut watcher, identity, names, output)? {

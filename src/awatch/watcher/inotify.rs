@@ -41,6 +41,7 @@ pub struct Notice {
 pub struct Inotify {
     fd: OwnedFd,
     buffer: Vec<MaybeUninit<u8>>,
+    alone: bool,
 }
 
 /// Why a directory cannot be watched.
@@ -55,10 +56,10 @@ pub enum WatchError {
 }
 
 impl Inotify {
-    /// A new queue.
-    pub fn new() -> io::Result<Self> {
+    /// A new queue. `alone`: nobody else needs the working directory, so it may be used.
+    pub fn new(alone: bool) -> io::Result<Self> {
         let fd = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        Ok(Self { fd, buffer: vec![MaybeUninit::uninit(); 1 << 16] })
+        Ok(Self { fd, buffer: vec![MaybeUninit::uninit(); 1 << 16], alone })
     }
 
     /// What becomes readable when there is something to report.
@@ -69,18 +70,22 @@ impl Inotify {
     /// Watches an open directory, which may be the root.
     pub fn watch(&self, dir: &OwnedFd, root: bool) -> Result<i32, WatchError> {
         let events = if root { EVENTS | ITSELF } else { EVENTS };
-        // Only a path can be watched. This one means the open directory, whatever is at its own path by now.
-        let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-        let added = match inotify::add_watch(&self.fd, path, events) {
-            // No /proc here. The working directory belongs to the whole process; without /proc, nobody else needs it.
-            Err(Errno::NOENT) => {
-                rustix::process::fchdir(dir).and_then(|()| inotify::add_watch(&self.fd, ".", events))
-            }
-            other => other,
+        // Only a path can be watched. These two mean the open directory, whatever is at its own path by now; the first is
+        // found in a third of the time, and is there without /proc.
+        let added = if self.alone {
+            rustix::process::fchdir(dir).and_then(|()| inotify::add_watch(&self.fd, ".", events))
+        } else {
+            inotify::add_watch(&self.fd, format!("/proc/self/fd/{}", dir.as_raw_fd()), events)
         };
-        added.map_err(
-            |errno| if errno == Errno::NOSPC { WatchError::Limit } else { WatchError::Io(errno.into()) },
-        )
+        added.map_err(|errno| if errno == Errno::NOSPC { WatchError::Limit } else { WatchError::Io(errno.into()) })
+    }
+
+    /// Goes back to `root`, so that no other directory is kept from being unmounted.
+    pub fn return_to(&self, root: &OwnedFd) {
+        if self.alone {
+            // Where that fails, the root has gone as well.
+            let _ = rustix::process::fchdir(root);
+        }
     }
 
     /// Takes a watch away. It may have gone already.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::dirs::{DirId, Name, Place};
+use super::listing::{Entry, Listing};
 use super::look::Stat;
 use crate::event::Kind;
 
@@ -66,7 +67,7 @@ pub trait Store {
     /// Every name in a directory that is known in detail.
     fn names(&self, dir: DirId) -> Result<Vec<(Name, Known)>, StoreError>;
     /// Takes in the names of a directory that is listed for the first time.
-    fn list(&mut self, dir: DirId, names: &[(Name, Known)]) -> Result<(), StoreError>;
+    fn list(&mut self, dir: DirId, listing: &Listing) -> Result<(), StoreError>;
 }
 
 /// In memory. A name that was only listed takes sixteen bytes: a hash stands for it. Two names of a directory with the same hash,
@@ -156,12 +157,12 @@ impl Store for Memory {
         Ok(all.map(|((_, name), known)| (Name::clone(name), *known)).collect())
     }
 
-    fn list(&mut self, dir: DirId, names: &[(Name, Known)]) -> Result<(), StoreError> {
-        let listed = |(name, known): &(Name, Known)| {
-            let number = known.dir.map_or(known.inode, |dir| dir.0.into());
-            Listed { hash: self.hash(name), kind: known.kind, over: false, number }
+    fn list(&mut self, dir: DirId, listing: &Listing) -> Result<(), StoreError> {
+        let listed = |entry: Entry<'_>| {
+            let number = entry.dir.map_or(entry.inode, |dir| dir.0.into());
+            Listed { hash: self.hash(entry.name), kind: entry.kind, over: false, number }
         };
-        let mut all: Vec<Listed> = names.iter().map(listed).collect();
+        let mut all: Vec<Listed> = listing.iter().map(listed).collect();
         all.sort_unstable_by_key(|listed| listed.hash);
         self.listed.insert(dir, all);
         Ok(())

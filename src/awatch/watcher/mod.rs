@@ -9,6 +9,7 @@ pub mod compare;
 pub mod dirs;
 pub mod inotify;
 pub mod known;
+pub mod listing;
 pub mod look;
 mod resolve;
 pub mod settle;
@@ -30,8 +31,8 @@ use settle::{Pending, Report, Settling, Times};
 
 /// What to leave out.
 pub trait Rules {
-    /// Whether `path`, relative to the workspace, is nobody's concern, with everything below it.
-    fn skips(&self, path: &[u8], directory: bool) -> bool;
+    /// Whether `name` is nobody's concern, with everything below it; `path` makes its path, relative to the workspace.
+    fn skips(&self, name: &[u8], path: impl FnOnce() -> Vec<u8>, directory: bool) -> bool;
 }
 
 /// How a watcher works.
@@ -43,11 +44,13 @@ pub struct Options {
     pub hash_limit: u64,
     /// How often what cannot be watched is compared.
     pub scan: Duration,
+    /// Whether nobody else in this process needs the working directory.
+    pub alone: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { times: Times::default(), hash_limit: 1 << 18, scan: Duration::from_secs(10) }
+        Self { times: Times::default(), hash_limit: 1 << 18, scan: Duration::from_secs(10), alone: false }
     }
 }
 
@@ -170,7 +173,7 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             return Ok(());
         };
         let directory = flags.contains(ReadFlags::ISDIR);
-        if self.rules.skips(&self.dirs.path(dir, &name), directory) {
+        if self.rules.skips(&name, || self.dirs.path(dir, &name), directory) {
             return Ok(());
         }
         let place = (dir, name);
@@ -247,7 +250,9 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         if !scan.is_empty() {
             self.next_scan = Some(now + self.options.scan);
         }
-        resolve::resolve(self, batch, &scan, now)
+        let changes = resolve::resolve(self, batch, &scan, now);
+        self.inotify.return_to(self.dirs.root());
+        changes
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::compare::{self, Verdict};
 use super::dirs::{DirId, Name, Place};
 use super::known::{Known, Store};
+use super::listing::Listing;
 use super::look::{self, Stat};
 use super::settle::{Evidence, Pending};
 use super::{Change, Rules, Watcher, WatcherError, apply};
@@ -427,8 +428,10 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         if let Some(new) = &mut self.found[index].new {
             new.dir = Some(id);
         }
-        for entry in self.watcher.list(id, &opened)? {
-            let place = (id, entry.name);
+        let mut listing = Listing::default();
+        self.watcher.list(id, &opened, &mut listing)?;
+        for entry in listing.iter() {
+            let place = (id, Name::from(entry.name));
             let pending = self.watcher.settling.take(&place);
             self.observe(&place, pending.unwrap_or_else(|| Pending::compared(self.now)))?;
         }
@@ -441,7 +444,9 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         if self.watcher.unwatched.contains(&id) && self.watcher.watch(id, &fd)? {
             self.watcher.unwatched.remove(&id);
         }
-        let listed = self.watcher.list(id, &*fd)?.into_iter().map(|entry| (entry.name, entry.kind));
+        let mut listing = Listing::default();
+        self.watcher.list(id, &fd, &mut listing)?;
+        let listed = listing.iter().map(|entry| (Name::from(entry.name), entry.kind));
         let known = self.watcher.store.names(id)?.into_iter().map(|(name, known)| (name, known.kind));
         let names: BTreeSet<(Name, bool)> =
             listed.chain(known).map(|(name, kind)| (name, kind == Kind::Directory)).collect();

@@ -4,27 +4,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-use rustix::fs::{FileType, RawDir};
-use rustix::io::Errno;
 
 use super::dirs::{Dir, DirId, Dirs, Name, ROOT};
 use super::inotify::{Inotify, WatchError};
 use super::known::{Known, Store};
+use super::listing::Listing;
 use super::look::{self, Identity};
 use super::settle::Settling;
 use super::{Rules, Setting, Watcher, WatcherError};
 use crate::event::Kind;
-
-/// One name of a directory, as listing it tells.
-pub(super) struct Entry {
-    pub(super) name: Name,
-    pub(super) kind: Kind,
-    pub(super) inode: u64,
-}
 
 /// A directory that is being walked through.
 struct Frame {
@@ -44,7 +34,7 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         let Setting { root, store, rules, options } = setting;
         let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let mut watcher = Self {
-            inotify: Inotify::new()?,
+            inotify: Inotify::new(options.alone)?,
             dirs: Dirs::new(root, 0)?,
             store,
             rules,
@@ -64,7 +54,8 @@ impl<S: Store, R: Rules> Watcher<S, R> {
 
     fn walk(&mut self) -> Result<(), WatcherError> {
         let root = look::open_directory(self.dirs.root(), b".")?;
-        let dirs = self.enter(ROOT, &root)?;
+        let mut listing = Listing::default();
+        let dirs = self.enter(ROOT, &root, &mut listing)?;
         let mut frames = vec![Frame { id: ROOT, fd: Some(root), dirs }];
         while let Some(frame) = frames.last_mut() {
             let Some((name, id)) = frame.dirs.pop() else {
@@ -85,12 +76,13 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             if !self.adopt(id, parent, name, identity) {
                 continue;
             }
-            let dirs = self.enter(id, &fd)?;
+            let dirs = self.enter(id, &fd, &mut listing)?;
             if let Some(above) = frames.len().checked_sub(HELD_OPEN) {
                 frames[above].fd = None;
             }
             frames.push(Frame { id, fd: Some(fd), dirs });
         }
+        self.inotify.return_to(self.dirs.root());
         Ok(())
     }
 
@@ -105,22 +97,26 @@ impl<S: Store, R: Rules> Watcher<S, R> {
     }
 
     /// Watches an open directory, lists it, and says which directories are in it.
-    fn enter(&mut self, id: DirId, fd: &OwnedFd) -> Result<Vec<(Name, DirId)>, WatcherError> {
+    fn enter(
+        &mut self,
+        id: DirId,
+        fd: &OwnedFd,
+        listing: &mut Listing,
+    ) -> Result<Vec<(Name, DirId)>, WatcherError> {
         let watched = self.watch(id, fd)?;
-        let mut dirs = Vec::new();
-        let mut names = Vec::new();
-        for Entry { name, kind, inode } in self.list(id, fd)? {
-            let dir = (kind == Kind::Directory).then(|| self.dirs.number());
-            dirs.extend(dir.map(|dir| (name.clone(), dir)));
-            if watched {
-                names.push((name, Known { kind, dir, inode, detail: None }));
-            } else if let Some(stat) = look::at(fd, &name)? {
+        self.list(id, fd, listing)?;
+        listing.number(|| self.dirs.number());
+        if watched {
+            self.store.list(id, listing)?;
+        } else {
+            for entry in listing.iter() {
                 // What cannot be watched has to be compared, so it has to be known in detail.
-                self.store.put(id, &name, &Known::seen(stat, dir, None))?;
+                if let Some(stat) = look::at(fd, entry.name)? {
+                    self.store.put(id, entry.name, &Known::seen(stat, entry.dir, None))?;
+                }
             }
         }
-        self.store.list(id, &names)?;
-        Ok(dirs)
+        Ok(listing.iter().filter_map(|entry| Some((Name::from(entry.name), entry.dir?))).collect())
     }
 
     /// Watches an open directory; `false` when the limit is reached, so that it has to be compared from time to time.
@@ -141,37 +137,10 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         }
     }
 
-    /// The names in an open directory, but for those that nobody is to be told of.
-    pub(super) fn list(&self, id: DirId, fd: impl AsFd) -> io::Result<Vec<Entry>> {
-        let mut buffer = [MaybeUninit::uninit(); 1 << 14];
-        let mut listing = RawDir::new(fd.as_fd(), &mut buffer);
-        let mut entries = Vec::new();
-        while let Some(entry) = listing.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                // It has been removed meanwhile, with all that was in it.
-                Err(Errno::NOENT) => break,
-                Err(error) => return Err(error.into()),
-            };
-            let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                FileType::RegularFile => Kind::File,
-                FileType::Directory => Kind::Directory,
-                FileType::Symlink => Kind::Symlink,
-                // Not every file system says.
-                FileType::Unknown => match look::at(&fd, name)? {
-                    Some(stat) => stat.kind,
-                    None => continue,
-                },
-                _ => Kind::Other,
-            };
-            if !self.rules.skips(&self.dirs.path(id, name), kind == Kind::Directory) {
-                entries.push(Entry { name: Name::from(name), kind, inode: entry.ino() });
-            }
-        }
-        Ok(entries)
+    /// Lists an open directory, but for the names that nobody is to be told of.
+    pub(super) fn list(&self, id: DirId, fd: &OwnedFd, listing: &mut Listing) -> io::Result<()> {
+        listing.read(fd, |name, kind| {
+            self.rules.skips(name, || self.dirs.path(id, name), kind == Kind::Directory)
+        })
     }
 }
