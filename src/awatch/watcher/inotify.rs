@@ -77,7 +77,9 @@ impl Inotify {
         } else {
             inotify::add_watch(&self.fd, format!("/proc/self/fd/{}", dir.as_raw_fd()), events)
         };
-        added.map_err(|errno| if errno == Errno::NOSPC { WatchError::Limit } else { WatchError::Io(errno.into()) })
+        added.map_err(
+            |errno| if errno == Errno::NOSPC { WatchError::Limit } else { WatchError::Io(errno.into()) },
+        )
     }
 
     /// Goes back to `root`, so that no other directory is kept from being unmounted.
