@@ -68,7 +68,6 @@ fn a_copy_follows_every_kind_of_change() {
     let ran = pull(&pod, &["--json"]);
     let arrived = |path: &str| ("arrived".to_owned(), path.to_owned());
     let removed = |path: &str| ("removed".to_owned(), path.to_owned());
-    let told_of = |deed: &str, path: &str| (deed.to_owned(), path.to_owned());
     assert_eq!(
         told(&ran),
         [
@@ -76,9 +75,8 @@ fn a_copy_follows_every_kind_of_change() {
             arrived("becomes-file"),
             arrived("draft"),
             arrived("link"),
-            told_of("attributes", "becomes-dir"),
-            told_of("attributes", "big"),
-            told_of("made", "becomes-dir"),
+            ("attributes".to_owned(), "big".to_owned()),
+            ("made".to_owned(), "becomes-dir".to_owned()),
             removed("becomes-file/inner"),
             removed("becomes-file/inner/x"),
             removed("old"),
