@@ -147,6 +147,11 @@ impl Layout {
         self.state_dir().join("afiles.db")
     }
 
+    /// `~/.config/akeys/afiles.toml`: the copies that are followed.
+    pub fn follow_file(&self) -> PathBuf {
+        self.config_dir().join("afiles.toml")
+    }
+
     /// The lock of the copy in the directory `real`: whoever writes there holds it.
     pub fn copy_lock(&self, real: &Path) -> PathBuf {
         self.state_dir().join("copies").join(directory_id(real))

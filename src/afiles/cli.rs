@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
+use rrsync_rs::name::Label;
 
 use super::receive::{Durability, Symlinks};
-use super::words::{BadWord, Remote, VersionWord};
+use super::words::{BadWord, Push, Remote, VersionWord};
 
 /// Move files between here and the workspaces of others, in both directions, never half.
 #[derive(Debug, Parser)]
@@ -32,9 +33,11 @@ pub enum Command {
     /// Keep directories here the same as others in workspaces, as they change.
     Follow(Follow),
     /// Send what is new in a directory here to one in a workspace.
-    Push(Push),
+    Push(PushArgs),
     /// Show what is in a directory of a workspace.
     Ls(Ls),
+    /// Show how copies stand: in sync, or behind by how much, and why.
+    Status(Status),
     /// Show what was transferred.
     History(History),
     /// Show what a path has had before.
@@ -125,7 +128,7 @@ pub struct Diff {
 
 /// `afiles push`
 #[derive(Debug, Args)]
-pub struct Push {
+pub struct PushArgs {
     /// The directory here.
     #[arg(value_name = "SRC")]
     pub source: PathBuf,
@@ -179,7 +182,8 @@ pub struct Restore {
 /// `afiles follow`
 #[derive(Debug, Args)]
 pub struct Follow {
-    /// What, and the directory here: [PROJECT/ or USER@HOST/]WORKSPACE:[PATH] DIRECTORY, as often as you like.
+    /// What, and the directory here: [PROJECT/ or USER@HOST/]WORKSPACE:[PATH] DIRECTORY, as often as you like. Without them, what
+    /// the configuration file says.
     #[arg(value_name = "SRC DST")]
     pub copies: Vec<OsString>,
     /// How files arrive.
@@ -191,10 +195,24 @@ pub struct Follow {
     /// Run this with sh when something has changed, in DST, with the changed paths on its standard input, a NUL behind each.
     #[arg(long, value_name = "COMMAND")]
     pub on_change: Option<OsString>,
+    /// Bring back what changes in this directory of the copy.
+    #[arg(long, value_name = "DIR=WORKSPACE:[PATH]", value_parser = OsStringValueParser::new().try_map(|word| Push::read(&word)))]
+    pub push: Vec<Push>,
+    /// Only this copy of those in the configuration file.
+    #[arg(long, value_name = "NAME", conflicts_with = "copies")]
+    pub only: Option<Label>,
     /// Make DST a copy of SRC although it is one of something else.
     #[arg(long)]
     pub adopt: bool,
     /// Print an event for everything that happens, as JSON, one a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `afiles status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }

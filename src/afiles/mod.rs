@@ -21,6 +21,7 @@ mod reconcile;
 mod remote;
 mod rsync;
 mod sftp;
+mod status;
 mod tell;
 mod versions;
 mod walk;
@@ -56,6 +57,7 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Follow(args) => follow::run(&args, layout),
         Command::Push(args) => push::run(&args, layout),
         Command::Ls(args) => ls::run(&args, layout),
+        Command::Status(args) => status::run(&args, layout),
         Command::History(args) => history::run(&args, layout),
         Command::Versions(args) => versions::list(&args, layout),
         Command::Restore(args) => versions::restore(&args, layout),

@@ -9,7 +9,7 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::sha256::Sum;
 
 use super::catalog::{self, Catalog, Transfer, now};
-use super::cli::Push;
+use super::cli::PushArgs;
 use super::remote::Workspace;
 use super::rsync::{Change, Item, Rsync, There};
 use super::tell::{Deed, Teller};
@@ -19,7 +19,7 @@ use crate::common::report::Report;
 use crate::event::EventPath;
 
 /// Runs the subcommand.
-pub fn run(args: &Push, layout: &Layout) -> Result<Report, Failure> {
+pub fn run(args: &PushArgs, layout: &Layout) -> Result<Report, Failure> {
     let source = args
         .source
         .canonicalize()

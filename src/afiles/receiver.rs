@@ -4,7 +4,7 @@
 //! Only what came from the source is ever removed. What was made here by others stays, and what was changed here is kept in the
 //! version store before it is overwritten. A path that cannot get its place does not stop the others: it is left out, and said so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use nix::sys::stat::SFlag;
 use rrsync_rs::sha256::Sum;
@@ -103,8 +103,17 @@ pub struct Receiver<'a> {
     pub links: Symlinks,
     /// What has become of it all.
     pub outcome: Outcome,
-    /// Directories, what they are to have at the end, and whether that has a time.
-    directories: Vec<(EventPath, Attributes, bool)>,
+    directories: Vec<Later>,
+    /// Directories that were made.
+    made: HashSet<EventPath>,
+}
+
+/// What a directory is to have at the end.
+struct Later {
+    path: EventPath,
+    attributes: Attributes,
+    /// Whether the time is to be set.
+    timed: bool,
 }
 
 /// Nothing but its kind is known of it.
@@ -115,7 +124,15 @@ fn bare(kind: SFlag) -> Known {
 impl<'a> Receiver<'a> {
     /// Puts things in their places below `tree`.
     pub fn new(tree: &'a Tree, book: &'a mut dyn Book, teller: &'a Teller, links: Symlinks) -> Self {
-        Self { tree, book, teller, links, outcome: Outcome::default(), directories: Vec::new() }
+        Self {
+            tree,
+            book,
+            teller,
+            links,
+            outcome: Outcome::default(),
+            directories: Vec::new(),
+            made: HashSet::new(),
+        }
     }
 
     /// Gets what is wanted over SFTP, up to a size, and puts it in its place.
@@ -202,14 +219,15 @@ impl<'a> Receiver<'a> {
             self.outcome.changed.push(path.clone());
             self.book.same(path, bare(SFlag::S_IFDIR))?;
             self.teller.tell(path.as_bytes(), Deed::Made);
+            self.made.insert(path.clone());
         }
-        self.directories.push((path.clone(), attributes, timed));
+        self.directory_later(path, attributes, timed);
         Ok(())
     }
 
     /// A directory gets these attributes at the end.
     pub fn directory_later(&mut self, path: &EventPath, attributes: Attributes, timed: bool) {
-        self.directories.push((path.clone(), attributes, timed));
+        self.directories.push(Later { path: path.clone(), attributes, timed });
     }
 
     /// Makes a symlink.
@@ -295,11 +313,11 @@ impl<'a> Receiver<'a> {
     /// Everything has its place: directories get their attributes, the deepest first, and names go to the disk.
     pub fn end(mut self) -> Result<Outcome, TransferError> {
         let mut directories = std::mem::take(&mut self.directories);
-        directories.sort_by(|(one, ..), (other, ..)| other.cmp(one));
-        for (path, attributes, timed) in &directories {
+        directories.sort_by(|one, other| other.path.cmp(&one.path));
+        for Later { path, attributes, timed } in &directories {
             match self.tree.set_attributes(Some(path), *attributes, *timed) {
-                Ok(true) => self.teller.tell(path.as_bytes(), Deed::Attributes),
-                Ok(false) => {}
+                Ok(true) if !self.made.contains(path) => self.teller.tell(path.as_bytes(), Deed::Attributes),
+                Ok(_) => {}
                 Err(error) => self.failed(path, error)?,
             }
         }

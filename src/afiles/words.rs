@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use rrsync_rs::escape::Escaped;
@@ -30,7 +30,7 @@ pub enum BadWord {
     #[error("{0:?} must be PATH@N, with a number that afiles versions shows")]
     Version(String),
     /// Not the form of something that is brought back.
-    #[error("{0:?} must be DIR=WORKSPACE:[PATH]")]
+    #[error("{0:?} must be DIR=WORKSPACE:[PATH], with a directory in the copy")]
     Push(String),
 }
 
@@ -134,8 +134,8 @@ impl fmt::Display for Remote {
 /// What is brought back: a directory below the copy, and where in a workspace it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
-    /// Relative to the copy; `None` for all of it.
-    pub from: Option<EventPath>,
+    /// Relative to the copy.
+    pub from: EventPath,
     /// Where it goes.
     pub to: Remote,
 }
@@ -147,11 +147,9 @@ impl Push {
         let bytes = word.as_bytes();
         let equals = bytes.iter().position(|byte| *byte == b'=').ok_or_else(bad)?;
         let (from, to) = bytes.split_at(equals);
-        let from = if Path::new(OsStr::from_bytes(from)).is_absolute() { None } else { below(from) };
-        Ok(Self {
-            from: from.ok_or_else(bad)?,
-            to: Remote::read(OsStr::from_bytes(to.get(1..).unwrap_or_default()))?,
-        })
+        let from = if from.starts_with(b"/") { None } else { below(from).flatten() };
+        let to = Remote::read(OsStr::from_bytes(to.get(1..).unwrap_or_default()))?;
+        Ok(Self { from: from.ok_or_else(bad)?, to })
     }
 }
 
@@ -238,12 +236,8 @@ mod tests {
     #[test]
     fn what_is_brought_back_lies_in_the_copy() {
         let push = Push::read(OsStr::new("build/=papers:build")).unwrap();
-        assert_eq!(
-            (push.from.unwrap().as_bytes(), push.to.to_string().as_str()),
-            (&b"build"[..], "papers:build")
-        );
-        assert_eq!(Push::read(OsStr::new(".=papers:")).unwrap().from, None);
-        for bad in ["build", "/build=papers:", "../b=papers:", "build=papers"] {
+        assert_eq!((push.from.as_bytes(), push.to.to_string().as_str()), (&b"build"[..], "papers:build"));
+        for bad in ["build", "/build=papers:", "../b=papers:", "build=papers", ".=papers:", "=papers:"] {
             assert!(Push::read(OsStr::new(bad)).is_err(), "{bad}");
         }
     }

@@ -3,33 +3,45 @@
 //! `run` reads a command line and hands it to one subcommand. A subcommand returns what it has to say; nothing else prints.
 
 pub mod account;
+pub mod add;
+pub mod apply;
 pub mod audit;
 pub mod bundle;
 pub mod cli;
+mod completions;
 pub mod difference;
 pub mod directory;
 pub mod disable;
 pub mod doctor;
+mod effect;
+pub mod expire;
 pub mod explain;
 mod failures;
 pub mod federation;
 pub mod forced;
+pub mod format;
 pub mod gate;
 pub mod grant;
 pub mod grants;
+pub mod guard;
 pub mod history;
 pub mod host;
 pub mod install;
 pub mod key_pair;
 pub mod learn;
+pub mod line_options;
 pub mod lines;
 pub mod list;
 pub mod names;
 pub mod policy;
+pub mod present;
+pub mod relation;
 pub mod remove;
+pub mod rotate;
 pub mod safe_write;
 pub mod shelf;
 pub mod source;
+pub mod spelling;
 pub mod sshd;
 pub mod strict;
 pub mod sub_path;
@@ -68,11 +80,17 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Audit(args) => audit::run(&args, layout),
         Command::Doctor(args) => doctor::run(&args, layout),
         Command::Users(args) => users::run(&args, layout),
+        Command::Add(args) => add::run(&args, layout),
+        Command::Apply(args) => apply::run(&args, layout),
+        Command::Format(args) => format::run(&args, layout),
+        Command::Rotate(args) => rotate::run(&args, layout),
+        Command::Expire(args) => expire::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
         Command::Learn(args) => learn::run(&args, layout),
         Command::Log(args) => history::log(&args, layout),
         Command::Diff(args) => history::diff(&args, layout),
+        Command::Completions(args) => Ok(completions::run(&args)),
         Command::Undo(args) => history::undo(&args, layout),
         Command::Disable(args) => disable::run(Turn::Off, &args, layout),
         Command::Enable(args) => disable::run(Turn::On, &args, layout),

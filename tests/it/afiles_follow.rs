@@ -118,3 +118,67 @@ fn thousands_of_files_at_once_all_arrive() {
     }
     same(&pod, &sandbox);
 }
+
+#[test]
+fn results_go_back_and_are_no_news() {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/draft", "draft");
+    sandbox.write("papers/build/old", "from before");
+    let pod = pod(&sandbox);
+    let command = "mkdir -p build && tr a-z A-Z < draft > build/new && cp build/new build/pdf";
+    let words = ["papers:", "copy", "--on-change", command, "--push", "build/=papers:build"];
+    let mut following = pod.follow(&words);
+    following.until(|kind, what| kind == "sent" && what == "pdf");
+    let build = |name: &str| fs::read_to_string(papers(&sandbox).join("build").join(name)).ok();
+    following.until(|kind, what| kind == "state" && what == "in-sync");
+    assert_eq!((build("new"), build("pdf")), (Some("DRAFT".to_owned()), Some("DRAFT".to_owned())));
+    assert_eq!(build("old").as_deref(), Some("from before"), "only what this pod has sent is removed");
+    assert!(!pod.path("copy/build/old").exists());
+
+    sandbox.write("papers/draft", "more");
+    let told = following.until(|kind, what| kind == "sent" && what == "pdf");
+    assert!(told.contains(&("arrived".to_owned(), "draft".to_owned())), "{told:?}");
+    // What was sent comes back as news of it, and is no news.
+    assert!(!told.iter().any(|(kind, what)| kind == "arrived" && what.starts_with("build")), "{told:?}");
+
+    fs::create_dir(pod.path("copy/build/deep")).unwrap();
+    fs::write(pod.path("copy/build/deep/log"), "log").unwrap();
+    following.until(|kind, what| kind == "sent" && what == "deep/log");
+    fs::remove_dir_all(pod.path("copy/build/deep")).unwrap();
+    following.until(|kind, what| kind == "removed" && what == "deep");
+    assert!(!papers(&sandbox).join("build/deep").exists());
+
+    let status = pod.afiles(&["status", "--json"]).succeeds().stdout_text();
+    let status: Vec<serde_json::Value> = serde_json::from_str(&status).unwrap();
+    assert_eq!(status.len(), 2, "{status:?}");
+    assert!(status.iter().all(|copy| copy["error"].is_null()), "{status:?}");
+}
+
+#[test]
+fn the_configuration_says_what_is_followed() {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/sub/a", "a");
+    let pod = pod(&sandbox);
+    pod.afiles(&["follow"]).fails_with(4).says("nothing is named to be followed");
+    let config = pod.path(".config/akeys/afiles.toml");
+    fs::write(&config, "[follow.one]\nsource = \"papers:\"\ntarget = \"~/one\"\nsorce = 1\n").unwrap();
+    fs::set_permissions(&config, Permissions::from_mode(0o600)).unwrap();
+    pod.afiles(&["follow"]).fails_with(1).says("afiles.toml:4:1: unknown field `sorce`");
+    let text = "[follow.one]\nsource = \"papers:\"\ntarget = \"~/one\"\n\
+                [follow.two]\nsource = \"papers:sub\"\ntarget = \"~/two\"\n";
+    fs::write(&config, text).unwrap();
+    pod.afiles(&["follow", "--only", "three"]).fails_with(4).says("has no [follow.three]");
+    let mut following = pod.follow(&[] as &[&str]);
+    following.in_sync();
+    following.in_sync();
+    sandbox.write("papers/sub/b", "b");
+    let mut places =
+        [following.until(|_, what| what.ends_with('b')), following.until(|_, what| what.ends_with('b'))]
+            .map(|told| told.last().unwrap().1.clone());
+    places.sort();
+    assert_eq!(places, ["b", "sub/b"]);
+    assert_eq!(fs::read_to_string(pod.path("two/b")).unwrap(), "b");
+    pod.afiles(&["follow", "--only", "two"]).fails_with(3).says("another afiles is at work in ");
+    let text = pod.afiles(&["status"]).succeeds().stdout_text();
+    assert_eq!(text.matches("  in sync; ").count(), 2, "{text}");
+}

@@ -75,6 +75,8 @@ fn a_copy_follows_every_kind_of_change() {
             arrived("becomes-file"),
             arrived("draft"),
             arrived("link"),
+            ("attributes".to_owned(), "big".to_owned()),
+            ("made".to_owned(), "becomes-dir".to_owned()),
             removed("becomes-file/inner"),
             removed("becomes-file/inner/x"),
             removed("old"),

@@ -56,13 +56,15 @@ pub enum Step {
 pub struct Batch {
     /// What is followed of the workspace; `None` for all of it.
     below: Option<EventPath>,
+    /// What of it goes the other way.
+    own: Vec<EventPath>,
     steps: Vec<Step>,
 }
 
 impl Batch {
-    /// Nothing yet, of what is `below` in the workspace.
-    pub fn new(below: Option<EventPath>) -> Self {
-        Self { below, steps: Vec::new() }
+    /// Nothing yet, of what is `below` in the workspace and is not this pod's `own`.
+    pub fn new(below: Option<EventPath>, own: Vec<EventPath>) -> Self {
+        Self { below, own, steps: Vec::new() }
     }
 
     /// Takes in an event.
@@ -93,7 +95,7 @@ impl Batch {
 
     /// An empty one, of the same part of the workspace.
     pub fn next(&self) -> Self {
-        Self::new(self.below.clone())
+        Self::new(self.below.clone(), self.own.clone())
     }
 
     /// What is to be done, in order.
@@ -134,9 +136,15 @@ impl Batch {
 
     /// Where a path of the workspace is below what is followed; `None` when it is elsewhere.
     fn inside(&self, path: &EventPath) -> Option<EventPath> {
-        let Some(below) = &self.below else { return Some(path.clone()) };
-        let rest = path.as_bytes().strip_prefix(below.as_bytes())?.strip_prefix(b"/")?;
-        EventPath::new(rest.to_owned()).ok()
+        let path = match &self.below {
+            None => path.clone(),
+            Some(below) => {
+                let rest = path.as_bytes().strip_prefix(below.as_bytes())?.strip_prefix(b"/")?;
+                EventPath::new(rest.to_owned()).ok()?
+            }
+        };
+        let own = self.own.iter().any(|own| path.as_path().starts_with(own.as_path()));
+        (!own).then_some(path)
     }
 }
 
@@ -211,7 +219,8 @@ mod tests {
         use Kind::{Directory, File};
         use Reason::{Created, Modified, Removed, Renamed};
         let all = |events: Vec<Event>, below: Option<&str>| {
-            let mut batch = Batch::new(below.map(|below| EventPath::new(below.into()).unwrap()));
+            let at = |path: &str| EventPath::new(path.into()).unwrap();
+            let mut batch = Batch::new(below.map(at), vec![at("own")]);
             events.into_iter().for_each(|event| batch.add(event));
             shown(batch)
         };
@@ -253,6 +262,7 @@ mod tests {
             (
                 vec![
                     event(Created, File, "sub/a", None),
+                    event(Created, File, "sub/own/a", None),
                     event(Created, File, "subway", None),
                     event(Created, File, "other", None),
                     event(Renamed, File, "sub/b", Some("other")),

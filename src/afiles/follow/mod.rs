@@ -7,6 +7,8 @@
 mod apply;
 mod batch;
 mod command;
+mod config;
+mod pusher;
 mod session;
 mod standing;
 mod stream;
@@ -14,6 +16,7 @@ mod stream;
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,13 +29,14 @@ use self::stream::StreamError;
 use super::catalog::{Catalog, CatalogError, CopyBook};
 use super::cli::Follow;
 use super::destination::Destination;
+use super::find::find;
 use super::receive::{Durability, Keeper, Symlinks, Tree};
 use super::remote::Workspace;
 use super::tell::Teller;
-use super::words::Remote;
+use super::words::{Push, Remote};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::Report;
-use crate::event::{Cursor, Message};
+use crate::event::{Cursor, EventPath, Message};
 
 /// The pauses between attempts, at first and at last.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
@@ -64,6 +68,8 @@ pub struct Setting {
     pub keep_versions: bool,
     /// What runs when something has changed.
     pub on_change: Option<OsString>,
+    /// What is brought back.
+    pub push: Vec<Push>,
     /// Whether the directory may be a copy of something else until now.
     pub adopt: bool,
     /// Whether events are told as JSON.
@@ -80,58 +86,88 @@ pub struct Follower<'c> {
     durability: Durability,
     on_change: Option<OnChange>,
     stand: Stand<'c>,
+    /// What is not fetched, because it goes the other way.
+    own: Vec<EventPath>,
     /// What was last written down.
     cursor: Option<Cursor>,
 }
 
 /// Runs the subcommand.
 pub fn run(args: &Follow, layout: &Layout) -> Result<Report, Failure> {
-    let settings = settings(args)?;
-    let threads: Vec<_> = settings
-        .into_iter()
-        .map(|setting| {
-            let layout = layout.clone();
-            thread::spawn(move || follow(&setting, &layout).map(|never: Infallible| match never {}))
-        })
-        .collect();
-    let mut failures = threads.into_iter().filter_map(|thread| match thread.join() {
-        Ok(ended) => ended.err(),
-        Err(_) => Some(Failure::new(Exit::Failed, "a thread has panicked")),
-    });
-    // A copy that cannot be followed does not keep the others from being; the program ends with the last of them.
-    failures.next().map_or_else(|| Ok(Report::default()), Err)
+    let settings = settings(args, layout)?;
+    let (sender, ended) = mpsc::channel();
+    let mut count = 0;
+    let mut start = |label: String, work: Box<dyn FnOnce() -> Result<Infallible, Failure> + Send>| {
+        let sender = sender.clone();
+        count += 1;
+        thread::spawn(move || {
+            let Err(failure) = work();
+            drop(sender.send((label, failure)));
+        });
+    };
+    for setting in settings {
+        let workspace = Workspace::find(&setting.source, layout)?;
+        let destination = Destination::open(&setting.target, layout)?;
+        for push in setting.push.clone() {
+            let (layout, copy, json) = (layout.clone(), destination.real().to_owned(), setting.json);
+            start(push.to.to_string(), Box::new(move || pusher::run(&push, &copy, &layout, json)));
+        }
+        let (layout, label) = (layout.clone(), setting.source.to_string());
+        start(label, Box::new(move || follow(&setting, workspace, &destination, &layout)));
+    }
+    drop(sender);
+    // What cannot be followed does not keep the rest from being; the program ends with the last of them, and badly.
+    let mut last = Failure::new(Exit::Failed, "nothing is followed");
+    for (label, failure) in ended {
+        if count > 1 {
+            let failure = failure.clone().abbreviated(layout);
+            Teller::following(args.json, &label).state("failed", Some(&failure.message));
+        }
+        last = failure;
+    }
+    Err(last)
 }
 
-fn settings(args: &Follow) -> Result<Vec<Setting>, Failure> {
-    let pairs = args.copies.chunks_exact(2);
-    if args.copies.is_empty() || !pairs.remainder().is_empty() {
-        return Err(Failure::new(Exit::Usage, "every SRC has a DST behind it"));
+fn settings(args: &Follow, layout: &Layout) -> Result<Vec<Setting>, Failure> {
+    if args.copies.is_empty() {
+        return config::load(layout, args.only.as_ref(), args.json);
     }
-    let setting = |pair: &[OsString]| {
-        let [source, target] = pair else {
-            return Err(Failure::new(Exit::Usage, "every SRC has a DST behind it"));
-        };
-        Ok(Setting {
-            source: Remote::read(source).map_err(|error| Failure::new(Exit::Usage, error))?,
+    let pairs = args.copies.chunks_exact(2);
+    let usage = |message: &dyn std::fmt::Display| Failure::new(Exit::Usage, message);
+    if !pairs.remainder().is_empty() {
+        return Err(usage(&"every SRC has a DST behind it"));
+    }
+    let mut settings = Vec::new();
+    for pair in pairs {
+        let [source, target] = pair else { continue };
+        settings.push(Setting {
+            source: Remote::read(source).map_err(|error| usage(&error))?,
             target: target.into(),
             durability: args.receiving.durability,
             links: args.receiving.outside_links,
             keep_versions: args.keep_versions,
             on_change: args.on_change.clone(),
+            push: args.push.clone(),
             adopt: args.adopt,
             json: args.json,
-        })
-    };
-    pairs.map(setting).collect()
+        });
+    }
+    if settings.len() > 1 && !args.push.is_empty() {
+        return Err(usage(&"--push is about one copy; name several in the configuration file"));
+    }
+    Ok(settings)
 }
 
 /// Follows one copy until there is something that only a person can mend.
-fn follow(setting: &Setting, layout: &Layout) -> Result<Infallible, Failure> {
-    let workspace = Workspace::find(&setting.source, layout)?;
+fn follow(
+    setting: &Setting,
+    workspace: Workspace,
+    destination: &Destination,
+    layout: &Layout,
+) -> Result<Infallible, Failure> {
     let remote = workspace.found.remote.clone();
     let teller = Teller::following(setting.json, &setting.source.to_string());
     let catalog = Catalog::open(layout)?;
-    let destination = Destination::open(&setting.target, layout)?;
     let copy = destination.copy_of(&remote, &catalog, setting.adopt)?;
     let who = workspace.found.origin();
     let keeper = Keeper::new(layout, setting.keep_versions);
@@ -141,8 +177,9 @@ fn follow(setting: &Setting, layout: &Layout) -> Result<Infallible, Failure> {
     let cursor = copy.cursor;
     let book = CopyBook::new(&catalog, copy, remote, who);
     let (links, durability) = (setting.links, setting.durability);
+    let own = own(setting, &workspace, layout)?;
     let mut follower =
-        Follower { workspace, tree, book, teller, links, durability, on_change, stand, cursor };
+        Follower { workspace, tree, book, teller, links, durability, on_change, stand, own, cursor };
     if !follower.keeps_cursor() {
         follower.book.forget_cursor()?;
         follower.cursor = None;
@@ -161,6 +198,20 @@ fn follow(setting: &Setting, layout: &Layout) -> Result<Infallible, Failure> {
         thread::sleep(pause);
         pause = (pause * 2).min(PAUSE.1);
     }
+}
+
+/// What of the source goes the other way: it is brought back from where it would arrive.
+fn own(setting: &Setting, workspace: &Workspace, layout: &Layout) -> Result<Vec<EventPath>, Failure> {
+    let mut own = Vec::new();
+    for push in &setting.push {
+        let there = find(&push.to, layout)?.remote;
+        let source = &workspace.found.remote;
+        let here = Remote { path: source.join(&push.from), ..source.clone() };
+        if there == here {
+            own.push(push.from.clone());
+        }
+    }
+    Ok(own)
 }
 
 fn on_change(command: OsString, directory: &Path, setting: &Setting) -> OnChange {

@@ -15,6 +15,7 @@ use crate::afiles::receiver::Outcome;
 use crate::afiles::reconcile::Reconcile;
 use crate::afiles::rsync::Rsync;
 use crate::afiles::sftp::Sftp;
+use crate::awatch::watcher::WatcherError;
 use crate::common::exit::Failure;
 use crate::common::ssh::Connection;
 use crate::event::{Cursor, EventPath, Message};
@@ -46,6 +47,9 @@ pub enum SessionError {
     /// A transfer.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// Watching a directory here.
+    #[error(transparent)]
+    Watch(WatcherError),
 }
 
 /// A connection, and what has come down it.
@@ -71,14 +75,14 @@ pub fn run(follower: &mut Follower<'_>) -> Result<Infallible, SessionError> {
     let connect = |tool| follower.workspace.connect(tool).map_err(SessionError::Failure);
     let (stream_way, rsync_way): (Connection, Connection) = (connect(Tool::Watch)?, connect(Tool::Rsync)?);
     let found = &follower.workspace.found;
-    let rsync = Rsync::new(&rsync_way, found.wire_path());
+    let rsync = Rsync::new(&rsync_way, found.wire_path()).without(&follower.own);
     let (sender, inbox) = sync_channel(WAITING);
     let (workspace, below) = (found.remote.workspace.clone(), found.remote.path.clone());
     let since = follower.cursor;
     let _stream = Stream::open(&stream_way, &workspace, since.as_ref(), sender).map_err(StreamError::from)?;
     let sftp = follower.workspace.sftp().map_err(SessionError::Failure)?;
     let left = Left { when: None, pause: AGAIN.0 };
-    let batch = Batch::new(below);
+    let batch = Batch::new(below, follower.own.clone());
     Session { follower, rsync: &rsync, sftp, inbox, batch, cursor: since, left }.follow()
 }
 

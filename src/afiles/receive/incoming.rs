@@ -15,7 +15,7 @@ use rrsync_rs::beneath::{kind, open_beneath};
 use rrsync_rs::origin;
 use rrsync_rs::sha256::{Sum, Summing};
 
-use super::{ReceiveError, Spot, Tree, parent_of};
+use super::{ReceiveError, Spot, Tree, parent_of, set_mode};
 use crate::event::EventPath;
 
 /// A run of zeros of this length becomes a hole.
@@ -103,6 +103,11 @@ impl Tree {
         let stat = fstat(&file).map_err(failed)?;
         if kind(&stat) != SFlag::S_IFREG || stat.st_nlink != 1 {
             return Ok(None);
+        }
+        // It has to leave a directory that has its source's mode already.
+        let leaving = fstat(&*hidden.dir).map_err(failed)?.st_mode & 0o7777;
+        if leaving & 0o300 != 0o300 {
+            set_mode(&hidden.dir, leaving | 0o700).map_err(failed)?;
         }
         let target = self.spot(path)?;
         self.change(&target)?;

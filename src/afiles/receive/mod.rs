@@ -281,9 +281,7 @@ impl Tree {
     /// Names in the directory of `spot` are about to change: makes sure that they can, and remembers it.
     pub(super) fn change(&self, spot: &Spot) -> Result<(), ReceiveError> {
         let parent = parent_of(&spot.at);
-        if self.touched.borrow().contains(parent) {
-            return Ok(());
-        }
+        // Looked at each time: its own attributes may have been set since the last.
         let stat = fstat(&*spot.dir).map_err(ReceiveError::at(parent))?;
         let mode = stat.st_mode & 0o7777;
         if mode & 0o300 != 0o300 && !nix::unistd::geteuid().is_root() {

@@ -6,7 +6,7 @@
 
 mod item;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -63,6 +63,8 @@ pub struct Rsync<'c> {
     connection: &'c Connection,
     /// The directory at the other side, a path on the wire.
     there: Vec<u8>,
+    /// What of it is left out, as patterns.
+    without: Vec<OsString>,
 }
 
 /// What a comparison looks at.
@@ -77,7 +79,13 @@ pub struct Look {
 impl<'c> Rsync<'c> {
     /// For the directory that is `there` on the wire.
     pub fn new(connection: &'c Connection, there: Vec<u8>) -> Self {
-        Self { connection, there }
+        Self { connection, there, without: Vec::new() }
+    }
+
+    /// The same, but for what is at and below `paths`.
+    pub fn without(mut self, paths: &[EventPath]) -> Self {
+        self.without = paths.iter().map(pattern).collect();
+        self
     }
 
     /// Compares what is there with what is in `here`, and tells of each path in it. Nothing is changed.
@@ -151,6 +159,7 @@ impl<'c> Rsync<'c> {
             .stdin(Stdio::null());
         rsync.args(options).args(["-s", "--modify-window=-1", HIDDEN]);
         rsync.arg(format!("--timeout={TIMEOUT}")).arg(format!("--out-format={}", item::FORMAT));
+        rsync.args(&self.without);
         let (shell, _) = self.connection.for_rsync();
         rsync.arg("-e").arg(shell);
         rsync
@@ -160,6 +169,20 @@ impl<'c> Rsync<'c> {
         let (_, host) = self.connection.for_rsync();
         OsString::from_vec([host.as_bytes(), b":", &self.there, b"/"].concat())
     }
+}
+
+/// The option that leaves out a path and everything below it. In a pattern with a wildcard, a backslash takes the meaning from
+/// what follows it (rsync(1), "PATTERN MATCHING RULES").
+fn pattern(path: &EventPath) -> OsString {
+    let mut option = b"--exclude=/".to_vec();
+    for byte in path.as_bytes() {
+        if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+            option.push(b'\\');
+        }
+        option.push(*byte);
+    }
+    option.extend_from_slice(b"/***");
+    OsString::from_vec(option)
 }
 
 /// A path that cannot be taken for an option or for another host, with the slash that means what is in it.
@@ -232,10 +255,4 @@ fn reason(said: &[u8]) -> String {
     let gate = lines().find(|line| line.starts_with(b"rrsync-rs: "));
     let line = gate.or_else(|| lines().next()).unwrap_or(b"it has not said why");
     Escaped(line.get(..400).unwrap_or(line)).to_string()
-}
-
-/// Whether rsync is installed here.
-pub fn is_installed() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(OsStr::new("rsync")).is_file())
 }

@@ -17,9 +17,6 @@ use channel::Channel;
 pub use wire::Attributes;
 use wire::{Body, Fields, packet};
 
-/// The most that one read is asked for, which every server gives.
-pub const PIECE: u32 = 32 * 1024;
-
 /// The most that one `fetch` brings: a server's largest packet, less what is around the content.
 pub const LARGEST_FETCH: u32 = 255 * 1024;
 
@@ -188,6 +185,18 @@ impl Sftp {
     /// Gives a handle back.
     pub fn close(&mut self, handle: &[u8]) -> Result<(), SftpError> {
         let ticket = self.ask(packet::CLOSE, Body::default().string(handle))?;
+        self.done(&ticket)
+    }
+
+    /// Removes a file or a symlink.
+    pub fn remove(&mut self, path: &[u8]) -> Result<(), SftpError> {
+        let ticket = self.ask(packet::REMOVE, Body::default().string(path))?;
+        self.done(&ticket)
+    }
+
+    /// Removes an empty directory.
+    pub fn remove_dir(&mut self, path: &[u8]) -> Result<(), SftpError> {
+        let ticket = self.ask(packet::RMDIR, Body::default().string(path))?;
         self.done(&ticket)
     }
 

@@ -16,6 +16,8 @@ pub(super) mod packet {
     pub(in super::super) const READ: u8 = 5;
     pub(in super::super) const OPENDIR: u8 = 11;
     pub(in super::super) const READDIR: u8 = 12;
+    pub(in super::super) const REMOVE: u8 = 13;
+    pub(in super::super) const RMDIR: u8 = 15;
     pub(in super::super) const STATUS: u8 = 101;
     pub(in super::super) const HANDLE: u8 = 102;
     pub(in super::super) const DATA: u8 = 103;

@@ -48,6 +48,11 @@ impl Ssh {
         self.to_host::<&str>(&[])
     }
 
+    /// The same, saying on standard error what it does: which key the host takes, for one.
+    pub fn talkative(&self) -> Command {
+        self.to_host(&["-v"])
+    }
+
     fn to_host<S: AsRef<OsStr>>(&self, more: &[S]) -> Command {
         let mut command = self.start(more);
         command.arg("--").arg(self.card.place.host.as_str());

@@ -124,6 +124,8 @@ impl Following {
     #[track_caller]
     pub(crate) fn event(&mut self) -> Value {
         let line = self.0.line();
+        // Shown when the test fails.
+        eprintln!("{line}");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 

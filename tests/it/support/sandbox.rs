@@ -138,14 +138,14 @@ impl Sandbox {
 
     /// How `ssh_config` says that a host is an sshd of its own at the other end of a pipe.
     pub(crate) fn pipe(&self) -> String {
+        format!("ProxyCommand {}", self.proxy())
+    }
+
+    /// The command that is such an sshd, as `ProxyCommand` takes it.
+    pub(crate) fn proxy(&self) -> String {
         let sshd = find_program("sshd");
         let quoted = |path: &Path| format!("'{}'", path.to_str().unwrap().replace('%', "%%"));
-        format!(
-            "ProxyCommand {} -i -f {} -E {}",
-            quoted(&sshd),
-            quoted(&self.sshd_config()),
-            quoted(&self.sshd_log())
-        )
+        format!("{} -i -f {} -E {}", quoted(&sshd), quoted(&self.sshd_config()), quoted(&self.sshd_log()))
     }
 
     /// An sshd on a loopback port, for what a pipe cannot show: the client's address and port forwarding.
