@@ -313,6 +313,14 @@ fn keys_are_for_their_tools_and_no_others() {
     cross_uses(&account, "none", &flags, [true, false, false, false, false, false]);
 }
 
+/// What a request for the stream of changes would be told. It would not end by itself, and takes a program of another
+/// package.
+fn watched(account: &Account, flags: &str) -> Output {
+    let mut gate = Command::new(GATE);
+    gate.arg("--explain").args(flags.split(' ')).args(["--", "awatch stream box"]);
+    gate.env_clear().env("HOME", account.root.join("home")).output().unwrap()
+}
+
 fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
     let with = |program: &str, args: &[&str], command: Option<&str>| {
         let mut client = Command::new(program);
@@ -329,7 +337,7 @@ fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
         with("sftp", &["-S", SSH, "-b", batch, "h"], subsystem),
         with("scp", &["-S", SSH, "h:box/in.txt", "got-scp"], subsystem),
         with("scp", &["-O", "-S", SSH, "h:box/in.txt", "got-old"], None),
-        with("sh", &[SSH, "h", "awatch stream box"], None),
+        watched(account, flags),
         with("sh", &[SSH, "h", "id"], None),
     ];
     let names = ["rsync", "sftp", "scp", "old", "watch", "id"];
@@ -337,9 +345,8 @@ fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
         let got = account.root.join(format!("client/got-{name}"));
         let text = fs::read_to_string(&got).unwrap_or_default();
         match name {
-            // Whether a stream of changes is served is for its own tests; that no other key gets one is for this.
-            "watch" if serves => {}
-            "watch" | "id" => assert!(
+            "watch" => assert_eq!(said(output).contains("tool.watch"), !serves, "{tools}: {}", said(output)),
+            "id" => assert!(
                 !output.status.success() && output.stdout.is_empty(),
                 "{tools} {name}: {}",
                 said(output)
@@ -353,7 +360,7 @@ fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
         }
     }
     let refused = account.audit().iter().filter(|record| record["verdict"] == "refuse").count();
-    let served = serves.iter().filter(|serves| **serves).count();
+    let served = serves.iter().filter(|serves| **serves).count() + usize::from(!serves[4]);
     assert!(refused >= 6 - served, "{tools}: {refused} refusals");
 }
 

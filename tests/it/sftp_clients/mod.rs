@@ -5,6 +5,7 @@
 
 mod curl;
 mod lftp;
+mod old_scp;
 mod openssh_scp;
 mod openssh_sftp;
 mod paramiko;
