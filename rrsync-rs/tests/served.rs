@@ -441,3 +441,71 @@ fn a_session_is_confined_before_its_client_has_said_anything() {
         );
     }
 }
+
+#[test]
+fn what_a_session_may_do_is_explained() {
+    let account =
+        account("", "access = \"drop\"\nquota = \"1G\"\n[workspace.box.names]\ndeny = [\"*.exe\"]\n");
+    let explain = |command: &str| {
+        let mut gate = Command::new(GATE);
+        gate.args(["--explain", "--grant", "playground.chef1", "--", command]).env_clear();
+        let output = gate.env("HOME", account.root.join("home")).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (allowed, text) = explain("scp -r -t 'box/a b'");
+    assert!(allowed, "{text}");
+    for words in [
+        "rule:        scp\n",
+        "paths:       box/a b\n",
+        &format!("may write:   {}\n", account.d("").display().to_string().trim_end_matches('/')),
+        "holds in     box: at most 1 GiB\n",
+        "holds in     box: nothing new is called *.exe\n",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    for (command, rule) in [
+        ("scp -f box/in.txt", "access.read"),
+        ("scp -t $(id)", "scp.shell-syntax"),
+        ("scp a b", "scp.client"),
+        ("rsync --server -re.LsfxCIvu . box/", "tool.rsync"),
+    ] {
+        let (allowed, text) = explain(command);
+        assert!(!allowed && text.contains(&format!("rule:        {rule}\n")), "{command}: {text}");
+    }
+    assert!(account.audit().is_empty(), "nothing has run");
+}
+
+#[test]
+fn rsync_does_not_come_into_a_workspace_whose_rules_it_would_not_keep() {
+    for (rules, pull, push) in [
+        ("", true, true),
+        ("append = true\n", true, true),
+        ("versions = true\n", true, false),
+        ("atomic = true\n", true, false),
+        ("quota = \"1G\"\n", true, false),
+        ("min-free = \"1\"\n", true, false),
+        ("umask = \"027\"\n", true, false),
+        ("symlinks = \"none\"\n", true, false),
+        ("[workspace.box.names]\ndeny = [\"x\"]\n", true, false),
+        ("[workspace.box.names]\nhide = [\"x\"]\n", false, false),
+        ("access = \"drop\"\n", false, false),
+    ] {
+        let account = account("", rules);
+        let file = account.root.join("home/.config/akeys/grants/playground.chef1.toml");
+        let text = fs::read_to_string(file).unwrap().replace("\"sftp\", \"scp\"", "\"rsync\"");
+        account.grant("playground.chef1", &text);
+        let pulled = client(&account, "rsync", &["-e", SSH, "h:box/in.txt", "got"], None);
+        assert_eq!(pulled.status.success(), pull, "{rules}: {}", said(&pulled));
+        let pushed = client(&account, "rsync", &["-e", SSH, "new", "h:box/pushed"], None);
+        assert_eq!(pushed.status.success(), push, "{rules}: {}", said(&pushed));
+        let moved =
+            client(&account, "rsync", &["--remove-source-files", "-e", SSH, "h:box/sub/f", "got"], None);
+        let removed = !account.d("sub/f").exists();
+        assert_eq!(
+            (moved.status.success(), removed),
+            (push && !rules.starts_with("append"), push && !rules.starts_with("append")),
+            "{rules}: {}",
+            said(&moved)
+        );
+    }
+}
