@@ -18,7 +18,7 @@ use super::judge::{New, moving};
 use super::links;
 use super::place::Spot;
 use super::{ATTEMPTS, Fault, Mount, Rule, Vfs, VirtualPath};
-use crate::beneath::{Held, Last};
+use crate::beneath::{Held, Last, is_same};
 
 impl Vfs {
     /// Makes a directory.
@@ -104,7 +104,7 @@ impl Vfs {
         again(|| {
             let victim = to_mount.at(&target).ok().filter(|_| replace && !in_drop);
             match victim {
-                Some(victim) if is_same(&victim, &held) => Ok(()),
+                Some(victim) if is_same(&victim.stat, &held.stat) => Ok(()),
                 Some(victim) => {
                     to_mount.changing(&victim, &self.ours)?;
                     let replaced = to_mount.replace_kept((&source.dir, &source.name), &target, &victim);
@@ -213,9 +213,8 @@ impl Mount {
     /// Whether the directory of `spot` still is where it was.
     fn in_place(&self, spot: &Spot) -> Result<(), Fault> {
         let there = self.hold(spot.at.parent().unwrap_or(Path::new("")), Last::Keep);
-        let (there, dir) = (there?.stat, fstat(&spot.dir)?);
-        let same = (there.st_dev, there.st_ino) == (dir.st_dev, dir.st_ino);
-        if same { Ok(()) } else { Err(Errno::EAGAIN.into()) }
+        let same = is_same(&there?.stat, &fstat(&spot.dir)?);
+        if same { Ok(()) } else { Err(AGAIN) }
     }
 
     /// A symlink has been judged by its place; in a directory that was moved meanwhile it must not stay.
@@ -239,10 +238,6 @@ fn again(mut change: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
         changed = change();
     }
     changed
-}
-
-fn is_same(one: &Held, two: &Held) -> bool {
-    (one.stat.st_dev, one.stat.st_ino) == (two.stat.st_dev, two.stat.st_ino)
 }
 
 /// Renames, and fails when the target exists.
