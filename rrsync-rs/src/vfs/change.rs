@@ -101,28 +101,7 @@ impl Vfs {
             // What is published must be whole, also after a crash.
             syncfs(from_mount.reopen(source.at.parent().unwrap_or(Path::new("")), OFlag::O_RDONLY)?)?;
         }
-        again(|| {
-            let victim = to_mount.at(&target).ok().filter(|_| replace && !in_drop);
-            match victim {
-                Some(victim) if is_same(&victim.stat, &held.stat) => Ok(()),
-                Some(victim) => {
-                    to_mount.changing(&victim, &self.ours)?;
-                    let replaced = to_mount.replace_kept((&source.dir, &source.name), &target, &victim);
-                    // Gone meanwhile: then there is nothing to replace.
-                    replaced.map_err(|fault| if fault == GONE { AGAIN } else { fault })?;
-                    to_mount.lost(&victim);
-                    if !self.ours.made(&victim.fd) {
-                        self.ours.forget(&held.fd);
-                    }
-                    Ok(())
-                }
-                // Also where `replace` would allow it: what has come into being since must be judged first.
-                None => match rename_to_new(&source, &held, &target) {
-                    Err(Fault::Os(Errno::EEXIST)) if replace && !in_drop => Err(AGAIN),
-                    renamed => renamed,
-                },
-            }
-        })?;
+        again(|| self.take_name((&source, &held), (to_mount, &target), replace && !in_drop))?;
         if in_drop {
             from_mount.move_delivery(&source.at, (!publishes).then_some(target.at.as_path()));
         }
@@ -132,6 +111,34 @@ impl Vfs {
         settled.inspect_err(|_| {
             let _ = rename_to_new(&target, &held, &source);
         })
+    }
+
+    /// One try to give what is held at `source` the name of `target`.
+    fn take_name(
+        &self,
+        (source, held): (&Spot, &Held),
+        (mount, target): (&Mount, &Spot),
+        replace: bool,
+    ) -> Result<(), Fault> {
+        let Some(victim) = mount.at(target).ok().filter(|_| replace) else {
+            return match rename_to_new(source, held, target) {
+                // Also where it may be replaced: what has come into being since must be judged first.
+                Err(Fault::Os(Errno::EEXIST)) if replace => Err(AGAIN),
+                renamed => renamed,
+            };
+        };
+        if is_same(&victim.stat, &held.stat) {
+            return Ok(());
+        }
+        mount.changing(&victim, &self.ours)?;
+        let replaced = mount.replace_kept((&source.dir, &source.name), target, &victim);
+        // Gone meanwhile: then there is nothing to replace.
+        replaced.map_err(|fault| if fault == GONE { AGAIN } else { fault })?;
+        mount.lost(&victim);
+        if !self.ours.made(&victim.fd) {
+            self.ours.forget(&held.fd);
+        }
+        Ok(())
     }
 
     /// Gives a file a second name.

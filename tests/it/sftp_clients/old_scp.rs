@@ -2,11 +2,10 @@
 //! scp://, which libssh2 speaks and quotes for a shell.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 
 use super::curl::curl;
 use super::putty::Putty;
-use super::{HARD_NAMES, LONG_AGO, Served, installed, picture, same_files};
+use super::{HARD_NAMES, Served, installed, picture, same_contents, same_files, times_and_modes_are_kept};
 
 /// The workspaces, for a key with the tool `scp` alone.
 fn served() -> Served {
@@ -43,7 +42,7 @@ fn scp_copies_files_and_trees_both_ways() {
         client.scp(&[&["-O"], args].concat()).succeeds();
     }
     let (local, shelf) = (|path: &str| served.local(path), |path: &str| served.shelf(path));
-    for (one, other) in [
+    same_contents(&[
         (local("got/big"), shelf("ro/big")),
         (local("got/in.txt"), shelf("ro/in.txt")),
         (local("got/link"), shelf("ro/in.txt")),
@@ -54,14 +53,7 @@ fn scp_copies_files_and_trees_both_ways() {
         (shelf("rw/new"), local("tree/in.txt")),
         (shelf("rw/a new name with blanks"), local("tree/in.txt")),
         (shelf("rw/through"), local("tree/big")),
-    ] {
-        assert!(
-            fs::read(&one).unwrap() == fs::read(&other).unwrap(),
-            "{} {}",
-            one.display(),
-            other.display()
-        );
-    }
+    ]);
     for (one, other) in [
         (local("got/tree"), shelf("ro/sub")),
         (local("got/sub"), shelf("ro/sub")),
@@ -71,11 +63,7 @@ fn scp_copies_files_and_trees_both_ways() {
     ] {
         same_files(&one, &other);
     }
-    for kept in [local("got/tree/f"), shelf("rw/tree/sub/f"), shelf("rw/kept")] {
-        let metadata = fs::metadata(&kept).unwrap();
-        let found = (metadata.mtime().cast_unsigned(), metadata.mode() & 0o777);
-        assert_eq!(found, (LONG_AGO, 0o640), "{kept:?}");
-    }
+    times_and_modes_are_kept(&[local("got/tree/f"), shelf("rw/tree/sub/f"), shelf("rw/kept")]);
     assert!(served.verdicts().iter().all(|(verdict, rule)| verdict == "allow" && rule == "scp"));
 }
 
