@@ -40,6 +40,15 @@ page_target() {
     echo "$root/share/man/man${1##*.}/$(basename "$1")"
 }
 
+# Where the shells look for the words of a program.
+completion_target() {
+    case $1 in
+        bash) echo "$root/share/bash-completion/completions/akeys" ;;
+        zsh) echo "$root/share/zsh/site-functions/_akeys" ;;
+        fish) echo "$root/share/fish/vendor_completions.d/akeys.fish" ;;
+    esac
+}
+
 case ${1:-install} in
     install)
         # A gate that others could exchange is refused by akeys, so neither it nor its directory is group-writable.
@@ -50,6 +59,12 @@ case ${1:-install} in
         done
         for page in man/*.[1-8]; do
             [ ! -e "$page" ] || put 644 "$page" "$(page_target "$page")"
+        done
+        for shell in bash zsh fish; do
+            words=$(mktemp)
+            "$built/akeys" completions "$shell" > "$words"
+            put 644 "$words" "$(completion_target "$shell")"
+            rm -f "$words"
         done
         for file in $templates; do
             put 644 "$file" "$root/share/akeys/$file"
@@ -65,6 +80,9 @@ case ${1:-install} in
         done
         for page in man/*.[1-8]; do
             rm -f "$(page_target "$page")"
+        done
+        for shell in bash zsh fish; do
+            rm -f "$(completion_target "$shell")"
         done
         for file in $templates; do
             rm -f "$root/share/akeys/$file"

@@ -149,12 +149,12 @@ pub fn authorized_keys(data: &[u8]) {
     }
     for line in file.lines() {
         if let Ok(disabled) = file.disable(line.number(), Target::OpenSsh9_2) {
-            let disabled = KeyFile::parse(disabled);
+            let disabled = disabled.applied(&file);
             assert!(matches!(
                 disabled.line(line.number()).unwrap().read(Target::OpenSsh9_2),
                 Reading::Comment
             ));
-            assert_eq!(disabled.enable(line.number()).unwrap(), data);
+            assert_eq!(disabled.enable(line.number()).unwrap().applied(&disabled).bytes(), data);
         }
     }
 }

@@ -96,6 +96,18 @@ impl TryFrom<String> for Sum {
     }
 }
 
+impl From<[u8; 32]> for Sum {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Sum> for [u8; 32] {
+    fn from(sum: Sum) -> Self {
+        sum.0
+    }
+}
+
 impl From<Sum> for String {
     fn from(sum: Sum) -> Self {
         sum.to_string()

@@ -2,6 +2,8 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
 
+mod keys;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -13,9 +15,12 @@ use rrsync_rs::name::{GrantName, Label, WorkspaceName};
 use super::audit::Severity;
 use super::bundle::{FromList, HostKey, NatsUrl, NatsWord};
 use super::grant::words::{AccessWord, End, Switch};
+use super::guard::Allowed;
 use super::words::{Fingerprint, SubPath, TargetWord, ToolSet, Which, WorkspaceWord};
 use crate::card::{Address, Destination, Place};
 use crate::common::moment;
+
+pub use keys::*;
 
 /// Let other machines move your files over SSH, and do nothing else.
 #[derive(Debug, Parser)]
@@ -44,6 +49,16 @@ pub enum Command {
     Doctor(Doctor),
     /// Show who holds which keys: one person, many keys, many accounts.
     Users(Users),
+    /// Let a key in that comes from no federation: a colleague's, a machine's, one of your own.
+    Add(Add),
+    /// Make the keys those that a file declares, or show how they differ.
+    Apply(Apply),
+    /// Write every line in one spelling, without changing what it means.
+    Format(Format),
+    /// Put another key in the place of one: added, proven, and only then the old one removed.
+    Rotate(RotateKey),
+    /// Say when a key ends, or show which keys end soon.
+    Expire(Expire),
     /// Take keys back: their lines and their policies.
     Remove(Remove),
     /// Look at the policies of installed keys, and change them.
@@ -61,6 +76,8 @@ pub enum Command {
     Diff(Diff),
     /// Bring an earlier content back.
     Undo(Undo),
+    /// Print what a shell needs to complete the words of this program.
+    Completions(Completions),
 }
 
 /// `akeys federation …`
@@ -253,6 +270,9 @@ pub struct Update {
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 /// What a card says that can be said in another way
@@ -440,6 +460,9 @@ pub struct Audit {
     /// Mend what --fix shows.
     #[arg(long, requires = "fix")]
     pub yes: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
     /// Print every code with its severity and its meaning.
     #[arg(long, conflicts_with_all = ["file", "fix", "sarif", "target"])]
     pub codes: bool,
@@ -480,6 +503,9 @@ pub struct Remove {
     /// Print what would be removed, and remove nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 /// `akeys grant …`
@@ -526,6 +552,28 @@ pub struct GrantSet {
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
+}
+
+impl GrantSet {
+    /// Only another end.
+    pub fn end(grant: GrantName, end: End, dry_run: bool, allow: Allowed) -> Self {
+        Self {
+            grant,
+            tools: None,
+            expires: Some(end),
+            from: None,
+            add_workspace: Vec::new(),
+            remove_workspace: Vec::new(),
+            access: Vec::new(),
+            remove_path: Vec::new(),
+            learn: None,
+            dry_run,
+            allow,
+        }
+    }
 }
 
 /// `akeys learn`
@@ -566,6 +614,9 @@ pub struct KeyLines {
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 /// `akeys log`
@@ -590,12 +641,12 @@ pub struct Undo {
     /// The content before the last N changes, as akeys log numbers it.
     #[arg(value_name = "N", default_value_t = 1)]
     pub number: usize,
-    /// Bring lines back that sshd passes over, too.
-    #[arg(long)]
-    pub dead: bool,
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// What is done all the same.
+    #[command(flatten)]
+    pub allow: Allowed,
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
 use super::cli::KeyLines;
+use super::guard::Guard;
 use super::lines::{description, key_of, keys_in, mentioned_grant};
 use super::{grants, safe_write};
-use crate::authkeys::{DISABLED, Key, KeyFile, Line, Place, Reading, Target};
+use crate::authkeys::{DISABLED, Key, KeyFile, Line, Patch, Place, Reading, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::report::{Report, shown};
@@ -28,8 +29,8 @@ pub enum Turn {
 /// What the file becomes.
 #[derive(Debug, Default)]
 struct Turned {
-    /// The new file; `None` when nothing changes.
-    bytes: Option<Vec<u8>>,
+    /// What changes in the file.
+    patch: Patch,
     /// The lines that change, with what they hold now.
     lines: Vec<(usize, String)>,
     /// What the user should know.
@@ -38,16 +39,21 @@ struct Turned {
 
 /// Runs it.
 pub fn run(turn: Turn, args: &KeyLines, layout: &Layout) -> Result<Report, Failure> {
+    let guard = Guard::new(args.allow, layout);
     // Looked at before the lock, so that a mistyped name leaves no trace.
-    let mut turned = turned(turn, args, &safe_write::read(layout)?.unwrap_or_default())?;
-    if !args.dry_run && turned.bytes.is_some() {
+    let file = safe_write::read(layout)?.unwrap_or_default();
+    let mut turned = turned(turn, args, &file)?;
+    let mut notes = safe_write::judge(layout, &guard, &file, &turned.patch)?;
+    if !args.dry_run && !turned.patch.is_none() {
         let lock = Lock::acquire(layout)?;
-        safe_write::update(layout, &lock, |bytes| {
-            turned = self::turned(turn, args, bytes)?;
-            Ok::<_, Failure>(turned.bytes.take())
+        let written = safe_write::update(layout, &lock, &guard, |file| {
+            turned = self::turned(turn, args, file)?;
+            Ok::<_, Failure>(turned.patch.clone())
         })?;
+        notes = written.notes;
     }
-    let mut report = Report { notes: turned.notes, ..Report::default() };
+    notes.extend(turned.notes);
+    let mut report = Report { notes, ..Report::default() };
     let verb = match (turn, args.dry_run) {
         (Turn::Off, false) => "disabled",
         (Turn::On, false) => "enabled",
@@ -68,32 +74,36 @@ pub fn run(turn: Turn, args: &KeyLines, layout: &Layout) -> Result<Report, Failu
     Ok(report)
 }
 
-fn turned(turn: Turn, args: &KeyLines, bytes: &[u8]) -> Result<Turned, Failure> {
-    let file = KeyFile::parse(bytes.to_vec());
+fn turned(turn: Turn, args: &KeyLines, file: &KeyFile) -> Result<Turned, Failure> {
     let mut turned = Turned::default();
-    let numbers = chosen(args, &file, &mut turned.notes)?;
+    let numbers = chosen(args, file, &mut turned.notes)?;
     if numbers.is_empty() {
         return Err(Failure::new(Exit::NoMatch, "there is no line of that").hint("akeys list"));
     }
-    let mut after = file.clone();
+    let mut patches = Vec::new();
     for number in numbers {
         let Some(line) = file.line(number) else { continue };
         let asleep = line.raw().starts_with(DISABLED);
-        let bytes = match (turn, asleep, line.read(Target::default())) {
+        let patch = match (turn, asleep, line.read(Target::default())) {
             (Turn::Off, true, _) | (Turn::On, false, Reading::Entry(_) | Reading::Dead(_)) => continue,
-            (Turn::Off, false, _) => after.disable(number, Target::default()),
-            (Turn::On, ..) => after.enable(number),
+            (Turn::Off, false, _) => file.disable(number, Target::default()),
+            (Turn::On, ..) => file.enable(number),
         };
         let no_key = |error| Failure::new(Exit::NoMatch, error).hint("akeys list shows what each line holds");
-        after = KeyFile::parse(bytes.map_err(no_key)?);
-        // What it holds is said of the line that is awake.
-        let awake = if turn == Turn::On { after.line(number) } else { Some(line) };
-        turned.lines.push((number, awake.map(description).unwrap_or_default()));
-        if turn == Turn::On {
-            note_what_woke(&after, number, &mut turned.notes);
+        patches.push(patch.map_err(no_key)?);
+        if turn == Turn::Off {
+            turned.lines.push((number, description(line)));
         }
     }
-    turned.bytes = (after != file).then(|| after.into_bytes());
+    turned.patch = Patch::all(patches).unwrap_or_default();
+    if turn == Turn::On {
+        // What a line holds is said of it when it is awake.
+        let after = turned.patch.applied(file);
+        for woken in turned.patch.touched(file).lines().filter(|after| after.was.is_none()) {
+            turned.lines.push((woken.line.number(), description(woken.line)));
+            note_what_woke(&after, woken.line.number(), &mut turned.notes);
+        }
+    }
     Ok(turned)
 }
 

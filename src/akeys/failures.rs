@@ -122,7 +122,11 @@ impl From<CardError> for Failure {
 
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
-        Self::new(Exit::Failed, error)
+        let failure = Self::new(Exit::Failed, &error);
+        match error {
+            WriteError::Blocked { blocked, .. } => failure.hint(blocked.hint()),
+            _ => failure,
+        }
     }
 }
 

@@ -2,28 +2,23 @@
 //!
 //! Going back is a change like any other: it is written as every change is, and what it replaces is kept.
 
-use std::collections::BTreeMap;
-
-use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use serde_json::json;
 
 use super::cli::{Diff, Log, Undo};
 use super::difference::{self, Differing};
+use super::guard::Guard;
 use super::lines::entry_grant;
 use super::safe_write::{self, Kept};
-use crate::authkeys::{Dead, KeyFile, Reading, Target};
+use crate::authkeys::{KeyFile, Patch};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::report::{Report, shown};
 
-/// Debian 12's sshd and the newest one.
-const TARGETS: [Target; 2] = [Target::OpenSsh9_2, Target::OpenSsh10_5];
-
 /// Runs `akeys log`.
 pub fn log(args: &Log, layout: &Layout) -> Result<Report, Failure> {
     let mut report = Report::default();
-    let mut later = safe_write::read(layout)?.unwrap_or_default();
+    let mut later = safe_write::read(layout)?.unwrap_or_default().into_bytes();
     let mut rows = Vec::new();
     for (index, kept) in safe_write::history(layout).iter().enumerate() {
         let bytes = kept.read()?;
@@ -66,8 +61,8 @@ pub fn log(args: &Log, layout: &Layout) -> Result<Report, Failure> {
 pub fn diff(args: &Diff, layout: &Layout) -> Result<Report, Failure> {
     let before = kept(args.number, layout)?.read()?;
     let now = safe_write::read(layout)?.unwrap_or_default();
-    let mut report = Report::data(difference::shown(&before, &now));
-    if before == now {
+    let mut report = Report::data(difference::shown(&before, now.bytes()));
+    if before == now.bytes() {
         report.note(format_args!("content {} is the present one", args.number));
     }
     Ok(report)
@@ -78,8 +73,10 @@ pub fn undo(args: &Undo, layout: &Layout) -> Result<Report, Failure> {
     // Looked at before the lock, so that a mistyped number leaves no trace.
     let chosen = kept(args.number, layout)?;
     let before = chosen.read()?;
-    let mut now = safe_write::read(layout)?.unwrap_or_default();
-    refuse_dead(args, &before, &now, layout)?;
+    let guard = Guard::new(args.allow, layout);
+    let file = safe_write::read(layout)?.unwrap_or_default();
+    let mut notes = safe_write::judge(layout, &guard, &file, &Patch::between(file.bytes(), &before))?;
+    let mut now = file.into_bytes();
     if !args.dry_run && before != now {
         let lock = Lock::acquire(layout)?;
         // Under the lock the numbers rest. Until then, another change may have moved them.
@@ -88,13 +85,13 @@ pub fn undo(args: &Undo, layout: &Layout) -> Result<Report, Failure> {
                 format!("content {} is another one by now: the file was changed meanwhile", args.number);
             return Err(Failure::new(Exit::Conflict, message).hint("akeys log"));
         }
-        safe_write::update(layout, &lock, |bytes| {
-            now = bytes.to_vec();
-            refuse_dead(args, &before, bytes, layout)?;
-            Ok::<_, Failure>((before != bytes).then(|| before.clone()))
+        let written = safe_write::update(layout, &lock, &guard, |file| {
+            now = file.bytes().to_vec();
+            Ok::<_, Failure>(Patch::between(&now, &before))
         })?;
+        notes = written.notes;
     }
-    let mut report = Report::default();
+    let mut report = Report { notes, ..Report::default() };
     if before == now {
         report.line(format_args!("content {} is the present one; nothing changed", args.number));
         return Ok(report);
@@ -120,36 +117,6 @@ fn kept(number: usize, layout: &Layout) -> Result<Kept, Failure> {
             format!("akeys log shows {count}")
         })
     })
-}
-
-/// Refuses lines that would come back and that sshd passes over.
-fn refuse_dead(args: &Undo, before: &[u8], now: &[u8], layout: &Layout) -> Result<(), Failure> {
-    if args.dead {
-        return Ok(());
-    }
-    let file = KeyFile::parse(before.to_vec());
-    let coming: BTreeMap<usize, &[u8]> = difference::lines(now, before)
-        .into_iter()
-        .filter_map(|line| match line {
-            Differing::New(number, text) => Some((number, text)),
-            Differing::Gone(..) => None,
-        })
-        .collect();
-    let present: Vec<&[u8]> = now.split_inclusive(|&byte| byte == b'\n').collect();
-    for (number, text) in coming {
-        let Some(line) = file.line(number).filter(|_| !present.contains(&text)) else { continue };
-        let dead: Option<Dead> = TARGETS.into_iter().find_map(|target| match line.read(target) {
-            Reading::Dead(dead) => Some(dead),
-            _ => None,
-        });
-        if let Some(dead) = dead {
-            let keys = shown(layout, &layout.authorized_keys());
-            let text = Escaped(line.content());
-            let message = format!("{keys}:{number}:{dead}\n  would come back: {text}");
-            return Err(Failure::new(Exit::Failed, message).hint("to bring it back all the same: --dead"));
-        }
-    }
-    Ok(())
 }
 
 /// A line that comes back without its policy is one that the gate refuses.

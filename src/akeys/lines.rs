@@ -4,7 +4,9 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::name::GrantName;
 
 use super::forced::{self, Forced};
-use crate::authkeys::{DISABLED, Key, Line, Reading, Target};
+use super::words::Which;
+use crate::authkeys::{DISABLED, Key, KeyFile, Line, Reading, Target};
+use crate::common::exit::{Exit, Failure};
 
 /// What is in a line, for the report.
 pub fn description(line: Line<'_>) -> String {
@@ -46,6 +48,33 @@ pub fn mentioned_grant(line: Line<'_>) -> Option<GrantName> {
 /// The key of a line that sshd uses.
 pub fn key_of(line: Line<'_>) -> Option<Key> {
     line.read(Target::default()).entry().map(|entry| entry.key.clone())
+}
+
+/// The lines that sshd uses among those that `which` means.
+pub fn entries<'a>(which: &Which, file: &'a KeyFile) -> Result<Vec<Line<'a>>, Failure> {
+    let lines: Vec<Line<'a>> = match which {
+        Which::Line(number) => {
+            let line = file.line(*number).ok_or_else(|| {
+                Failure::new(Exit::NoMatch, format!("there is no line {number}"))
+                    .hint(format!("the file has {} lines: akeys list", file.lines().len()))
+            })?;
+            if key_of(line).is_none() {
+                let message = format!("line {number} is {}: sshd does not use it", description(line));
+                return Err(
+                    Failure::new(Exit::NoMatch, message).hint("akeys list shows what each line holds")
+                );
+            }
+            vec![line]
+        }
+        Which::Fingerprint(fingerprint) => file
+            .lines()
+            .filter(|line| key_of(*line).is_some_and(|key| key.fingerprint() == *fingerprint))
+            .collect(),
+    };
+    if lines.is_empty() {
+        return Err(Failure::new(Exit::NoMatch, "no line that sshd uses holds that key").hint("akeys list"));
+    }
+    Ok(lines)
 }
 
 /// How the words for key types start.

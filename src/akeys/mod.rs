@@ -3,45 +3,57 @@
 //! `run` reads a command line and hands it to one subcommand. A subcommand returns what it has to say; nothing else prints.
 
 pub mod account;
+pub mod add;
+pub mod apply;
 pub mod audit;
 pub mod bundle;
 pub mod cli;
+mod completions;
 pub mod difference;
 pub mod directory;
 pub mod disable;
 pub mod doctor;
+mod effect;
+pub mod expire;
 pub mod explain;
 mod failures;
 pub mod federation;
 pub mod forced;
+pub mod format;
 pub mod gate;
 pub mod grant;
 pub mod grants;
+pub mod guard;
 pub mod history;
 pub mod host;
 pub mod install;
 pub mod key_pair;
 pub mod learn;
+pub mod line_options;
 pub mod lines;
 pub mod list;
 pub mod names;
 pub mod policy;
+pub mod present;
+pub mod relation;
 pub mod remove;
+pub mod rotate;
 pub mod safe_write;
 pub mod shelf;
 pub mod source;
+pub mod spelling;
 pub mod sshd;
 pub mod strict;
 pub mod sub_path;
 pub mod users;
 pub mod words;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use rrsync_rs::layout::Layout;
 
+use crate::common::command_line::nothing_to_do;
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::{Report, finish};
 use cli::{Cli, Command};
@@ -51,28 +63,12 @@ use disable::Turn;
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            return no_command(&error);
-        }
+        Err(error) => return nothing_to_do("akeys", &error),
     };
     let outcome = Layout::from_env()
         .ok_or_else(|| Failure::new(Exit::Failed, "HOME is not set to an absolute path"))
         .and_then(|layout| command(cli.command, &layout).map_err(|failure| failure.abbreviated(&layout)));
     finish("akeys", outcome)
-}
-
-/// Says why there is nothing to do, or what was asked of the command line itself.
-fn no_command(error: &clap::Error) -> ExitCode {
-    // Help and version are data on stdout, everything else is talk; a closed pipe is no error in either.
-    if !error.use_stderr() {
-        let _ = error.print();
-        return Exit::Done.into();
-    }
-    let text = error.to_string();
-    // Without a subcommand it is the help, and nothing is said to be wrong.
-    let said = text.strip_prefix("error: ").map_or_else(|| text.clone(), |what| format!("akeys: {what}"));
-    let _ = io::stderr().write_all(said.as_bytes());
-    Exit::Usage.into()
 }
 
 fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
@@ -84,11 +80,17 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Audit(args) => audit::run(&args, layout),
         Command::Doctor(args) => doctor::run(&args, layout),
         Command::Users(args) => users::run(&args, layout),
+        Command::Add(args) => add::run(&args, layout),
+        Command::Apply(args) => apply::run(&args, layout),
+        Command::Format(args) => format::run(&args, layout),
+        Command::Rotate(args) => rotate::run(&args, layout),
+        Command::Expire(args) => expire::run(&args, layout),
         Command::Remove(args) => remove::run(&args, layout),
         Command::Grant(command) => grant::run(&command, layout),
         Command::Learn(args) => learn::run(&args, layout),
         Command::Log(args) => history::log(&args, layout),
         Command::Diff(args) => history::diff(&args, layout),
+        Command::Completions(args) => Ok(completions::run(&args)),
         Command::Undo(args) => history::undo(&args, layout),
         Command::Disable(args) => disable::run(Turn::Off, &args, layout),
         Command::Enable(args) => disable::run(Turn::On, &args, layout),

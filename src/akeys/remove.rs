@@ -11,10 +11,11 @@ use rrsync_rs::name::{GrantName, Label};
 
 use super::cli::Remove;
 use super::grants;
+use super::guard::Guard;
 use super::lines::{description, entry_grant, key_of, keys_in, mentioned_grant};
 use super::safe_write;
 use super::shelf;
-use crate::authkeys::{Key, KeyFile, Line, Outcome, Target};
+use crate::authkeys::{Key, KeyFile, Line, Outcome, Patch, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private;
@@ -23,8 +24,8 @@ use crate::common::report::{Report, shown};
 /// What will be gone.
 #[derive(Debug, Default)]
 struct Cut {
-    /// The file without the keys; `None` when it does not change.
-    bytes: Option<Vec<u8>>,
+    /// What takes the keys out of the file.
+    patch: Patch,
     /// The lines that change, with what they hold now.
     lines: BTreeMap<usize, String>,
     /// The policies that no line uses afterwards.
@@ -35,24 +36,28 @@ struct Cut {
 
 /// Runs it.
 pub fn run(args: &Remove, layout: &Layout) -> Result<Report, Failure> {
+    let guard = Guard::new(args.allow, layout);
+    // Looked at before the lock, so that a mistyped name leaves no trace.
+    let file = safe_write::read(layout)?.unwrap_or_default();
+    let mut done = cut(args, &file, layout)?;
+    let notes = safe_write::judge(layout, &guard, &file, &done.patch)?;
+    drop(file);
     if args.dry_run {
-        let cut = cut(args, &safe_write::read(layout)?.unwrap_or_default(), layout)?;
-        let mut report = told(&cut, layout, "would remove");
+        let mut report = told(&done, layout, "would remove");
+        report.notes.extend(notes);
         report.note("nothing was removed (--dry-run)");
         return Ok(report);
     }
-    // Looked at before the lock, so that a mistyped name leaves no trace.
-    cut(args, &safe_write::read(layout)?.unwrap_or_default(), layout)?;
     let lock = Lock::acquire(layout)?;
-    let mut done = Cut::default();
-    safe_write::update(layout, &lock, |bytes| {
-        done = cut(args, bytes, layout)?;
-        Ok::<_, Failure>(done.bytes.take())
+    let written = safe_write::update(layout, &lock, &guard, |file| {
+        done = cut(args, file, layout)?;
+        Ok::<_, Failure>(done.patch.clone())
     })?;
     for grant in &done.grants {
         private::remove(&layout.grant_file(grant))?;
     }
     let mut report = told(&done, layout, "removed");
+    report.notes.extend(written.notes);
     if !done.lines.is_empty() {
         report.note("sessions that are open now go on until they end");
     }
@@ -71,19 +76,21 @@ fn told(cut: &Cut, layout: &Layout, verb: &str) -> Report {
     report
 }
 
-/// Works out what `args` mean for a file with these `bytes`.
-fn cut(args: &Remove, bytes: &[u8], layout: &Layout) -> Result<Cut, Failure> {
-    let file = KeyFile::parse(bytes.to_vec());
+/// Works out what `args` mean for `file`.
+fn cut(args: &Remove, file: &KeyFile, layout: &Layout) -> Result<Cut, Failure> {
     let mut cut = Cut::default();
     let named = match (&args.federation, &args.fingerprint, args.line) {
-        (Some(federation), ..) => by_federation(&file, federation, args.pod.as_ref(), layout, &mut cut)?,
-        (None, Some(fingerprint), _) => by_fingerprint(&file, fingerprint, &mut cut)?,
-        (None, None, Some(number)) => by_lines(&file, &[number], &mut cut)?,
+        (Some(federation), ..) => by_federation(file, federation, args.pod.as_ref(), layout, &mut cut)?,
+        (None, Some(fingerprint), _) => by_fingerprint(file, fingerprint, &mut cut)?,
+        (None, None, Some(number)) => by_lines(file, &[number], &mut cut)?,
         (None, None, None) => return Err(Failure::new(Exit::Usage, "nothing is named")),
     };
     // A policy goes with its last line.
-    let rest = cut.bytes.as_ref().map_or_else(|| file.clone(), |bytes| KeyFile::parse(bytes.clone()));
-    let still: BTreeSet<GrantName> = rest.lines().filter_map(entry_grant).collect();
+    let still: BTreeSet<GrantName> = if named.is_empty() {
+        BTreeSet::new()
+    } else {
+        cut.patch.touched(file).lines().filter_map(|after| entry_grant(after.line)).collect()
+    };
     let there: BTreeSet<GrantName> = grants::names(layout).into_iter().collect();
     cut.grants = named.into_iter().filter(|name| !still.contains(name) && there.contains(name)).collect();
     if cut.lines.is_empty() && cut.grants.is_empty() {
@@ -109,9 +116,9 @@ fn missing(args: &Remove) -> String {
 
 /// Whether a key line runs the gate for a grant of `federation`. A file that cannot be read might hold one.
 pub(super) fn is_installed(federation: &Label, layout: &Layout) -> bool {
-    let Ok(bytes) = safe_write::read(layout) else { return true };
-    let file = KeyFile::parse(bytes.unwrap_or_default());
-    file.lines()
+    let Ok(file) = safe_write::read(layout) else { return true };
+    file.unwrap_or_default()
+        .lines()
         .filter_map(entry_grant)
         .filter_map(|name| grants::parts(&name))
         .any(|(of, _)| of == *federation)
@@ -119,13 +126,12 @@ pub(super) fn is_installed(federation: &Label, layout: &Layout) -> bool {
 
 /// Removes whole lines; returns the grants that they named.
 fn by_lines(file: &KeyFile, numbers: &[usize], cut: &mut Cut) -> Result<BTreeSet<GrantName>, Failure> {
-    let bytes = file.remove_lines(numbers).map_err(|error| {
+    cut.patch = file.remove_lines(numbers).map_err(|error| {
         Failure::new(Exit::NoMatch, error)
             .hint(format!("the file has {} lines: akeys list", file.lines().len()))
     })?;
     let lines: Vec<Line<'_>> = numbers.iter().filter_map(|number| file.line(*number)).collect();
     cut.lines = lines.iter().map(|line| (line.number(), description(*line))).collect();
-    cut.bytes = (!numbers.is_empty()).then_some(bytes);
     Ok(lines.into_iter().filter_map(mentioned_grant).collect())
 }
 
@@ -200,6 +206,6 @@ fn by_fingerprint(file: &KeyFile, fingerprint: &str, cut: &mut Cut) -> Result<BT
         }
         cut.lines.insert(place.line, description(line));
     }
-    cut.bytes = (removal.bytes != file.bytes()).then_some(removal.bytes);
+    cut.patch = removal.patch;
     Ok(named)
 }

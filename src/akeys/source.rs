@@ -22,6 +22,21 @@ pub fn named(path: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| failure(path, &error))
 }
 
+/// The same, of a file that is not larger than `most`.
+pub fn named_at_most(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
+    let input: Box<dyn io::Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(path).map_err(|error| failure(path, &error))?)
+    };
+    let mut bytes = Vec::new();
+    input.take(most as u64 + 1).read_to_end(&mut bytes).map_err(|error| failure(path, &error))?;
+    if bytes.len() > most {
+        return Err(failure(path, &io::Error::other(format!("is larger than {most} bytes"))));
+    }
+    Ok(bytes)
+}
+
 /// The bytes of an account's own key file; none when it is missing.
 pub fn own(path: &Path) -> Result<Vec<u8>, Failure> {
     match regular(path) {

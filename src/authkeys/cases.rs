@@ -18,6 +18,10 @@ fn file(text: impl AsRef<[u8]>) -> KeyFile {
     KeyFile::parse(text.as_ref().to_vec())
 }
 
+fn text_of(file: &KeyFile) -> String {
+    String::from_utf8(file.bytes().to_vec()).unwrap()
+}
+
 fn dead(line: &str, target: Target) -> Dead {
     match file(line).line(1).unwrap().read(target) {
         Reading::Dead(dead) => dead,
@@ -138,8 +142,9 @@ fn the_finder_sees_through_what_sshd_cannot_read() {
 #[test]
 fn removing_a_key_leaves_the_rest_and_wakes_nothing() {
     let check = |text: String, expected: String, outcomes: &[Outcome]| {
-        let removal = file(&text).remove_key(&key(ED), TARGET);
-        assert_eq!(String::from_utf8(removal.bytes).unwrap(), expected, "{text:?}");
+        let before = file(&text);
+        let removal = before.remove_key(&key(ED), TARGET);
+        assert_eq!(text_of(&removal.patch.applied(&before)), expected, "{text:?}");
         let got: Vec<Outcome> = removal.places.into_iter().map(|removed| removed.outcome).collect();
         assert_eq!(got, outcomes, "{text:?}");
     };
@@ -168,10 +173,13 @@ fn a_line_is_added_in_the_style_of_the_file() {
         ("a\r\nb\r\n", "a\r\nb\r\nKEY\r\n"),
         ("a\r\nb", "a\r\nb\r\nKEY\r\n"),
     ] {
-        let added = file(before).append_line(ED.as_bytes(), TARGET).unwrap();
-        assert_eq!(String::from_utf8(added).unwrap(), after.replace("KEY", ED));
+        let added = file(before).append(&[ED], TARGET).unwrap();
+        assert_eq!(text_of(&added.applied(&file(before))), after.replace("KEY", ED));
     }
-    let refuse = |line: String| file("").append_line(line.as_bytes(), TARGET).unwrap_err();
+    let two = file("a").append(&[ED, OTHER], TARGET).unwrap();
+    assert_eq!(text_of(&two.applied(&file("a"))), format!("a\n{ED}\n{OTHER}\n"));
+    assert_eq!(file("a").append::<&str>(&[], TARGET), Ok(Patch::none()));
+    let refuse = |line: String| file("").append(&[line], TARGET).unwrap_err();
     assert_eq!(refuse(format!("{ED}\n{OTHER}")), EditError::NotOneLine);
     assert!(matches!(refuse(format!("restrikt {ED}")), EditError::WouldBeDead(_)));
     assert_eq!(refuse(format!("# {ED}")), EditError::NoEntry);
@@ -181,7 +189,8 @@ fn a_line_is_added_in_the_style_of_the_file() {
 fn options_are_replaced_in_their_span_only() {
     let options = OptionList::restrict().command(b"/bin/true").unwrap();
     let replace = |text: &str, options: &OptionList| {
-        String::from_utf8(file(text).replace_options(1, options, TARGET).unwrap()).unwrap()
+        let before = file(text);
+        text_of(&before.replace_options(1, options, TARGET).unwrap().applied(&before))
     };
     assert_eq!(
         replace(&format!(" {ED}  c\r\n"), &options),
@@ -189,6 +198,7 @@ fn options_are_replaced_in_their_span_only() {
     );
     assert_eq!(replace(&format!("pty \t{ED}"), &options), format!("restrict,command=\"/bin/true\" \t{ED}"));
     assert_eq!(replace(&format!("pty \t{ED}"), &OptionList::none()), ED);
+    assert_eq!(file(ED).replace_options(1, &OptionList::none(), TARGET), Ok(Patch::none()));
     assert_eq!(file("# x\n").replace_options(1, &options, TARGET), Err(EditError::NoKey(1)));
 }
 
@@ -296,20 +306,20 @@ proptest! {
         let before = file(&bytes);
         for line in before.lines() {
             let Ok(disabled) = before.disable(line.number(), TARGET) else { continue };
-            let disabled = file(disabled);
+            let disabled = disabled.applied(&before);
             prop_assert_eq!(disabled.line(line.number()).unwrap().read(TARGET), Reading::Comment);
-            prop_assert_eq!(disabled.enable(line.number()).unwrap(), &bytes[..]);
+            prop_assert_eq!(disabled.enable(line.number()).unwrap().applied(&disabled).into_bytes(), &bytes[..]);
         }
     }
 
     #[test]
     fn an_added_line_is_live_and_comes_out_again(bytes in files()) {
         let before = file(&bytes);
-        let after = file(before.append_line(OTHER.as_bytes(), TARGET).unwrap());
+        let after = before.append(&[OTHER], TARGET).unwrap().applied(&before);
         prop_assert!(after.bytes().starts_with(&bytes));
         prop_assert_eq!(live(&after), [live(&before), vec![key(OTHER)]].concat());
         let last = after.lines().len();
-        let removed = after.remove_lines(&[last]).unwrap();
+        let removed = after.remove_lines(&[last]).unwrap().applied(&after).into_bytes();
         prop_assert!(removed == bytes || removed == [&bytes[..], before.line_end()].concat());
     }
 
@@ -317,7 +327,7 @@ proptest! {
     fn a_removed_key_is_gone_and_no_other_came_to_life(bytes in files()) {
         let before = file(&bytes);
         let removal = before.remove_key(&key(ED), TARGET);
-        let after = file(removal.bytes);
+        let after = removal.patch.applied(&before);
         let expected: Vec<Key> = live(&before).into_iter().filter(|other| *other != key(ED)).collect();
         prop_assert_eq!(live(&after), expected);
         let kept = removal.places.iter().filter(|removed| removed.outcome == Outcome::Kept).count();

@@ -1,14 +1,16 @@
-//! Edits: new bytes in which only the lines named, or only a span of one, differ.
+//! Edits: changes of the lines named, or only of a span of one, and of nothing else.
 //!
 //! Every edit is total over broken files. None may bring a key to life that was dead: where taking one of two glued
 //! keys away would leave a working line, that line is disabled too, and the answer says so.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::dead::Dead;
 use super::file::{KeyFile, Line};
 use super::find::{Found, Place, keys_in};
 use super::key::Key;
+use super::patch::Patch;
 use super::read::{Reading, Rules, read_line};
 use super::write::OptionList;
 
@@ -41,8 +43,8 @@ pub enum EditError {
 /// What [`KeyFile::remove_key`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
-    /// The file without the key.
-    pub bytes: Vec<u8>,
+    /// What takes the key out.
+    pub patch: Patch,
     /// Each place of the key, in order.
     pub places: Vec<Removed>,
 }
@@ -73,84 +75,68 @@ pub enum Outcome {
 }
 
 impl KeyFile {
-    /// The file with `line` behind its last one, ended as the file's other lines are.
+    /// Puts `lines` behind the last one, each ended as the file's other lines are.
     ///
     /// A missing end of the last line is added first, so that nothing is glued to it.
     ///
     /// # Errors
-    /// When `line` is not exactly one entry for the target.
-    pub fn append_line(&self, line: &[u8], rules: impl Into<Rules>) -> Result<Vec<u8>, EditError> {
-        if line.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-            return Err(EditError::NotOneLine);
-        }
-        match read_line(line, self.lines().len() + 1, rules.into()) {
-            Reading::Entry(_) => {}
-            Reading::Dead(dead) => return Err(EditError::WouldBeDead(dead)),
-            Reading::Blank | Reading::Comment => return Err(EditError::NoEntry),
-        }
+    /// When one of `lines` is not exactly one entry for the target.
+    pub fn append<L: AsRef<[u8]>>(&self, lines: &[L], rules: impl Into<Rules>) -> Result<Patch, EditError> {
+        let rules = rules.into();
         let end = self.line_end();
-        let mut bytes = self.bytes().to_vec();
-        if self.lines().next_back().is_some_and(|last| last.end().is_empty()) {
-            bytes.extend_from_slice(end);
+        let mut text = Vec::new();
+        if !lines.is_empty() && self.lines().next_back().is_some_and(|last| last.end().is_empty()) {
+            text.extend_from_slice(end);
         }
-        bytes.extend_from_slice(line);
-        bytes.extend_from_slice(end);
-        Ok(bytes)
+        for (index, line) in lines.iter().enumerate() {
+            one_entry(line.as_ref(), self.lines().len() + 1 + index, rules)?;
+            text.extend_from_slice(line.as_ref());
+            text.extend_from_slice(end);
+        }
+        let at = self.bytes().len();
+        Ok(Patch::splice(at..at, text))
     }
 
-    /// The file without the lines of these numbers: exactly their bytes are gone.
+    /// Takes out the lines of these numbers: exactly their bytes go.
     ///
     /// # Errors
     /// When a number is not that of a line.
-    pub fn remove_lines(&self, numbers: &[usize]) -> Result<Vec<u8>, EditError> {
-        for &number in numbers {
-            self.existing(number)?;
-        }
+    pub fn remove_lines(&self, numbers: &[usize]) -> Result<Patch, EditError> {
         let numbers: BTreeSet<usize> = numbers.iter().copied().collect();
-        Ok(self.rewrite(|line, out| {
-            if !numbers.contains(&line.number()) {
-                out.extend_from_slice(line.raw());
-            }
-        }))
+        let cuts = numbers.into_iter().map(|number| Ok(Patch::splice(self.existing(number)?.span(), "")));
+        Ok(together(cuts.collect::<Result<Vec<_>, EditError>>()?))
     }
 
-    /// The file without `key`, wherever sshd, or a slip of an editor, could find it.
+    /// Takes out `key`, wherever sshd, or a slip of an editor, could find it.
     ///
     /// A line that sshd uses for the key goes whole, and so does a dead line. A key glued to one that sshd uses is cut
     /// out of that line. Comments stay, but for disabled lines.
     pub fn remove_key(&self, key: &Key, rules: impl Into<Rules>) -> Removal {
-        let rules = rules.into();
-        let mut places = Vec::new();
-        let mut found = self.find(key, rules).into_iter().peekable();
-        let bytes = self.rewrite(|line, out| {
-            let mut here = Vec::new();
-            while let Some(next) = found.next_if(|found| found.line == line.number()) {
-                here.push(next);
-            }
-            let Some(first) = here.first() else {
-                out.extend_from_slice(line.raw());
-                return;
-            };
-            let others = || {
-                let keys = keys_in(line.raw()).into_iter().map(|(_, key)| key);
-                keys.filter(|other| other != key).collect::<Vec<_>>()
-            };
-            let whole = here.iter().any(|found| found.place == Place::Entry);
-            let outcome = match first.place {
-                _ if whole => Outcome::Line { also: others() },
-                Place::Dead | Place::Disabled if others().is_empty() => Outcome::Line { also: Vec::new() },
-                Place::Comment => Outcome::Kept,
-                _ => cut(line, &here, rules, out),
-            };
-            if outcome == Outcome::Kept {
-                out.extend_from_slice(line.raw());
-            }
-            places.push(Removed { line: line.number(), outcome });
-        });
-        Removal { bytes, places }
+        self.remove_key_where(key, rules, |_| true)
     }
 
-    /// The file with other options on one entry: its option span is replaced, or one is put before the key.
+    /// The same for the lines that `wanted` says yes to.
+    pub fn remove_key_where(
+        &self,
+        key: &Key,
+        rules: impl Into<Rules>,
+        wanted: impl Fn(Line<'_>) -> bool,
+    ) -> Removal {
+        let rules = rules.into();
+        let mut places = Vec::new();
+        let mut cuts = Vec::new();
+        let found = self.find(key, rules);
+        for here in found.chunk_by(|a, b| a.line == b.line) {
+            let line = here.first().and_then(|first| self.line(first.line)).filter(|line| wanted(*line));
+            let Some(line) = line else { continue };
+            let (outcome, patch) = take_out(line, here, key, rules);
+            places.push(Removed { line: line.number(), outcome });
+            cuts.push(patch);
+        }
+        Removal { patch: together(cuts), places }
+    }
+
+    /// Gives one entry other options: its option span is replaced, or one is put before the key.
     ///
     /// # Errors
     /// When the line is no entry.
@@ -159,109 +145,128 @@ impl KeyFile {
         number: usize,
         options: &OptionList,
         rules: impl Into<Rules>,
-    ) -> Result<Vec<u8>, EditError> {
+    ) -> Result<Patch, EditError> {
         let line = self.existing(number)?;
         let reading = line.read(rules);
         let entry = reading.entry().ok_or(EditError::NoKey(number))?;
         let text = options.as_bytes();
         let key = entry.key_span.start;
-        let (from, to) = match &entry.options_span {
-            Some(span) if text.is_empty() => (span.start, key),
-            Some(span) => (span.start, span.end),
-            None => (key, key),
+        let span = match &entry.options_span {
+            Some(span) if text.is_empty() => span.start..key,
+            Some(span) => span.clone(),
+            None => key..key,
         };
-        let blank: &[u8] = if entry.options_span.is_none() && !text.is_empty() { b" " } else { b"" };
-        Ok(self.replace(number, &[&line.raw()[..from], text, blank, &line.raw()[to..]]))
+        if line.raw()[span.clone()] == *text {
+            return Ok(Patch::none());
+        }
+        let blank: &[u8] = if entry.options_span.is_none() { b" " } else { b"" };
+        Ok(Patch::splice(within(line, span), [text, blank].concat()))
     }
 
-    /// The file with another key on one entry: only the words of the key are others, options and comment stay.
+    /// Puts another key in the place of the one of an entry: only the words of the key are others, options and comment stay.
     ///
     /// # Errors
     /// When the line is no entry, or would be none with that key.
-    pub fn replace_key(
-        &self,
-        number: usize,
-        key: &Key,
-        rules: impl Into<Rules>,
-    ) -> Result<Vec<u8>, EditError> {
+    pub fn replace_key(&self, number: usize, key: &Key, rules: impl Into<Rules>) -> Result<Patch, EditError> {
         let rules = rules.into();
         let line = self.existing(number)?;
         let reading = line.read(rules);
         let span = &reading.entry().ok_or(EditError::NoKey(number))?.key_span;
-        let text = [&line.raw()[..span.start], key.to_string().as_bytes(), &line.raw()[span.end..]].concat();
+        let words = key.to_string();
+        let text = [&line.raw()[..span.start], words.as_bytes(), &line.raw()[span.end..]].concat();
         match read_line(&text, number, rules) {
-            Reading::Entry(entry) if entry.key == *key => Ok(self.replace(number, &[&text])),
+            Reading::Entry(entry) if entry.key == *key => {
+                Ok(Patch::splice(within(line, span.clone()), words))
+            }
             Reading::Dead(dead) => Err(EditError::WouldBeDead(dead)),
             _ => Err(EditError::NoEntry),
         }
     }
 
-    /// The file with one line made a comment that [`KeyFile::enable`] turns back, byte for byte.
+    /// Makes one line a comment that [`KeyFile::enable`] turns back, byte for byte.
     ///
     /// # Errors
     /// When the line is blank or a comment already.
-    pub fn disable(&self, number: usize, rules: impl Into<Rules>) -> Result<Vec<u8>, EditError> {
+    pub fn disable(&self, number: usize, rules: impl Into<Rules>) -> Result<Patch, EditError> {
         let line = self.existing(number)?;
         match line.read(rules) {
-            Reading::Entry(_) | Reading::Dead(_) => Ok(self.replace(number, &[DISABLED, line.raw()])),
+            Reading::Entry(_) | Reading::Dead(_) => Ok(Patch::splice(within(line, 0..0), DISABLED)),
             Reading::Blank | Reading::Comment => Err(EditError::NoKey(number)),
         }
     }
 
-    /// The file with one disabled line as it was.
+    /// Makes one disabled line what it was.
     ///
     /// # Errors
     /// When the line was not disabled.
-    pub fn enable(&self, number: usize) -> Result<Vec<u8>, EditError> {
+    pub fn enable(&self, number: usize) -> Result<Patch, EditError> {
         let line = self.existing(number)?;
-        let original = line.raw().strip_prefix(DISABLED).ok_or(EditError::NotDisabled(number))?;
-        Ok(self.replace(number, &[original]))
+        if !line.raw().starts_with(DISABLED) {
+            return Err(EditError::NotDisabled(number));
+        }
+        Ok(Patch::splice(within(line, 0..DISABLED.len()), ""))
     }
 
     fn existing(&self, number: usize) -> Result<Line<'_>, EditError> {
         self.line(number).ok_or(EditError::NoSuchLine(number))
     }
+}
 
-    fn replace(&self, number: usize, parts: &[&[u8]]) -> Vec<u8> {
-        self.rewrite(|line, out| {
-            if line.number() == number {
-                out.extend_from_slice(&parts.concat());
-            } else {
-                out.extend_from_slice(line.raw());
-            }
-        })
+/// Refuses what is not exactly one entry.
+fn one_entry(line: &[u8], number: usize, rules: Rules) -> Result<(), EditError> {
+    if line.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+        return Err(EditError::NotOneLine);
     }
-
-    fn rewrite(&self, mut write: impl FnMut(Line<'_>, &mut Vec<u8>)) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.bytes().len() + 64);
-        self.lines().for_each(|line| write(line, &mut out));
-        out
+    match read_line(line, number, rules) {
+        Reading::Entry(_) => Ok(()),
+        Reading::Dead(dead) => Err(EditError::WouldBeDead(dead)),
+        Reading::Blank | Reading::Comment => Err(EditError::NoEntry),
     }
 }
 
-/// Writes a line without the spans of a key, unless that would change what the rest means.
-fn cut(line: Line<'_>, spans: &[Found], rules: Rules, out: &mut Vec<u8>) -> Outcome {
-    let raw = line.raw();
-    let mut rest = Vec::with_capacity(raw.len());
-    let mut at = 0;
-    for found in spans {
-        rest.extend_from_slice(&raw[at..found.span.start]);
-        at = found.span.end;
+/// A part of a line as a part of its file.
+fn within(line: Line<'_>, span: Range<usize>) -> Range<usize> {
+    line.span().start + span.start..line.span().start + span.end
+}
+
+/// Changes of different lines as one. They do not meet; if they did, nothing would change.
+fn together(patches: Vec<Patch>) -> Patch {
+    Patch::all(patches).unwrap_or_default()
+}
+
+/// Takes a key out of one line, at the places where it was found.
+fn take_out(line: Line<'_>, here: &[Found], key: &Key, rules: Rules) -> (Outcome, Patch) {
+    let others = || {
+        let keys = keys_in(line.raw()).into_iter().map(|(_, key)| key);
+        keys.filter(|other| other != key).collect::<Vec<_>>()
+    };
+    let whole = |also| (Outcome::Line { also }, Patch::splice(line.span(), ""));
+    match here.first().map(|first| first.place) {
+        _ if here.iter().any(|found| found.place == Place::Entry) => whole(others()),
+        Some(Place::Dead | Place::Disabled) if others().is_empty() => whole(Vec::new()),
+        Some(Place::Comment) | None => (Outcome::Kept, Patch::none()),
+        Some(_) => cut(line, here, rules),
     }
-    rest.extend_from_slice(&raw[at..]);
-    let after = read_line(&rest, line.number(), rules);
-    let before = line.read(rules);
+}
+
+/// Takes the places of a key out of a line, unless that would change what the rest means.
+fn cut(line: Line<'_>, places: &[Found], rules: Rules) -> (Outcome, Patch) {
+    let alone = KeyFile::parse(line.raw().to_vec());
+    let cuts = places.iter().map(|found| Patch::splice(found.span.clone(), "")).collect();
+    let rest = together(cuts).applied(&alone);
+    let (before, after) = (line.read(rules), read_line(rest.bytes(), line.number(), rules));
     let outcome = match (before.entry(), after.entry()) {
         (Some(before), Some(after)) if before.key == after.key && before.options == after.options => {
             Outcome::Cut
         }
-        (Some(_), _) => return Outcome::Kept,
+        (Some(_), _) => return (Outcome::Kept, Patch::none()),
         (None, None) => Outcome::Cut,
         (None, Some(_)) => Outcome::CutAndDisabled,
     };
+    let mut patches: Vec<Patch> =
+        places.iter().map(|found| Patch::splice(within(line, found.span.clone()), "")).collect();
     if outcome == Outcome::CutAndDisabled {
-        out.extend_from_slice(DISABLED);
+        patches.push(Patch::splice(within(line, 0..0), DISABLED));
     }
-    out.extend_from_slice(&rest);
-    outcome
+    (outcome, together(patches))
 }

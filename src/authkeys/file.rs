@@ -54,6 +54,11 @@ impl KeyFile {
         (1..=self.ends.len()).contains(&number).then(|| self.at(number))
     }
 
+    /// How many lines end at or before `offset`.
+    pub(super) fn lines_before(&self, offset: usize) -> usize {
+        self.ends.partition_point(|end| *end <= offset)
+    }
+
     fn at(&self, number: usize) -> Line<'_> {
         let start = if number == 1 { 0 } else { self.ends[number - 2] };
         Line { number, start, raw: &self.bytes[start..self.ends[number - 1]] }
@@ -82,6 +87,11 @@ impl<'a> Line<'a> {
     /// Where the line stands in the file, its end included.
     pub fn span(self) -> Range<usize> {
         self.start..self.start + self.raw.len()
+    }
+
+    /// The same line as one of another file.
+    pub(super) fn moved(self, number: usize, start: usize) -> Self {
+        Self { number, start, ..self }
     }
 
     /// The bytes of the line, its end included.

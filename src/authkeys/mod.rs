@@ -19,6 +19,7 @@ mod find;
 mod from;
 mod key;
 mod options;
+mod patch;
 mod read;
 mod services;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use find::{Found, Place, keys_in};
 pub use from::FromMatch;
 pub use key::{Algorithm, BadKey, Key};
 pub use options::{OptionItem, Options};
+pub use patch::{After, Patch, Touched};
 pub use read::{Entry, Reading, Rules, Target};
 pub use values::{Expiry, Zone};
 pub use write::{OptionList, Unwritable, key_line};

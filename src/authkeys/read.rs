@@ -24,6 +24,9 @@ pub enum Target {
 }
 
 impl Target {
+    /// Debian 12's OpenSSH and the newest one: a line that is written must be one for whichever reads it.
+    pub const OPENSSH: [Self; 2] = [Self::OpenSsh9_2, Self::OpenSsh10_5];
+
     /// Whether the target reads keys of this kind under this word.
     pub(super) fn knows(self, algorithm: Algorithm, word: &[u8]) -> bool {
         match (self, algorithm) {

@@ -111,26 +111,37 @@ impl OptionList {
         self.value("command", command)
     }
 
+    /// Adds a flag.
+    #[must_use]
+    pub fn flag(mut self, name: &'static str) -> Self {
+        if !self.0.is_empty() {
+            self.0.push(b',');
+        }
+        self.0.extend_from_slice(name.as_bytes());
+        self
+    }
+
     /// The options as they stand in a line.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    fn value(mut self, name: &'static str, value: &[u8]) -> Result<Self, Unwritable> {
+    /// Adds an option with a value. Whether sshd reads such a value is for [`OptionList::parse`] to say.
+    ///
+    /// # Errors
+    /// When the quoting cannot express the value.
+    pub fn value(self, name: &'static str, value: &[u8]) -> Result<Self, Unwritable> {
         check(name, value, true)?;
-        if !self.0.is_empty() {
-            self.0.push(b',');
-        }
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"=\"");
+        let mut list = self.flag(name);
+        list.0.extend_from_slice(b"=\"");
         for &byte in value {
             if byte == b'"' {
-                self.0.push(b'\\');
+                list.0.push(b'\\');
             }
-            self.0.push(byte);
+            list.0.push(byte);
         }
-        self.0.push(b'"');
-        Ok(self)
+        list.0.push(b'"');
+        Ok(list)
     }
 }
 

@@ -50,6 +50,7 @@ impl Lock {
             federations_dir(layout),
             layout.issued_dir(),
             layout.state_dir().join("backups"),
+            layout.state_dir().join("rotations"),
         ] {
             sweep(&dir);
         }

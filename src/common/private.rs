@@ -4,7 +4,7 @@
 //! is there already, must not be writable by anybody else, because who can write it can replace what is in it.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -92,6 +92,25 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32, if_there: IfThere) -> Result<
     sync_dir(dir)
 }
 
+/// Whether a file holds exactly `bytes`, from where it is read.
+pub fn holds(mut file: &File, mut bytes: &[u8]) -> io::Result<bool> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let length = match file.read(&mut buffer) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        match bytes.split_at_checked(length) {
+            Some((expected, rest)) if *expected == buffer[..length] => bytes = rest,
+            _ => return Ok(false),
+        }
+        if length == 0 {
+            return Ok(bytes.is_empty());
+        }
+    }
+}
+
 /// Makes what was created, renamed or removed in `dir` survive a power cut.
 pub fn sync_dir(dir: &Path) -> Result<(), PrivateError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(PrivateError::io(dir))
@@ -124,6 +143,24 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert!(remove(&path).unwrap());
         assert!(!remove(&path).unwrap());
+    }
+
+    #[test]
+    fn a_content_is_compared_to_its_end() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("x");
+        let long = vec![b'x'; 200_000];
+        for (content, bytes, same) in [
+            (&b"ab"[..], &b"ab"[..], true),
+            (b"ab", b"a", false),
+            (b"a", b"ab", false),
+            (b"", b"", true),
+            (&long, &long, true),
+            (&long, &long[1..], false),
+        ] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(holds(&File::open(&path).unwrap(), bytes).unwrap(), same);
+        }
     }
 
     #[test]

@@ -28,8 +28,10 @@ fn every_way_to_name_a_line_goes_there_and_back() {
         (&["--fingerprint", &alice], 2),
         (&["--line", "2"], 2),
     ] {
-        let run = |command: &str| home.akeys(&[&[command], which].concat()).ok();
-        let dry = home.akeys(&[&["disable"], which, &["--dry-run"]].concat()).ok();
+        // Alice has the only key that opens a shell.
+        let args = |command| [&[command, "--allow-lockout"], which].concat();
+        let run = |command| home.akeys(&args(command)).ok();
+        let dry = home.akeys(&[&args("disable")[..], &["--dry-run"]].concat()).ok();
         assert!(dry.out.starts_with(&format!("would disable ~/.ssh/authorized_keys:{line}: ")), "{dry:?}");
         assert_eq!(home.keys(), before);
         run("disable");
@@ -77,9 +79,16 @@ fn dead_lines_sleep_too_and_a_shadowed_one_is_mentioned() {
     home.write(".ssh/authorized_keys", &format!("{FOREIGN} one\n{dead}\nrestrict {FOREIGN} two"));
     let before = home.keys();
     let alice = fingerprint(&home, 1);
-    home.akeys(&["disable", "--fingerprint", &alice]).ok();
+    home.akeys(&["disable", "--fingerprint", &alice]).fails(1, "no key would be left that opens a shell");
+    assert_eq!(home.keys(), before);
+    home.akeys(&["disable", "--fingerprint", &alice, "--allow-lockout"]).ok();
     assert!(home.keys().lines().all(|line| line.starts_with("# akeys-disabled: ")), "{}", home.keys());
-    let ran = home.akeys(&["enable", "--fingerprint", &alice]).ok();
+    let enable = ["enable", "--fingerprint", &alice, "--allow-shadowed", "--allow-dead"];
+    home.akeys(&enable[..4])
+        .fails(1, "line 2 would be one that sshd passes over, at column 1: unknown option");
+    home.akeys(&[&enable[..3], &enable[4..]].concat())
+        .fails(1, "the options of line 3 would never apply: line 1 lets the same key in first");
+    let ran = home.akeys(&enable).ok();
     assert!(ran.err.contains("line 2 is one that sshd passes over"), "{ran:?}");
     assert!(ran.err.contains("line 1 has the same key, and sshd looks at that one first"), "{ran:?}");
     assert_eq!(home.keys(), before);

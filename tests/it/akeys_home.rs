@@ -11,6 +11,10 @@ use crate::support::our_program;
 pub(crate) const FOREIGN: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJEf3nULCwzQ7Y2TMVwXcFZ7Bvg1Eig6IPvwX1J2rSU5";
 
+/// Another one.
+pub(crate) const OTHER: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEl6ZPlW4lzaXAVlzbxVev8C0lLTWq9/xDwuq24HTwJH";
+
 /// A home directory, and a stand-in for the gate.
 pub(crate) struct Home {
     dir: tempfile::TempDir,

@@ -2,7 +2,7 @@
 
 use rrsync_rs::layout::Layout;
 
-use crate::akeys_home::{FOREIGN, Home, Ran};
+use crate::akeys_home::{FOREIGN, Home, OTHER, Ran};
 use crate::support::our_program;
 
 const PROGRAM: &str = include_str!("../../man/akeys.1");
@@ -35,6 +35,11 @@ fn every_option_is_in_the_manual() {
         &["audit"],
         &["doctor"],
         &["users"],
+        &["add"],
+        &["expire"],
+        &["rotate"],
+        &["apply"],
+        &["format"],
         &["remove"],
         &["grant", "show"],
         &["grant", "set"],
@@ -42,6 +47,7 @@ fn every_option_is_in_the_manual() {
         &["log"],
         &["diff"],
         &["undo"],
+        &["completions"],
         &["disable"],
         &["enable"],
     ] {
@@ -130,6 +136,21 @@ fn the_examples_of_a_bundle_are_read_and_run() {
     assert!(shell(check).out.contains("Good \"akeys-bundle\" signature with ED25519 key SHA256:"));
     let ran = home.akeys(&["federation", "import", "playground.toml"]).ok();
     assert!(ran.out.contains("  signed by SHA256:"), "{ran:?}");
+}
+
+#[test]
+fn the_example_of_declared_keys_is_applied() {
+    let third = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPDhSoEWnOKUDShyRtVbnig6MQwFoNdHRK99tGhMc4vf";
+    let blocks = literal_blocks(PROGRAM);
+    let declared = blocks.iter().find(|block| block.starts_with("[[key]]")).unwrap();
+    let text = [FOREIGN, OTHER, third]
+        .iter()
+        .fold(declared.clone(), |text, key| text.replacen("ssh-ed25519 AAAA...", key, 1));
+    let home = Home::new();
+    home.write("keys.toml", &text);
+    home.akeys(&["apply", "keys.toml"]).ok();
+    let options = "restrict,from=\"10.1.0.0/16,!10.1.9.9\",expiry-time=\"20271231Z\",command=\"borg serve --append-only\"";
+    assert_eq!(home.keys(), format!("{FOREIGN} anna@laptop\n{options} {OTHER} backup\n"));
 }
 
 #[test]

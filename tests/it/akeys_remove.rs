@@ -41,7 +41,9 @@ fn a_key_goes_wherever_it_stands() {
     let listed = home.akeys(&["list", "--json"]).ok().out;
     let value: serde_json::Value = serde_json::from_str(&listed).unwrap();
     let fingerprint = value["lines"][1]["fingerprint"].as_str().unwrap();
-    home.akeys(&["remove", "--fingerprint", fingerprint]).ok();
+    home.akeys(&["remove", "--fingerprint", fingerprint]).fails(1, "no key would be left that opens a shell");
+    assert_eq!(home.keys(), before);
+    home.akeys(&["remove", "--fingerprint", fingerprint, "--allow-lockout"]).ok();
     assert_eq!(home.keys(), "# top\njunk \"x\n# end");
     home.akeys(&["remove", "--fingerprint", fingerprint])
         .fails(4, &format!("no line holds the key {fingerprint}\n"));
@@ -95,7 +97,11 @@ fn a_key_that_gets_in_otherwise_is_mentioned() {
     let public = home.read(".ssh/akeys/playground.chef1.pub");
     let keys = home.keys();
     home.write(".ssh/authorized_keys", &format!("{keys}{public}"));
-    let ran = home.akeys(&["remove", "--federation", "playground"]).ok();
+    let says = "line 1 would let SHA256:";
+    let refused = home.akeys(&["remove", "--federation", "playground"]).fails(1, says);
+    assert!(refused.err.contains("with more than the key may do now"), "{refused:?}");
+    assert!(refused.err.contains("hint: akeys remove --fingerprint SHA256:"), "{refused:?}");
+    let ran = home.akeys(&["remove", "--federation", "playground", "--allow-wider"]).ok();
     assert!(ran.err.contains("line 2 lets a key of playground in by itself and stays"), "{ran:?}");
     assert_eq!(home.keys(), public);
     home.akeys(&["remove", "--federation", "playground"])

@@ -11,14 +11,23 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod afiles_fetch;
+mod afiles_follow;
+mod afiles_pull;
+mod akeys_add;
+mod akeys_apply;
 mod akeys_audit;
 mod akeys_cards;
+mod akeys_completions;
 mod akeys_disable;
 mod akeys_doctor;
+mod akeys_expire;
 mod akeys_explain;
 mod akeys_faults;
 mod akeys_federation;
+mod akeys_format;
 mod akeys_grant;
+mod akeys_guard;
 mod akeys_history;
 mod akeys_home;
 mod akeys_install;
@@ -30,6 +39,7 @@ mod akeys_parallel;
 mod akeys_remote;
 mod akeys_remove;
 mod akeys_rotate;
+mod akeys_rotate_key;
 mod akeys_signed;
 mod akeys_users;
 mod awatch_gate;

@@ -113,10 +113,17 @@ impl OpenFile {
     }
 
     /// Copies up to `length` bytes into `target`, to the end of this file when `length` is 0; returns how many.
+    /// `wanted` is asked now and then whether to go on.
     ///
     /// # Errors
     /// `EBUSY` when both are the same file, which sftp-server.c `process_extended_copy_data` refuses as well.
-    pub fn copy_to(&self, offset: u64, length: u64, target: &Self, to: u64) -> Result<u64, Fault> {
+    pub fn copy_to(
+        &self,
+        offset: u64,
+        length: u64,
+        (target, to): (&Self, u64),
+        wanted: impl Fn() -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
         let (from, into) = (fstat(&self.fd)?, fstat(&target.fd)?);
         if is_same(&from, &into) {
             return Err(Errno::EBUSY.into());
@@ -133,7 +140,7 @@ impl OpenFile {
         target.written.spoil();
         self.read.spoil();
         let (from, into) = ((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?));
-        copy(from, into, length, |_| target.still_own())
+        copy(from, into, length, |_| target.still_own().and_then(|()| wanted()))
     }
 
     /// What the file is.
@@ -181,13 +188,12 @@ impl OpenFile {
 
     /// The sum of the content, if the client has read all of it.
     pub fn sum_read(&self) -> Option<Sum> {
-        self.read.of(size_of(&self.fd).ok()?).filter(|_| self.options.sums)
+        self.read.of(self.summed()?)
     }
 
     /// The sum of the content as the client leaves it.
     pub fn sum_written(&self) -> Option<Sum> {
-        let size = size_of(&self.fd).ok().filter(|_| self.options.sums)?;
-        self.written.of(size).or_else(|| Sum::of_file(&self.fd).ok().map(|(sum, _)| sum))
+        self.written.of(self.summed()?).or_else(|| Sum::of_file(&self.fd).ok().map(|(sum, _)| sum))
     }
 
     /// Closes the file; an atomic upload becomes visible under its name. Dropping it instead removes the upload.
@@ -205,9 +211,17 @@ impl OpenFile {
             upload.give_up(self.fd.as_fd());
             return Err(fault);
         }
+        if !self.writes {
+            return Ok(());
+        }
         // The disk of a network or quota file system may turn out to be full only now.
         let own = self.fd.try_clone().map_err(|_| Errno::EMFILE)?;
         Ok(nix::unistd::close(own)?)
+    }
+
+    /// The size of the file, where sums are recorded.
+    fn summed(&self) -> Option<u64> {
+        if self.options.sums { size_of(&self.fd).ok() } else { None }
     }
 
     /// Where content for `offset` goes.

@@ -130,15 +130,17 @@ impl Vfs {
             } else if how.truncate && mount.remembers(&held.at) {
                 self.ours.remember_filled(&fd);
             }
+            let size = size_of(&fd)?;
             let opened =
-                Opened { upload: Some(upload), delivery, end, grows_only, changed: how.truncate, own };
-            return self.opened(mount, &held.at, fd, how, opened);
+                Opened { upload: Some(upload), delivery, size, end, grows_only, changed: how.truncate, own };
+            return Ok(self.opened(mount, &held.at, fd, how, opened));
         }
         let mut flags = how.flags();
         flags.set(OFlag::O_APPEND, end != End::Anywhere);
         flags.set(OFlag::O_TRUNC, how.truncate);
         let fd = self.reopen_for_sum(mount, &held.at, flags)?;
-        if kind(&fstat(&fd)?) != SFlag::S_IFREG {
+        let stat = fstat(&fd)?;
+        if kind(&stat) != SFlag::S_IFREG {
             return Err(Fault::Refused(Rule::SpecialFile));
         }
         if how.truncate {
@@ -147,8 +149,9 @@ impl Vfs {
                 self.ours.remember_filled(&fd);
             }
         }
-        let opened = Opened { upload: None, delivery, end, grows_only, changed: how.truncate, own };
-        self.opened(mount, &held.at, fd, how, opened)
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let opened = Opened { upload: None, delivery, size, end, grows_only, changed: how.truncate, own };
+        Ok(self.opened(mount, &held.at, fd, how, opened))
     }
 
     /// Whether what is there may be given more content at its end only.
@@ -217,13 +220,8 @@ impl Vfs {
             self.ours.remember_made(&fd);
         }
         let end = how.end(false);
-        self.opened(
-            mount,
-            &at,
-            fd,
-            how,
-            Opened { upload, delivery, end, grows_only: false, changed: true, own: true },
-        )
+        let opened = Opened { upload, delivery, size: 0, end, grows_only: false, changed: true, own: true };
+        Ok(self.opened(mount, &at, fd, how, opened))
     }
 
     /// Makes a file under its own name.
@@ -239,15 +237,8 @@ impl Vfs {
             .inspect_err(|_| mount.shrink(0, 1))
     }
 
-    fn opened(
-        &self,
-        mount: &Rc<Mount>,
-        at: &Path,
-        fd: OwnedFd,
-        how: &OpenHow,
-        opened: Opened,
-    ) -> Result<OpenFile, Fault> {
-        let Opened { upload, delivery, end, grows_only, changed, own } = opened;
+    fn opened(&self, mount: &Rc<Mount>, at: &Path, fd: OwnedFd, how: &OpenHow, opened: Opened) -> OpenFile {
+        let Opened { upload, delivery, size, end, grows_only, changed, own } = opened;
         // A handle for writing was judged already; one for reading may still be used to set attributes.
         let changing = if grows_only {
             Err(Rule::AppendOnly)
@@ -262,8 +253,7 @@ impl Vfs {
         };
         let published = upload.is_some() && mount.drop_of(at).is_some();
         let visible = delivery.is_some() || published || mount.reading(at).is_ok() || self.ours.filled(&fd);
-        let size = Cell::new(size_of(&fd)?);
-        Ok(OpenFile {
+        OpenFile {
             mount: Rc::clone(mount),
             options: self.options,
             reads: how.reads(),
@@ -273,13 +263,13 @@ impl Vfs {
             delivery,
             changing,
             visible,
-            size,
+            size: Cell::new(size),
             changed: Cell::new(changed),
             own,
             read: Run::default(),
             written: Run::default(),
             fd,
-        })
+        }
     }
 }
 
@@ -287,6 +277,7 @@ impl Vfs {
 struct Opened {
     upload: Option<Upload>,
     delivery: Option<Rc<Delivery>>,
+    size: u64,
     end: End,
     /// Whether it was there before, and may only get more at its end.
     grows_only: bool,

@@ -152,7 +152,7 @@ fn owner(path: &Path, layout: &Layout) -> Account {
 }
 
 /// The keys in the `.pub` files of a directory.
-fn public_keys(dir: &Path, prefix: &str) -> HashSet<Key> {
+pub(in crate::akeys) fn public_keys(dir: &Path, prefix: &str) -> HashSet<Key> {
     let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let wanted = |path: &PathBuf| {
         path.extension().is_some_and(|extension| extension == "pub")

@@ -14,8 +14,9 @@ use super::facts::Facts;
 use super::finding::{Basket, Finding, Fix};
 use super::show;
 use crate::akeys::cli::Audit;
+use crate::akeys::guard::Guard;
 use crate::akeys::safe_write;
-use crate::authkeys::{Key, KeyFile, Options, Rules};
+use crate::authkeys::{Key, KeyFile, Options, Patch, Rules};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::report::{Report, shown};
@@ -40,19 +41,20 @@ pub(super) fn run(
     }
     let mut report = Report::data(plan.preview(file, &name));
     if !args.yes {
-        plan.apply(file, facts.rules)?;
+        plan.patch(file, facts.rules)?;
         report.note("nothing was changed; --yes changes it");
         report.exit = Exit::Findings;
         return Ok(report);
     }
     let lock = Lock::acquire(layout)?;
     // Planned again on what is there under the lock.
-    safe_write::update(layout, &lock, |bytes| {
-        let file = KeyFile::parse(bytes.to_vec());
-        let plan = Plan::of(&file, facts, args.severity);
-        report.out = plan.preview(&file, &name);
-        Ok::<_, Failure>(Some(plan.apply(&file, facts.rules)?).filter(|after| after != bytes))
+    let guard = Guard::new(args.allow, layout);
+    let written = safe_write::update(layout, &lock, &guard, |file| {
+        let plan = Plan::of(file, facts, args.severity);
+        report.out = plan.preview(file, &name);
+        plan.patch(file, facts.rules)
     })?;
+    report.notes.extend(written.notes);
     report.note("mended; the file as it was is in ~/.local/state/akeys/backups");
     Ok(report)
 }
@@ -76,24 +78,17 @@ impl Plan {
         Self(edits)
     }
 
-    /// The file with the edits made.
-    fn apply(&self, file: &KeyFile, rules: Rules) -> Result<Vec<u8>, Failure> {
-        let before = file.bytes();
-        let mut after = Vec::with_capacity(before.len() + 64);
-        let mut at = 0;
-        for (fix, _) in &self.0 {
-            after.extend_from_slice(&before[at..fix.span.start]);
-            after.extend_from_slice(&fix.with);
-            at = fix.span.end;
-        }
-        after.extend_from_slice(&before[at..]);
-        if gains(file, &KeyFile::parse(after.clone()), rules) {
+    /// The edits as one change.
+    fn patch(&self, file: &KeyFile, rules: Rules) -> Result<Patch, Failure> {
+        let edits = self.0.iter().map(|(fix, _)| Patch::splice(fix.span.clone(), fix.with.as_slice()));
+        let patch = Patch::all(edits).unwrap_or_default();
+        if gains(file, &patch.applied(file), rules) {
             return Err(Failure::new(
                 Exit::Failed,
                 "mending would give a key more than it has; nothing was changed",
             ));
         }
-        Ok(after)
+        Ok(patch)
     }
 
     /// What would change, line by line.
@@ -140,6 +135,6 @@ fn gains(before: &KeyFile, after: &KeyFile, rules: Rules) -> bool {
 
 /// The file with everything mended that can be.
 #[cfg(test)]
-pub(super) fn mended(file: &KeyFile, facts: &Facts<'_>) -> Result<Vec<u8>, Failure> {
-    Plan::of(file, facts, Severity::Info).apply(file, facts.rules)
+pub(super) fn mended(file: &KeyFile, facts: &Facts<'_>) -> Result<KeyFile, Failure> {
+    Ok(Plan::of(file, facts, Severity::Info).patch(file, facts.rules)?.applied(file))
 }

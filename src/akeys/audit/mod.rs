@@ -27,8 +27,10 @@ use rrsync_rs::layout::Layout;
 
 pub use catalogue::{Code, RULES, Rule, Severity};
 pub use facts::Facts;
+pub(in crate::akeys) use facts::public_keys;
 pub use finding::{At, Basket, Finding, Fix};
 pub(in crate::akeys) use show::{object, one};
+pub(in crate::akeys) use text::misleading;
 
 use super::cli::Audit;
 use super::source;

@@ -119,7 +119,7 @@ pub(super) fn is_utf16(bytes: &[u8]) -> bool {
 }
 
 /// Where the first byte or character stands that a terminal would obey or not show. Tab and the line end's CR are none.
-fn misleading(text: &[u8]) -> Option<usize> {
+pub(in crate::akeys) fn misleading(text: &[u8]) -> Option<usize> {
     let control = |byte: u8| (byte < b' ' && !matches!(byte, b'\t' | b'\r' | 0)) || byte == 0x7f;
     // Most lines are plain ASCII, and this is the only look at each of their bytes.
     if let Some(at) = text.iter().position(|&byte| control(byte) || byte >= 0x80) {

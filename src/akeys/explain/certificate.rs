@@ -11,9 +11,9 @@ use super::question::Question;
 
 /// A certificate, as far as it decides a login.
 #[derive(Debug)]
-pub(super) struct Certificate {
+pub(in crate::akeys) struct Certificate {
     /// The key that signed it.
-    pub(super) authority: Key,
+    pub(in crate::akeys) authority: Key,
     /// The key in it. A client that is refused with the certificate usually shows this one next.
     pub(super) subject: Option<Key>,
     kind: u32,
@@ -29,7 +29,7 @@ const CRITICAL: [&[u8]; 3] = [b"force-command", b"source-address", b"verify-requ
 
 impl Certificate {
     /// Reads a certificate as it stands in a `-cert.pub` file.
-    pub(super) fn read(text: &str, target: Target) -> Option<Self> {
+    pub(in crate::akeys) fn read(text: &str, target: Target) -> Option<Self> {
         let mut words = text.split_ascii_whitespace();
         let (word, blob) = (words.next()?, words.next()?);
         let stem = word.strip_suffix("-cert-v01@openssh.com")?;

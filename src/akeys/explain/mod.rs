@@ -13,15 +13,23 @@ mod may;
 mod question;
 mod text;
 
+use jiff::Timestamp;
 use rrsync_rs::layout::Layout;
 
 use super::cli::Explain;
 use super::source;
+use crate::authkeys::Options;
 use crate::common::exit::Failure;
 use crate::common::report::{Report, shown};
 
+pub(in crate::akeys) use certificate::Certificate;
 use login::Login;
 use question::Question;
+
+/// What the options of one line let its key do now, as a sentence without a full stop.
+pub(in crate::akeys) fn sentence(options: &Options, layout: &Layout) -> String {
+    may::sentence(options, layout, Timestamp::now())
+}
 
 /// Runs it.
 pub fn run(args: &Explain, layout: &Layout) -> Result<Report, Failure> {

@@ -13,9 +13,6 @@ use crate::common::exit::{Exit, Failure};
 
 use super::certificate::Certificate;
 
-/// Every target, the strictest reader of keys last.
-const TARGETS: [Target; 2] = [Target::OpenSsh9_2, Target::OpenSsh10_5];
-
 /// A login to be judged.
 pub(super) struct Question {
     /// The key, if one is asked about.
@@ -81,7 +78,7 @@ fn key(text: &str, target: Target) -> Result<(Key, bool), Failure> {
     if let Some(key) = read(target) {
         return Ok((key, true));
     }
-    let elsewhere = TARGETS.into_iter().find_map(read).map(|key| (key, false));
+    let elsewhere = Target::OPENSSH.into_iter().find_map(read).map(|key| (key, false));
     elsewhere.ok_or_else(|| {
         Failure::new(Exit::Usage, "--key: this is no public key")
             .hint("TYPE BASE64 as in a .pub file, without options: --key \"$(cat id_ed25519.pub)\"")

@@ -12,10 +12,11 @@ use rrsync_rs::name::{GrantName, Label};
 use crate::akeys::bundle::{Bundle, Offer};
 use crate::akeys::cli::Update;
 use crate::akeys::grants;
+use crate::akeys::guard::Guard;
 use crate::akeys::lines::{description, entry_grant, key_of, keys_in, mentioned_grant};
 use crate::akeys::safe_write;
 use crate::akeys::shelf::{self, Found};
-use crate::authkeys::{Key, KeyFile, Line, Target};
+use crate::authkeys::{Key, KeyFile, Line, Patch, Reading, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private;
@@ -24,8 +25,8 @@ use crate::common::report::{Report, shown};
 /// What will be different.
 #[derive(Debug, Default)]
 struct Plan {
-    /// The key file as it will be; `None` when it does not change.
-    bytes: Option<Vec<u8>>,
+    /// What changes in the key file.
+    patch: Patch,
     /// A line for each key that goes or makes room.
     steps: Vec<String>,
     /// The policies that no line uses afterwards.
@@ -36,7 +37,7 @@ struct Plan {
 
 impl Plan {
     fn is_empty(&self) -> bool {
-        self.bytes.is_none() && self.grants.is_empty()
+        self.patch.is_none() && self.grants.is_empty()
     }
 }
 
@@ -47,21 +48,26 @@ pub(super) fn run(args: &Update, layout: &Layout) -> Result<Report, Failure> {
             .hint("akeys federation import BUNDLE")
     })?;
     if args.dry_run {
-        let plan = plan(&safe_write::read(layout)?.unwrap_or_default(), &found, layout)?;
+        let file = safe_write::read(layout)?.unwrap_or_default();
+        let plan = plan(&file, &found, layout)?;
+        let guard = Guard::new(args.allow, layout);
+        safe_write::judge(layout, &guard, &file, &plan.patch)?;
         let mut report = told(&plan, layout, &args.name);
         report.note("nothing was changed (--dry-run)");
         return Ok(report);
     }
     let lock = Lock::acquire(layout)?;
+    let guard = Guard::new(args.allow, layout);
     let mut done = Plan::default();
-    safe_write::update(layout, &lock, |bytes| {
-        done = plan(bytes, &found, layout)?;
-        Ok::<_, Failure>(done.bytes.clone())
+    let written = safe_write::update(layout, &lock, &guard, |file| {
+        done = plan(file, &found, layout)?;
+        Ok::<_, Failure>(done.patch.clone())
     })?;
     for grant in &done.grants {
         private::remove(&layout.grant_file(grant))?;
     }
     let mut report = told(&done, layout, &args.name);
+    report.notes.extend(written.notes);
     if !done.is_empty() {
         report.note("sessions that are open now go on until they end");
     }
@@ -85,8 +91,8 @@ fn told(plan: &Plan, layout: &Layout, name: &Label) -> Report {
 /// Says, after an import, what waits to be done. A key file that cannot be read is no reason not to import.
 pub(super) fn note_pending(found: &Found, layout: &Layout, report: &mut Report) {
     let name = &found.received.bundle.federation;
-    let Ok(bytes) = safe_write::read(layout) else { return };
-    match plan(&bytes.unwrap_or_default(), found, layout) {
+    let Ok(file) = safe_write::read(layout) else { return };
+    match plan(&file.unwrap_or_default(), found, layout) {
         Ok(plan) if plan.is_empty() => {}
         Ok(plan) => {
             for step in &plan.steps {
@@ -98,10 +104,10 @@ pub(super) fn note_pending(found: &Found, layout: &Layout, report: &mut Report) 
     }
 }
 
-/// Works out what the bundle means for a file with these `bytes`.
-fn plan(bytes: &[u8], found: &Found, layout: &Layout) -> Result<Plan, Failure> {
+/// Works out what the bundle means for a file.
+fn plan(before: &KeyFile, found: &Found, layout: &Layout) -> Result<Plan, Failure> {
     let bundle = &found.received.bundle;
-    let mut file = KeyFile::parse(bytes.to_vec());
+    let mut file = before.clone();
     let mut plan = Plan::default();
     let mut gone = Vec::new();
     let mut named = BTreeSet::new();
@@ -117,6 +123,10 @@ fn plan(bytes: &[u8], found: &Found, layout: &Layout) -> Result<Plan, Failure> {
             plan.steps.push(format!("{keys}:{number}: {} goes: it was revoked", description(line)));
             gone.push(number);
             named.insert(grant);
+        } else if sleeps_with_old_key(line, &grant, bundle) {
+            plan.notes.push(format!(
+                "{keys}:{number}: disabled, with an earlier key of {grant}: akeys remove --line {number}"
+            ));
         } else if let Some((old, offer)) = rotated(line, &grant, bundle) {
             let (old, new) = (old.fingerprint(), offer.key.fingerprint());
             if !found.trusted {
@@ -141,13 +151,13 @@ fn plan(bytes: &[u8], found: &Found, layout: &Layout) -> Result<Plan, Failure> {
             }
         }
     }
-    let after = file.remove_lines(&gone).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let rest: BTreeSet<GrantName> =
-        KeyFile::parse(after.clone()).lines().filter_map(mentioned_grant).collect();
+    let cut = file.remove_lines(&gone).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let after = cut.applied(&file);
+    let rest: BTreeSet<GrantName> = after.lines().filter_map(mentioned_grant).collect();
     let there: BTreeSet<GrantName> = grants::names(layout).into_iter().collect();
     plan.grants = named.into_iter().filter(|name| !rest.contains(name) && there.contains(name)).collect();
     plan.grants.extend(orphans(bundle, &rest, &there));
-    plan.bytes = (after != bytes).then_some(after);
+    plan.patch = Patch::between(before.bytes(), after.bytes());
     Ok(plan)
 }
 
@@ -175,6 +185,18 @@ fn rotated<'b>(line: Line<'_>, grant: &GrantName, bundle: &'b Bundle) -> Option<
     offer.replaces.iter().any(|old| *old.key() == key).then_some((key, offer))
 }
 
+/// Whether a disabled line would bring an earlier key back if it were enabled.
+fn sleeps_with_old_key(line: Line<'_>, grant: &GrantName, bundle: &Bundle) -> bool {
+    let earlier = bundle
+        .offers
+        .iter()
+        .filter(|offer| bundle.grant_name(offer).as_ref() == Ok(grant))
+        .flat_map(|offer| &offer.replaces);
+    let held = keys_in(line);
+    matches!(line.read(Target::default()), Reading::Comment)
+        && earlier.into_iter().any(|old| held.contains(old.key()))
+}
+
 /// The line that lets `key` in, whatever for.
 fn holder<'f>(file: &'f KeyFile, key: &Key) -> Option<Line<'f>> {
     file.lines().find(|line| key_of(*line).as_ref() == Some(key))
@@ -182,11 +204,11 @@ fn holder<'f>(file: &'f KeyFile, key: &Key) -> Option<Line<'f>> {
 
 /// The file with another key in one line, which every sshd in use must then read.
 fn replaced(file: &KeyFile, number: usize, key: &Key) -> Result<KeyFile, Failure> {
-    let mut bytes = Vec::new();
-    for target in [Target::OpenSsh9_2, Target::OpenSsh10_5] {
-        bytes = file.replace_key(number, key, target).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let mut patch = Patch::none();
+    for target in Target::OPENSSH {
+        patch = file.replace_key(number, key, target).map_err(|error| Failure::new(Exit::Failed, error))?;
     }
-    Ok(KeyFile::parse(bytes))
+    Ok(patch.applied(file))
 }
 
 /// Says that a revoked key gets in by a line that is no grant of the federation: somebody else put it there.

@@ -1,33 +1,20 @@
-//! The end of a key and the places it may be used from, changed in its line: those options, and no other byte.
+//! The key lines of a grant, with another end and other places that they may be used from.
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
-use super::words::End;
-use crate::akeys::bundle::FromList;
+use crate::akeys::line_options::{self, LineEdit};
 use crate::akeys::lines::{entry_grant, mentioned_grant};
-use crate::authkeys::{Entry, KeyFile, Line, OptionList, Options, Target, Unwritable};
+use crate::authkeys::{KeyFile, Line, Patch, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::shown;
-
-/// Debian 12's sshd and the newest one: whichever reads the file must take the line.
-const TARGETS: [Target; 2] = [Target::OpenSsh9_2, Target::OpenSsh10_5];
-
-/// What is to be different in the key lines of a grant.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LineEdit<'a> {
-    /// Another end; `None` leaves it.
-    pub(super) end: Option<End>,
-    /// Other places; `None` leaves them.
-    pub(super) from: Option<&'a FromList>,
-}
 
 /// The key lines of a grant before and after.
 #[derive(Debug, Default)]
 pub(super) struct KeyLines {
-    /// The file with other options; `None` when nothing changes.
-    pub(super) bytes: Option<Vec<u8>>,
+    /// What changes in the file.
+    pub(super) patch: Patch,
     /// The numbers of the lines that changed, with their options before and after, escaped.
     pub(super) changed: Vec<(usize, String, String)>,
     /// How many live lines the grant has.
@@ -39,15 +26,14 @@ pub(super) struct KeyLines {
 }
 
 impl KeyLines {
-    /// Works out what `edit` makes of the lines of `grant` in a file with these bytes.
+    /// Works out what `edit` makes of the lines of `grant` in a file.
     pub(super) fn edited(
-        bytes: &[u8],
+        before: &KeyFile,
         grant: &GrantName,
         edit: LineEdit<'_>,
         layout: &Layout,
     ) -> Result<Self, Failure> {
-        let before = KeyFile::parse(bytes.to_vec());
-        let mut after = before.clone();
+        let mut patches = Vec::new();
         let mut lines = Self::default();
         for line in before.lines() {
             let number = line.number();
@@ -58,13 +44,16 @@ impl KeyLines {
                 continue;
             }
             lines.count += 1;
-            after = edited_line(&after, number, edit).map_err(|error| {
+            let after = line_options::edited(line, edit).map_err(|error| {
                 let file = shown(layout, &layout.authorized_keys());
                 Failure::new(Exit::Failed, format!("{file}:{number}: {error}"))
             })?;
-            lines.note(line, after.line(number));
+            lines.note(line, after.line(1));
+            if after.bytes() != line.raw() {
+                patches.push(Patch::splice(line.span(), after.bytes()));
+            }
         }
-        lines.bytes = (after != before).then(|| after.into_bytes());
+        lines.patch = Patch::all(patches).unwrap_or_default();
         Ok(lines)
     }
 
@@ -87,94 +76,11 @@ impl KeyLines {
     }
 }
 
-/// Why a line cannot be given other options.
-#[derive(Debug, thiserror::Error)]
-enum LineError {
-    /// The option cannot be written.
-    #[error(transparent)]
-    Unwritable(#[from] Unwritable),
-    /// The line cannot be edited.
-    #[error(transparent)]
-    Edit(#[from] crate::authkeys::EditError),
-    /// sshd would read something else than what was meant.
-    #[error("these options cannot be changed without changing something else")]
-    Otherwise,
-}
-
-fn edited_line(file: &KeyFile, number: usize, edit: LineEdit<'_>) -> Result<KeyFile, LineError> {
-    let mut after = file.clone();
-    if let Some(from) = edit.from {
-        let option = OptionList::none().from(from.patterns())?;
-        after = with_option(&after, number, "from", Some(option.as_bytes()))?;
-    }
-    if let Some(end) = edit.end {
-        let option = end.0.map(|end| OptionList::none().expires(end)).transpose()?;
-        after = with_option(&after, number, "expiry-time", option.as_ref().map(OptionList::as_bytes))?;
-    }
-    for target in TARGETS {
-        if rest_of(file, number, target) != rest_of(&after, number, target) {
-            return Err(LineError::Otherwise);
-        }
-    }
-    Ok(after)
-}
-
-/// What must stay: the key and every option but the two.
-fn rest_of(file: &KeyFile, number: usize, target: Target) -> Option<(Vec<u8>, Options)> {
-    let line = file.line(number)?;
-    let reading = line.read(target);
-    let entry = reading.entry()?;
-    let options = Options { from: None, expiry: None, items: Vec::new(), ..entry.options.clone() };
-    Some((entry.key.blob().to_vec(), options))
-}
-
-/// The file with `option` as the only one of its name in a line; `None` leaves none.
-fn with_option(
-    file: &KeyFile,
-    number: usize,
-    name: &str,
-    option: Option<&[u8]>,
-) -> Result<KeyFile, LineError> {
-    let target = Target::default();
-    let line = file.line(number).ok_or(LineError::Otherwise)?;
-    let reading = line.read(target);
-    let entry = reading.entry().ok_or(LineError::Otherwise)?;
-    let text = option_text(line.raw(), entry, name, option);
-    let options = OptionList::parse(&text, target)?;
-    Ok(KeyFile::parse(file.replace_options(number, &options, target)?))
-}
-
-/// The options of a line with `option` in place of those of its name; a new one stands before the command.
-fn option_text(raw: &[u8], entry: &Entry<'_>, name: &str, option: Option<&[u8]>) -> Vec<u8> {
-    let Some(span) = &entry.options_span else { return option.unwrap_or_default().to_vec() };
-    let mut text = raw[span.clone()].to_vec();
-    let items = || entry.options.items.iter();
-    let there = || items().filter(|item| item.name == name);
-    // From the back, so that the spans in front still hold.
-    for (index, item) in there().enumerate().collect::<Vec<_>>().into_iter().rev() {
-        let (start, end) = (item.span.start - span.start, item.span.end - span.start);
-        let (start, end, new) = match option {
-            Some(option) if index == 0 => (start, end, option),
-            _ if text.get(end) == Some(&b',') => (start, end + 1, &b""[..]),
-            _ => (start.saturating_sub(1), end, &b""[..]),
-        };
-        text.splice(start..end, new.iter().copied());
-    }
-    if let Some(option) = option.filter(|_| there().next().is_none()) {
-        match items().find(|item| item.name == "command") {
-            Some(command) => {
-                let at = command.span.start - span.start;
-                text.splice(at..at, [option, b","].concat());
-            }
-            None => text.extend_from_slice(&[b",", option].concat()),
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::akeys::bundle::FromList;
+    use crate::akeys::grant::words::End;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJEf3nULCwzQ7Y2TMVwXcFZ7Bvg1Eig6IPvwX1J2rSU5";
 
@@ -203,8 +109,9 @@ mod tests {
                 format!("# top\n\t{options}  {KEY}\tnote \u{fc}\r\n# end").into_bytes()
             };
             let layout = Layout::new("/home/u").unwrap();
-            let lines = KeyLines::edited(&line(before), &"a.b".parse().unwrap(), edit, &layout).unwrap();
-            let got = lines.bytes.unwrap_or_else(|| line(before));
+            let file = KeyFile::parse(line(before));
+            let lines = KeyLines::edited(&file, &"a.b".parse().unwrap(), edit, &layout).unwrap();
+            let got = lines.patch.applied(&file).into_bytes();
             assert_eq!(String::from_utf8(got), String::from_utf8(line(after)), "{before}");
             assert_eq!(lines.changed.len(), usize::from(before != after), "{before}");
         }

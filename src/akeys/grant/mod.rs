@@ -10,7 +10,7 @@ use rrsync_rs::grant::{Confine, LoadError, load};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
-use super::cli::Grant;
+use super::cli::{Grant, GrantSet};
 use super::grants;
 use super::list::policy_findings;
 use crate::common::exit::{Exit, Failure};
@@ -21,8 +21,13 @@ use crate::common::report::{Report, abbreviated, shown};
 pub fn run(command: &Grant, layout: &Layout) -> Result<Report, Failure> {
     match command {
         Grant::Show { name } => show(name, layout),
-        Grant::Set(args) => set::run(args, layout),
+        Grant::Set(args) => set(args, layout),
     }
+}
+
+/// Changes an installed key.
+pub(super) fn set(args: &GrantSet, layout: &Layout) -> Result<Report, Failure> {
+    set::run(args, layout)
 }
 
 fn show(name: &GrantName, layout: &Layout) -> Result<Report, Failure> {

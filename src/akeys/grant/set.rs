@@ -10,11 +10,13 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::grant::Access;
 use rrsync_rs::layout::Layout;
 
-use super::key_line::{KeyLines, LineEdit};
+use super::key_line::KeyLines;
 use super::unreadable;
 use super::words::{AccessWord, Switch};
 use crate::akeys::cli::GrantSet;
 use crate::akeys::forced::{self, Forced};
+use crate::akeys::guard::Guard;
+use crate::akeys::line_options::LineEdit;
 use crate::akeys::policy::{Edit, Policy};
 use crate::akeys::{difference, directory, gate, safe_write, sub_path};
 use crate::authkeys::{KeyFile, Target};
@@ -38,9 +40,13 @@ pub(super) fn run(args: &GrantSet, layout: &Layout) -> Result<Report, Failure> {
     if edits.is_empty() && args.from.is_none() {
         return Err(Failure::new(Exit::Usage, "nothing is to be changed").hint("akeys grant set --help"));
     }
-    let change = Change::make(args, &edits, &safe_write::read(layout)?.unwrap_or_default(), layout)?;
+    let guard = Guard::new(args.allow, layout);
+    let file = safe_write::read(layout)?.unwrap_or_default();
+    let change = Change::make(args, &edits, &file, layout)?;
+    let notes = safe_write::judge(layout, &guard, &file, &change.lines.patch)?;
     if args.dry_run {
         let mut report = change.told(layout);
+        report.notes.extend(notes);
         report.note("nothing was written (--dry-run)");
         return Ok(report);
     }
@@ -49,16 +55,20 @@ pub(super) fn run(args: &GrantSet, layout: &Layout) -> Result<Report, Failure> {
     if change.after.text != change.before.text {
         change.after.write(layout, &lock)?;
     }
-    let written = safe_write::update(layout, &lock, |bytes| {
-        Ok(KeyLines::edited(bytes, &args.grant, line_edit(args), layout)?.bytes)
+    let written = safe_write::update(layout, &lock, &guard, |file| {
+        Ok::<_, Failure>(KeyLines::edited(file, &args.grant, line_edit(args), layout)?.patch)
     });
-    if let Err(failure) = written {
-        if change.after.text != change.before.text {
-            change.before.write(layout, &lock)?;
+    let mut report = change.told(layout);
+    match written {
+        Ok(done) => report.notes.extend(done.notes),
+        Err(failure) => {
+            if change.after.text != change.before.text {
+                change.before.write(layout, &lock)?;
+            }
+            return Err(failure);
         }
-        return Err(failure);
     }
-    Ok(change.told(layout))
+    Ok(report)
 }
 
 /// The changes of the policy, removals first, so that a workspace can give its name to another directory.
@@ -99,7 +109,7 @@ fn line_edit(args: &GrantSet) -> LineEdit<'_> {
 }
 
 impl Change {
-    fn make(args: &GrantSet, edits: &[Edit], keys: &[u8], layout: &Layout) -> Result<Self, Failure> {
+    fn make(args: &GrantSet, edits: &[Edit], keys: &KeyFile, layout: &Layout) -> Result<Self, Failure> {
         let before =
             Policy::open(&args.grant, layout).map_err(|error| unreadable(&error, &args.grant, layout))?;
         let mut programs = gates(keys, layout);
@@ -175,8 +185,7 @@ fn missing(words: &[AccessWord], after: &Policy) -> Result<Vec<PathBuf>, Failure
 }
 
 /// The directories of the gates that the key lines run.
-fn gates(keys: &[u8], layout: &Layout) -> Vec<PathBuf> {
-    let file = KeyFile::parse(keys.to_vec());
+fn gates(file: &KeyFile, layout: &Layout) -> Vec<PathBuf> {
     let program = |line: crate::authkeys::Line<'_>| {
         let reading = line.read(Target::default());
         match forced::read(reading.entry()?.options.command.as_deref()?) {

@@ -19,9 +19,11 @@ use rrsync_rs::name::WorkspaceName;
 
 use super::bundle::{Bundle, Offer, succeed};
 use super::cli::Install;
+use super::effect;
 use super::failures::{bundle_failure, demand_signer};
 use super::federation;
 use super::gate::{Gate, GateError};
+use super::guard::{Allowed, Guard};
 use super::safe_write;
 use super::shelf::{self, Found, Shelf};
 use super::sub_path::{self, Made};
@@ -56,16 +58,18 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     let lock = Lock::acquire(layout)?;
     let policies = policies(&plans, layout)?;
     // Conflicts in the key file are found before a policy is written.
-    edited(&safe_write::read(layout)?.unwrap_or_default(), &plans, layout)?;
+    let guard = Guard::new(Allowed::default(), layout);
+    let file = safe_write::read(layout)?.unwrap_or_default();
+    safe_write::judge(layout, &guard, &file, &edited(&file, &plans, layout)?.patch)?;
     let mut made = Vec::new();
     let mut written = Vec::new();
     let mut edit = Edit::default();
     let outcome = make_sub_paths(&plans, &mut made)
         .and_then(|()| write_policies(&plans, &policies, &mut written, layout))
         .and_then(|()| {
-            safe_write::update(layout, &lock, |bytes| {
-                edit = edited(bytes, &plans, layout)?;
-                Ok(edit.bytes.take())
+            safe_write::update(layout, &lock, &guard, |file| {
+                edit = edited(file, &plans, layout)?;
+                Ok::<_, Failure>(edit.patch.clone())
             })
         });
     if let Err(failure) = outcome {
@@ -81,7 +85,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
         report.line(format_args!("made {}", shown(layout, &made.path)));
     }
     report.line(summary(&edit, &written, layout));
-    note_what_sshd_refuses(layout, &mut report);
+    report.notes.extend(effect::loose_places(layout));
     Ok(report)
 }
 
@@ -234,8 +238,10 @@ fn files(plans: &[&Plan], layout: &Layout) -> String {
 /// What would be written, with the same checks, and not even a lock.
 fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report, Failure> {
     let policies = policies(plans, layout)?;
-    let bytes = safe_write::read(layout)?.unwrap_or_default();
-    let edit = edited(&bytes, plans, layout)?;
+    let file = safe_write::read(layout)?.unwrap_or_default();
+    let guard = Guard::new(Allowed::default(), layout);
+    let edit = edited(&file, plans, layout)?;
+    safe_write::judge(layout, &guard, &file, &edit.patch)?;
     for (plan, policy) in plans.iter().zip(policies) {
         report.out.push_str(&plan.words(layout));
         let path = layout.grant_file(&plan.name);
@@ -249,7 +255,7 @@ fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report
             }
         }
         let keys = shown(layout, &layout.authorized_keys());
-        let there = present::holds_line(&bytes, &plan.line);
+        let there = present::holds_line(&file, &plan.line);
         // One line is changed, or it is added.
         let verb = if edit.replaced > 0 { "would put the new key into a line of" } else { "would add to" };
         report.line(format_args!("{} {keys}:", if there { "there in" } else { verb }));
@@ -264,17 +270,4 @@ fn preview(plans: &[Plan], layout: &Layout, mut report: Report) -> Result<Report
     }
     report.note("nothing was written (--dry-run)");
     Ok(report)
-}
-
-/// sshd passes over a key file that others can write (`safe_path()` in misc.c); the installation would be without effect.
-fn note_what_sshd_refuses(layout: &Layout, report: &mut Report) {
-    use std::os::unix::fs::MetadataExt as _;
-    for path in [layout.home().to_owned(), layout.ssh_dir(), layout.authorized_keys()] {
-        if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o022 != 0) {
-            let path = shown(layout, &path);
-            report.note(format_args!(
-                "others can write {path}, so sshd may ignore the keys: chmod go-w {path}"
-            ));
-        }
-    }
 }

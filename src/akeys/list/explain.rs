@@ -20,23 +20,23 @@ use crate::common::moment::in_words;
 use crate::common::report::abbreviated;
 
 /// What one key line allows.
-pub(super) struct Meaning {
+pub(in crate::akeys) struct Meaning {
     /// In words: `rsync; read papers; from 10.1.0.0/16; until 2027-12-31`.
-    pub(super) may: String,
+    pub(in crate::akeys) may: String,
     /// Whether the key is a login like any other: a shell, forwarding, everything.
-    pub(super) unrestricted: bool,
+    pub(in crate::akeys) unrestricted: bool,
     /// The policy that the line names.
-    pub(super) grant: Option<GrantName>,
+    pub(in crate::akeys) grant: Option<GrantName>,
     /// The addresses that it may come from, escaped.
-    pub(super) from: Option<String>,
+    pub(in crate::akeys) from: Option<String>,
     /// When it ends; the earlier of the line's end and its policy's.
-    pub(super) expires: Option<Timestamp>,
+    pub(in crate::akeys) expires: Option<Timestamp>,
     /// What is wrong.
-    pub(super) findings: Vec<Finding>,
+    pub(in crate::akeys) findings: Vec<Finding>,
 }
 
 /// Explains the line of `entry` as it works at `now`.
-pub(super) fn entry(entry: &Entry<'_>, layout: &Layout, now: Timestamp) -> Meaning {
+pub(in crate::akeys) fn entry(entry: &Entry<'_>, layout: &Layout, now: Timestamp) -> Meaning {
     let options = &entry.options;
     let mut meaning = Meaning {
         may: String::new(),

@@ -17,11 +17,12 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::cli::List;
+use crate::authkeys::KeyFile;
 use crate::common::exit::Failure;
 use crate::common::report::{Report, colours};
 
 pub use policy::policy_findings;
-use survey::Survey;
+pub(in crate::akeys) use survey::Survey;
 
 /// Something that a reader should know about a line or the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && args.file.is_none() => Vec::new(),
         Err(error) => return Err(unreadable(path, &error)),
     };
-    let survey = Survey::of(path, bytes, args.file.is_none(), layout);
+    let survey = Survey::of(path, &KeyFile::parse(bytes), args.file.is_none(), layout);
     let out = if args.json { json::print(&survey) } else { text::print(&survey, layout, colours()) };
     Ok(Report::data(out))
 }

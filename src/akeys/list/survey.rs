@@ -17,25 +17,25 @@ use crate::authkeys::{Algorithm, DISABLED, Entry, KeyFile, Reading, Target};
 use crate::common::report::shown;
 
 /// What a key file allows.
-pub(super) struct Survey {
+pub(in crate::akeys) struct Survey {
     /// The file.
-    pub(super) path: PathBuf,
+    pub(in crate::akeys) path: PathBuf,
     /// Every line, blank ones too.
-    pub(super) rows: Vec<Row>,
+    pub(in crate::akeys) rows: Vec<Row>,
     /// What concerns no line.
-    pub(super) findings: Vec<Finding>,
+    pub(in crate::akeys) findings: Vec<Finding>,
 }
 
 /// One line.
-pub(super) struct Row {
+pub(in crate::akeys) struct Row {
     /// Its number, from 1.
-    pub(super) line: usize,
+    pub(in crate::akeys) line: usize,
     /// What it is.
-    pub(super) kind: Kind,
+    pub(in crate::akeys) kind: Kind,
 }
 
 /// What a line is.
-pub(super) enum Kind {
+pub(in crate::akeys) enum Kind {
     /// Nothing.
     Blank,
     /// A comment; `true` for a line that was disabled by us.
@@ -52,24 +52,23 @@ pub(super) enum Kind {
 }
 
 /// A key that may log in.
-pub(super) struct KeyRow {
+pub(in crate::akeys) struct KeyRow {
     /// `SHA256:…`.
-    pub(super) fingerprint: String,
+    pub(in crate::akeys) fingerprint: String,
     /// Its kind.
-    pub(super) algorithm: Algorithm,
+    pub(in crate::akeys) algorithm: Algorithm,
     /// Its size.
-    pub(super) bits: usize,
+    pub(in crate::akeys) bits: usize,
     /// What follows it, escaped.
-    pub(super) comment: String,
+    pub(in crate::akeys) comment: String,
     /// What it allows.
-    pub(super) meaning: Meaning,
+    pub(in crate::akeys) meaning: Meaning,
 }
 
 impl Survey {
-    /// Looks at `bytes`, the content of `path`. `whole_account` says that this is the account's own key file, so that
+    /// Looks at `file`, the content of `path`. `whole_account` says that this is the account's own key file, so that
     /// a policy that no line uses is worth a word.
-    pub(super) fn of(path: &Path, bytes: Vec<u8>, whole_account: bool, layout: &Layout) -> Self {
-        let file = KeyFile::parse(bytes);
+    pub(in crate::akeys) fn of(path: &Path, file: &KeyFile, whole_account: bool, layout: &Layout) -> Self {
         let now = Timestamp::now();
         let mut seen: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut used = BTreeSet::new();
@@ -103,10 +102,10 @@ impl Survey {
         Self { path: path.to_owned(), rows, findings }
     }
 
-    /// The lines that hold a key.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &KeyRow> {
+    /// The lines that hold a key, with their numbers.
+    pub(in crate::akeys) fn keys(&self) -> impl Iterator<Item = (usize, &KeyRow)> {
         self.rows.iter().filter_map(|row| match &row.kind {
-            Kind::Key(key) => Some(&**key),
+            Kind::Key(key) => Some((row.line, &**key)),
             _ => None,
         })
     }

@@ -20,7 +20,7 @@ pub(super) fn print(survey: &Survey, layout: &Layout, colours: bool) -> String {
     let paint = Paint(colours);
     let mut out = String::new();
     let total = survey.keys().count();
-    let unrestricted = survey.keys().filter(|key| key.meaning.unrestricted).count();
+    let unrestricted = survey.keys().filter(|(_, key)| key.meaning.unrestricted).count();
     // Writing to a String does not fail.
     let _ = write!(out, "{}: {}", shown(layout, &survey.path), counted(total, "key"));
     let _ = match unrestricted {

@@ -1,6 +1,6 @@
 //! What `authorized_keys` said before: one private copy per change, the newest ones kept.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
@@ -77,7 +77,7 @@ fn dir(layout: &Layout) -> PathBuf {
 /// Keeps `bytes` under the moment of their replacement; their names sort by time.
 pub(super) fn keep(layout: &Layout, bytes: &[u8]) -> Result<Backup, PrivateError> {
     if let Some(newest) = all(layout).pop()
-        && fs::read(&newest).is_ok_and(|have| have == bytes)
+        && File::open(&newest).and_then(|have| private::holds(&have, bytes)).is_ok_and(|same| same)
     {
         return Ok(Backup { path: newest, made: false });
     }

@@ -7,6 +7,8 @@
 //!
 //! Our own programs exclude each other by a [`Lock`]. An editor does not know it, so the file is read again just before
 //! the rename, and when it changed, the change is made once more on what is there then.
+//!
+//! A change is a [`Patch`], and no change is made that the [`Guard`] refuses: there is no other way to write the file.
 
 mod attributes;
 mod backup;
@@ -20,12 +22,14 @@ use std::path::{Path, PathBuf};
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
+use super::guard::{Blocked, Guard};
+use crate::authkeys::{KeyFile, Patch};
 use crate::common::lock::Lock;
 use crate::common::private::PrivateError;
 
 pub use backup::{Kept, history};
 
-use place::Place;
+use place::{Place, Snapshot};
 use temp::{Commit, Temp};
 
 /// How often a file that others keep changing is tried.
@@ -66,6 +70,14 @@ pub enum WriteError {
         /// The file.
         path: PathBuf,
     },
+    /// The guard refuses the change.
+    #[error("{}: {blocked}", Escaped::os(path))]
+    Blocked {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        blocked: Blocked,
+    },
     /// The previous content could not be kept.
     #[error("the previous content cannot be kept: {0}")]
     Backup(#[source] PrivateError),
@@ -87,21 +99,42 @@ pub enum Outcome {
     Replaced,
 }
 
-/// The content of `~/.ssh/authorized_keys`; `None` when there is no such file. Creates nothing.
-pub fn read(layout: &Layout) -> Result<Option<Vec<u8>>, WriteError> {
-    let Some(place) = Place::find(layout)? else { return Ok(None) };
-    Ok(place.read()?.map(|snapshot| snapshot.bytes))
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// What was done.
+    pub outcome: Outcome,
+    /// What the user should know about it.
+    pub notes: Vec<String>,
 }
 
-/// Replaces the content of `~/.ssh/authorized_keys` by what `change` makes of it; `None` leaves it alone.
+/// The content of `~/.ssh/authorized_keys`; `None` when there is no such file. Creates nothing.
+pub fn read(layout: &Layout) -> Result<Option<KeyFile>, WriteError> {
+    let Some(place) = Place::find(layout)? else { return Ok(None) };
+    Ok(place.read()?.map(|snapshot| snapshot.keys))
+}
+
+/// What the guard says to a change of `file`, the content of `~/.ssh/authorized_keys`, that is not made yet.
+pub fn judge(
+    layout: &Layout,
+    guard: &Guard<'_>,
+    file: &KeyFile,
+    patch: &Patch,
+) -> Result<Vec<String>, WriteError> {
+    let path = layout.authorized_keys();
+    guard.check(file, patch).map_err(|blocked| WriteError::Blocked { path, blocked })
+}
+
+/// Makes the change that `change` answers with in `~/.ssh/authorized_keys`.
 ///
 /// A missing file is empty, and is created 0600 in a directory 0700. `change` may be asked again when somebody else
 /// changed the file meanwhile. The previous content goes to `~/.local/state/akeys/backups/`.
 pub fn update<E: From<WriteError>>(
     layout: &Layout,
-    _held: &Lock,
-    mut change: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Outcome, E> {
+    held: &Lock,
+    guard: &Guard<'_>,
+    mut change: impl FnMut(&KeyFile) -> Result<Patch, E>,
+) -> Result<Done, E> {
     for _ in 0..ATTEMPTS {
         let mut place = Place::find_or_make(layout)?;
         place.sweep();
@@ -110,31 +143,45 @@ pub fn update<E: From<WriteError>>(
             let reason = "has another name (a hard link), which would keep the old content";
             return Err(WriteError::Refused { path: place.path.clone(), reason }.into());
         }
-        let Some(after) = change(before.as_ref().map_or(&[], |snapshot| &snapshot.bytes))? else {
-            return Ok(Outcome::Unchanged);
-        };
-        let temp = Temp::write(&place, before.as_ref(), &after)?;
-        if place.read()? != before {
-            continue;
+        let empty = KeyFile::default();
+        let keys = before.as_ref().map_or(&empty, |snapshot| &snapshot.keys);
+        let patch = change(keys)?;
+        if patch.is_none() {
+            return Ok(Done { outcome: Outcome::Unchanged, notes: Vec::new() });
         }
-        let kept = before.as_ref().map(|snapshot| backup::keep(layout, &snapshot.bytes)).transpose();
-        let kept = kept.map_err(WriteError::Backup)?;
-        match temp.commit(before.is_some()) {
-            Ok(Commit::Done) => {}
-            Ok(Commit::Overtaken) => continue,
-            Err(error) => {
-                if let Some(kept) = kept {
-                    kept.forget();
-                }
-                return Err(error.into());
+        let notes = judge(layout, guard, keys, &patch)?;
+        match replace(layout, held, &place, before.as_ref(), patch.pieces(keys))? {
+            Commit::Overtaken => {}
+            Commit::Done => {
+                place.keep_directory();
+                backup::prune(layout);
+                place.sync()?;
+                return Ok(Done { outcome: Outcome::Replaced, notes });
             }
         }
-        place.keep_directory();
-        backup::prune(layout);
-        place.sync()?;
-        return Ok(Outcome::Replaced);
     }
     Err(WriteError::Contended { path: layout.authorized_keys() }.into())
+}
+
+/// Puts a new content in the place of `before`, unless somebody else was there first.
+fn replace<'a>(
+    layout: &Layout,
+    _held: &Lock,
+    place: &Place,
+    before: Option<&Snapshot>,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Result<Commit, WriteError> {
+    let temp = Temp::write(place, before, pieces)?;
+    if !place.is_still(before)? {
+        return Ok(Commit::Overtaken);
+    }
+    let kept = before.map(|snapshot| backup::keep(layout, snapshot.keys.bytes())).transpose();
+    let kept = kept.map_err(WriteError::Backup)?;
+    temp.commit(before.is_some()).inspect_err(|_| {
+        if let Some(kept) = kept {
+            kept.forget();
+        }
+    })
 }
 
 #[cfg(test)]

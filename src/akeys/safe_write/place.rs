@@ -16,6 +16,8 @@ use rrsync_rs::beneath::{Last, Root, kind, open_beneath};
 use rrsync_rs::layout::Layout;
 
 use super::WriteError;
+use crate::authkeys::KeyFile;
+use crate::common::private;
 
 /// A directory of the account and the name of the key file in it, every symlink resolved beneath the home.
 #[derive(Debug)]
@@ -38,17 +40,12 @@ pub(super) struct Snapshot {
     /// Its metadata when it was read.
     pub(super) metadata: fs::Metadata,
     /// Its content.
-    pub(super) bytes: Vec<u8>,
+    pub(super) keys: KeyFile,
 }
 
-impl PartialEq for Snapshot {
-    /// The same file in the same state. The change time also covers mode, ACL and a content that was put back.
-    fn eq(&self, other: &Self) -> bool {
-        let state = |m: &fs::Metadata| {
-            (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
-        };
-        state(&self.metadata) == state(&other.metadata) && self.bytes == other.bytes
-    }
+/// What changes when a file does. The change time also covers mode, ACL and a content that was put back.
+fn state(m: &fs::Metadata) -> impl PartialEq + use<> {
+    (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
 }
 
 impl Place {
@@ -129,10 +126,28 @@ impl Place {
 
     /// Reads the file through one descriptor, which is checked before a byte of it is used.
     pub(super) fn read(&self) -> Result<Option<Snapshot>, WriteError> {
+        let Some((mut file, metadata)) = self.open()? else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0) + 1);
+        file.read_to_end(&mut bytes).map_err(WriteError::io(&self.path))?;
+        Ok(Some(Snapshot { file, metadata, keys: KeyFile::parse(bytes) }))
+    }
+
+    /// Whether the file is what it was, content included.
+    pub(super) fn is_still(&self, before: Option<&Snapshot>) -> Result<bool, WriteError> {
+        let (before, now) = match (before, self.open()?) {
+            (None, None) => return Ok(true),
+            (Some(before), Some(now)) => (before, now),
+            _ => return Ok(false),
+        };
+        let same = state(&before.metadata) == state(&now.1);
+        Ok(same && private::holds(&now.0, before.keys.bytes()).map_err(WriteError::io(&self.path))?)
+    }
+
+    fn open(&self) -> Result<Option<(File, fs::Metadata)>, WriteError> {
         let refused = |reason| Err(WriteError::Refused { path: self.path.clone(), reason });
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let mut file = match openat(&self.dir, self.name.as_os_str(), flags, Mode::empty()) {
+        let file = match openat(&self.dir, self.name.as_os_str(), flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
             Err(Errno::ENOENT) => return Ok(None),
             // A socket, or a device without a driver.
@@ -146,9 +161,7 @@ impl Place {
         if metadata.uid() != nix::unistd::geteuid().as_raw() {
             return refused("is owned by somebody else");
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(WriteError::io(&self.path))?;
-        Ok(Some(Snapshot { file, metadata, bytes }))
+        Ok(Some((file, metadata)))
     }
 
     /// Removes the temporary files of killed runs. The caller holds the lock, so none of them is in use.

@@ -31,11 +31,11 @@ pub(super) enum Commit {
 }
 
 impl<'a> Temp<'a> {
-    /// Writes and syncs `bytes`, with the properties of `before`, or 0600 when there was no file.
-    pub(super) fn write(
+    /// Writes and syncs the pieces of a content, with the properties of `before`, or 0600 when there was no file.
+    pub(super) fn write<'p>(
         place: &'a Place,
         before: Option<&Snapshot>,
-        bytes: &[u8],
+        pieces: impl Iterator<Item = &'p [u8]>,
     ) -> Result<Self, WriteError> {
         let io = WriteError::io(&place.path);
         let mut name = place.temp_prefix();
@@ -45,7 +45,9 @@ impl<'a> Temp<'a> {
         let file = openat(&place.dir, name.as_os_str(), flags, private).map_err(|errno| io(errno.into()))?;
         let temp = Self { place, name };
         let mut file = File::from(file);
-        file.write_all(bytes).map_err(&io)?;
+        for piece in pieces {
+            file.write_all(piece).map_err(&io)?;
+        }
         if let Some(before) = before {
             temp.carry_over(before, &file)?;
         } else {

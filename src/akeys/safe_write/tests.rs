@@ -1,6 +1,7 @@
 //! The file is whole, private and the user's own, whatever happens around it.
 
 use super::*;
+use crate::akeys::guard::Allowed;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use xattr::FileExt as _;
@@ -26,8 +27,17 @@ impl Scratch {
     }
 
     fn append(&self, text: &str) -> Result<Outcome, WriteError> {
+        self.change(|file| Ok(at_the_end(file, text)))
+    }
+
+    /// The tests write words that are no keys.
+    fn change(
+        &self,
+        change: impl FnMut(&KeyFile) -> Result<Patch, WriteError>,
+    ) -> Result<Outcome, WriteError> {
         let lock = Lock::acquire(&self.layout).unwrap();
-        update(&self.layout, &lock, |bytes| Ok(Some([bytes, text.as_bytes()].concat())))
+        let guard = Guard::new(Allowed { allow_dead: true, ..Allowed::default() }, &self.layout);
+        update(&self.layout, &lock, &guard, change).map(|done| done.outcome)
     }
 
     fn content(&self) -> String {
@@ -49,6 +59,11 @@ impl Scratch {
     }
 }
 
+fn at_the_end(file: &KeyFile, text: &str) -> Patch {
+    let end = file.bytes().len();
+    Patch::splice(end..end, text)
+}
+
 #[test]
 fn a_missing_file_is_made_private() {
     let scratch = Scratch::new();
@@ -65,12 +80,15 @@ fn a_missing_file_is_made_private() {
 #[test]
 fn a_change_that_is_none_or_fails_leaves_nothing_behind() {
     let scratch = Scratch::new();
-    let lock = Lock::acquire(&scratch.layout).unwrap();
-    let outcome: Result<_, WriteError> = update(&scratch.layout, &lock, |_| Ok(None));
-    assert_eq!(outcome.unwrap(), Outcome::Unchanged);
+    assert_eq!(scratch.change(|_| Ok(Patch::none())).unwrap(), Outcome::Unchanged);
     assert!(!scratch.layout.ssh_dir().exists());
-    let failed = update(&scratch.layout, &lock, |_| Err(WriteError::Contended { path: PathBuf::from("x") }));
-    failed.unwrap_err();
+    scratch.change(|_| Err(WriteError::Contended { path: PathBuf::from("x") })).unwrap_err();
+    assert!(!scratch.layout.ssh_dir().exists());
+    let lock = Lock::acquire(&scratch.layout).unwrap();
+    let guard = Guard::new(Allowed::default(), &scratch.layout);
+    let refused: Result<Done, WriteError> =
+        update(&scratch.layout, &lock, &guard, |file| Ok(at_the_end(file, "no key\n")));
+    assert!(matches!(refused, Err(WriteError::Blocked { .. })));
     assert!(!scratch.layout.ssh_dir().exists());
 }
 
@@ -113,14 +131,13 @@ fn mode_and_attributes_are_carried_over_and_the_old_content_is_kept() {
 #[test]
 fn an_editor_that_saves_in_between_loses_nothing() {
     let scratch = Scratch::with("one\n");
-    let lock = Lock::acquire(&scratch.layout).unwrap();
     let mut asked = 0;
-    let outcome: Result<_, WriteError> = update(&scratch.layout, &lock, |bytes| {
+    let outcome = scratch.change(|file| {
         asked += 1;
         if asked == 1 {
             fs::write(scratch.layout.authorized_keys(), "one\neditor\n").unwrap();
         }
-        Ok(Some([bytes, b"two\n"].concat()))
+        Ok(at_the_end(file, "two\n"))
     });
     assert_eq!(outcome.unwrap(), Outcome::Replaced);
     assert_eq!((asked, scratch.content().as_str()), (2, "one\neditor\ntwo\n"));
@@ -130,14 +147,13 @@ fn an_editor_that_saves_in_between_loses_nothing() {
 #[test]
 fn a_file_that_appears_in_between_is_not_overwritten() {
     let scratch = Scratch::new();
-    let lock = Lock::acquire(&scratch.layout).unwrap();
     let mut asked = 0;
-    let outcome: Result<_, WriteError> = update(&scratch.layout, &lock, |bytes| {
+    let outcome = scratch.change(|file| {
         asked += 1;
         if asked == 1 {
             fs::write(scratch.layout.authorized_keys(), "editor\n").unwrap();
         }
-        Ok(Some([bytes, b"two\n"].concat()))
+        Ok(at_the_end(file, "two\n"))
     });
     assert_eq!(outcome.unwrap(), Outcome::Replaced);
     assert_eq!(scratch.content(), "editor\ntwo\n");
@@ -146,12 +162,11 @@ fn a_file_that_appears_in_between_is_not_overwritten() {
 #[test]
 fn a_file_that_never_rests_is_given_up() {
     let scratch = Scratch::with("");
-    let lock = Lock::acquire(&scratch.layout).unwrap();
     let mut asked = 0;
-    let error = update(&scratch.layout, &lock, |_| {
+    let error = scratch.change(|file| {
         asked += 1;
         fs::write(scratch.layout.authorized_keys(), format!("{asked}\n")).unwrap();
-        Ok(Some(b"mine\n".to_vec()))
+        Ok(at_the_end(file, "mine\n"))
     });
     assert!(matches!(error, Err(WriteError::Contended { .. })));
     assert_eq!(scratch.content(), format!("{asked}\n"));

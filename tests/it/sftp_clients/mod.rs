@@ -10,6 +10,7 @@ mod openssh_scp;
 mod openssh_sftp;
 mod paramiko;
 mod putty;
+mod raw;
 mod rclone;
 mod restic;
 mod sshfs;

@@ -66,6 +66,21 @@ fn a_client_that_goes_away_with_replies_unread_ends_the_session() {
 }
 
 #[test]
+fn a_copy_that_nobody_waits_for_is_given_up() {
+    let tree = Tree::new();
+    // A hole of a terabyte: no disk is as large as the zeros in it, or as fast.
+    fs::File::create(tree.path("box/huge")).unwrap().set_len(1 << 40).unwrap();
+    let mut client = tree.client(Access::ReadWrite);
+    let (from, to) = (client.open("box/huge", READ_FILE).unwrap(), client.open("box/copy", PUT).unwrap());
+    client.send(EXTENDED, s("copy-data").s(&from).q(0).q(0).s(&to).q(0));
+    let end = client.end();
+    assert_eq!(end.result, Err(ServeError::Write(nix::errno::Errno::EPIPE)));
+    assert!(fs::metadata(tree.path("box/copy")).unwrap().len() < 1 << 40);
+    let copied = end.events.iter().find(|event| event.path == "/box/copy").unwrap();
+    assert_eq!(copied.outcome, Outcome::Failed(nix::errno::Errno::EPIPE.into()));
+}
+
+#[test]
 fn requests_may_come_byte_by_byte_and_replies_be_taken_so() {
     let tree = Tree::new();
     fs::write(tree.path("box/big"), vec![7; 1_000_000]).unwrap();
