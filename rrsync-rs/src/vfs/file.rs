@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::sys::uio::{pread, pwrite};
-use nix::unistd::fsync;
+use nix::unistd::{Whence, fsync, lseek};
 
 use super::attributes::{apply, size_of};
 use super::delivery::Delivery;
@@ -193,7 +193,8 @@ impl OpenFile {
 
     /// The sum of the content as the client leaves it.
     pub fn sum_written(&self) -> Option<Sum> {
-        self.written.of(self.summed()?).or_else(|| Sum::of_file(&self.fd).ok().map(|(sum, _)| sum))
+        let size = self.summed()?;
+        self.written.of(size).or_else(|| self.sum_anew(size))
     }
 
     /// Closes the file; an atomic upload becomes visible under its name. Dropping it instead removes the upload.
@@ -224,6 +225,16 @@ impl OpenFile {
         if self.options.sums { size_of(&self.fd).ok() } else { None }
     }
 
+    /// The sum of what has not gone by in order. A file with a hole has none: a hole costs nothing to make, and can be
+    /// longer than anybody has time to read.
+    fn sum_anew(&self, size: u64) -> Option<Sum> {
+        let first_hole = lseek(&self.fd, 0, Whence::SeekHole).ok()?;
+        if size > 0 && u64::try_from(first_hole) != Ok(size) {
+            return None;
+        }
+        Sum::of_start(&self.fd, size).ok().map(|(sum, _)| sum)
+    }
+
     /// Where content for `offset` goes.
     fn place(&self, offset: u64) -> Result<u64, Fault> {
         match self.end {
@@ -241,10 +252,25 @@ impl OpenFile {
         self.options.fits(end)?;
         let size = self.size.get();
         if end > size {
+            if end - size > length {
+                self.make_hole(end)?;
+            }
             self.mount.grow(end - size, 0)?;
             self.size.set(end);
         }
         self.mount.room.write(&self.fd, length)
+    }
+
+    /// Allows a hole, in a file that then ends at `end`. Where files are copied before they change, a hole takes as long as
+    /// what could fill it; so there no file is longer than what the disk has room for.
+    fn make_hole(&self, end: u64) -> Result<(), Fault> {
+        if !self.mount.replaces_whole() {
+            return Ok(());
+        }
+        let (stat, disk) = (fstat(&self.fd)?, fstatvfs(&self.fd)?);
+        let filled = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+        if end <= filled.saturating_add(free) { Ok(()) } else { Err(Errno::ENOSPC.into()) }
     }
 
     /// What has been delivered is the owner's, also for a handle that was opened before.

@@ -81,6 +81,40 @@ fn a_copy_that_nobody_waits_for_is_given_up() {
 }
 
 #[test]
+fn a_hole_is_not_read_for_its_sum() {
+    let tree = Tree::new();
+    let options = Options { sums: true, ..Options::default() };
+    let mut client = Client::start(vec![("box", tree.workspace(Access::ReadWrite))], options);
+    let handle = client.open("box/holes", PUT).unwrap();
+    assert_eq!(client.write(&handle, 1 << 43, "a long way off"), 0);
+    assert_eq!(client.close(&handle), 0);
+    // Whatever has no hole has a sum, in whichever order it was written.
+    let handle = client.open("box/pieces", PUT).unwrap();
+    assert_eq!((client.write(&handle, 5, "world"), client.write(&handle, 0, "hello")), (0, 0));
+    assert_eq!(client.close(&handle), 0);
+    let sums: Vec<_> = client.end().events.into_iter().map(|event| event.sha256).collect();
+    assert_eq!(sums, [None, Some(crate::sha256::Sum::of(b"helloworld"))]);
+}
+
+#[test]
+fn where_files_are_copied_none_is_made_longer_than_the_disk() {
+    for atomic in [false, true] {
+        let tree = Tree::new();
+        let mut rules = tree.workspace(Access::ReadWrite);
+        rules.files.atomic = atomic;
+        let mut client = Client::start(vec![("box", rules)], Options::default());
+        // Nothing is copied for a plain write, and a hole takes no space.
+        let far = if atomic { 4 } else { 0 };
+        let handle = client.open("box/new", PUT).unwrap();
+        assert_eq!(client.write(&handle, 1 << 43, "a long way off"), far);
+        assert_eq!(client.code(FSETSTAT, s(&handle).n(1).q(1 << 43)), far);
+        assert_eq!(client.code(SETSTAT, s("box/in.txt").n(1).q(1 << 43)), far);
+        assert_eq!(client.code(SETSTAT, s("box/sub/f").n(1).q(1 << 20)), 0, "this much there is");
+        assert_eq!(client.write(&handle, 1 << 20, "not so far"), 0);
+    }
+}
+
+#[test]
 fn requests_may_come_byte_by_byte_and_replies_be_taken_so() {
     let tree = Tree::new();
     fs::write(tree.path("box/big"), vec![7; 1_000_000]).unwrap();
