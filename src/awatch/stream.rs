@@ -17,6 +17,7 @@ use super::names::Names;
 use super::output::Output;
 use super::record::Identity;
 use super::sight::Sight;
+use super::watcher::dirs::Root;
 use super::watcher::known::Memory;
 use super::watcher::{Lost, Options, Rules, Setting, Watcher, WatcherError, look};
 use crate::common::exit::{Exit, Failure};
@@ -87,7 +88,7 @@ fn watch(
     let mut why = why.to_owned();
     output.message(&identity.hello()).and_then(|()| output.flush()).map_err(StreamError::Output)?;
     loop {
-        let root = look::open_directory(root, b".").map_err(WatcherError::from)?;
+        let root = Root::Held(look::open_directory(root, b".").map_err(WatcherError::from)?);
         let rules = OutOfSight(sight.clone());
         let options = Options { alone: true, ..Options::default() };
         let setting = Setting { root, store: Memory::default(), rules, options };
