@@ -78,6 +78,18 @@ pub enum Reason {
     Removed,
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Modified => "modified",
+            Self::Attributes => "attributes",
+            Self::Renamed => "renamed",
+            Self::Removed => "removed",
+        })
+    }
+}
+
 /// What kind of thing a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

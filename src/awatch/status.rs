@@ -16,7 +16,6 @@ use super::daemon::status::{Doing, Shown, Status};
 use crate::common::exit::{Exit, Failure};
 use crate::common::json;
 use crate::common::report::Report;
-use crate::event::Reason;
 
 /// How often a live view is drawn.
 const EVERY: Duration = Duration::from_secs(1);
@@ -114,17 +113,10 @@ fn show(status: &Status, now: Timestamp, out: &mut String) {
 
 /// `12 s ago  modified fig/data.csv`.
 fn event(shown: &Shown, now: Timestamp) -> String {
-    let reason = match shown.reason {
-        Reason::Created => "created",
-        Reason::Modified => "modified",
-        Reason::Attributes => "attributes",
-        Reason::Renamed => "renamed",
-        Reason::Removed => "removed",
-    };
     let from =
         shown.from.as_ref().map(|from| format!("{} to ", Escaped(from.as_bytes()))).unwrap_or_default();
     let age = format!("{} ago", age(now.duration_since(shown.time).unsigned_abs()));
-    format!("{age:>10}  {reason} {from}{}", Escaped(shown.path.as_bytes()))
+    format!("{age:>10}  {} {from}{}", shown.reason, Escaped(shown.path.as_bytes()))
 }
 
 /// A time that has passed, in its largest unit.

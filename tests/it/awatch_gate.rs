@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use akeys::event::{Event, Message, Reason};
+use nix::sys::signal::Signal;
 
 use crate::support::{Key, Sandbox, Talk};
 
@@ -168,6 +170,81 @@ fn a_stream_ends_when_its_client_has_gone_although_nothing_happens() {
     let until = Instant::now() + Duration::from_secs(10);
     while running() {
         assert!(Instant::now() < until, "awatch is still running");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn with_a_daemon_a_pod_goes_on_where_it_was() {
+    let (sandbox, key) = sandbox("\"watch\"", "secret = \"none\"");
+    sandbox.write("papers/secret/diary", "x");
+    let start = |path: &Path| {
+        let mut command = Command::new(sandbox.awatch());
+        // The daemon may know the directory by another name.
+        command.args(["run", "--name", "mine", "--project", "thesis"]).arg(path);
+        command.env_clear().env("HOME", sandbox.home());
+        Talk::start(&mut command)
+    };
+    let papers = sandbox.home().join("papers");
+    let journal = sandbox.home().join(".local/state/akeys/watch/mine/journal");
+    let is_there = || journal.join("head.json").exists();
+    let mut daemon = start(&papers);
+    wait_for("the daemon watches", is_there);
+    let client = sandbox.client(&key).hold();
+    let mut stream = client.ssh_talk(&["awatch", "stream", "papers"]);
+    let Message::Hello { workspace, project, .. } = message(&mut stream) else { panic!("no hello") };
+    assert_eq!((workspace.as_str(), project.unwrap().as_str()), ("papers", "thesis"));
+    let Message::Resync { cursor, .. } = message(&mut stream) else { panic!("no resync") };
+    sandbox.write("papers/seen", "x");
+    assert_eq!(event(&mut stream).path.as_path(), Path::new("seen"));
+    drop(stream);
+    // It is away, and so is the daemon for a while.
+    sandbox.write("papers/missed", "x");
+    sandbox.write("papers/secret/diary", "more");
+    let has = |name: &str| {
+        let name = name.to_owned();
+        move |journal: &Path| {
+            let texts = fs::read_dir(journal).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+            texts.into_iter().any(|text| String::from_utf8_lossy(&text).contains(&name))
+        }
+    };
+    let missed = has("secret/diary");
+    wait_for("the daemon knows", || missed(&journal));
+    daemon.signal(Signal::SIGKILL);
+    daemon.end();
+    sandbox.write("papers/down", "x");
+    let _daemon = start(&papers);
+    wait_for("the daemon is back", || rrsync_rs::watch::is_written(&journal));
+    let since = cursor.to_string();
+    let mut stream = client.ssh_talk(&["awatch", "stream", "papers", "--since", &since]);
+    assert!(matches!(message(&mut stream), Message::Hello { .. }));
+    for (name, number) in [("seen", 1), ("missed", 2), ("down", 4)] {
+        let line = loop {
+            match message(&mut stream) {
+                Message::Event { cursor, event } => break (cursor.sequence, event),
+                Message::Current { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            (line.1.path.as_path(), line.0, line.1.workspace.as_str()),
+            (Path::new(name), number, "papers")
+        );
+    }
+    // A cursor of another journal is told to compare.
+    let other = format!("{}.7", "0".repeat(32));
+    let mut stream = client.ssh_talk(&["awatch", "stream", "papers", "--since", &other]);
+    assert!(matches!(message(&mut stream), Message::Hello { .. }));
+    assert!(matches!(message(&mut stream), Message::Resync { .. }));
+    let records = sandbox.audit();
+    assert!(records.iter().all(|record| record["confinement"]["seccomp"] == true), "{records:?}");
+}
+
+#[track_caller]
+fn wait_for(what: &str, is: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_mins(1);
+    while !is() {
+        assert!(Instant::now() < until, "{what}");
         std::thread::yield_now();
     }
 }

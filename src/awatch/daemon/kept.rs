@@ -47,6 +47,7 @@ pub enum KeptError {
 pub struct Kept {
     dir: PathBuf,
     journal: Journal,
+    head: Head,
     state: State,
     names: Names,
     identity: Identity,
@@ -119,9 +120,18 @@ impl Kept {
             device: root.device,
             inode: root.inode,
         };
-        head.write(&journal_dir)?;
-        let dir = dir.to_owned();
-        Ok((Self { dir, journal, state, names, identity, behind: false, _lock: lock }, index))
+        let kept =
+            Self { dir: dir.to_owned(), journal, head, state, names, identity, behind: false, _lock: lock };
+        if kept.resume().is_some() {
+            kept.announce()?;
+        }
+        Ok((kept, index))
+    }
+
+    /// Lets readers find the journal. Where nothing was known, the names have to be listed and recorded first: what is there by
+    /// then is not told, so a reader that compares has to come later.
+    pub fn announce(&self) -> Result<(), KeptError> {
+        Ok(self.head.write(&self.journal_dir())?)
     }
 
     /// What a watcher goes on from; `None` where no name is known.

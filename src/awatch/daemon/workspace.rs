@@ -300,17 +300,22 @@ impl Workspace {
         let options = Options { alone: self.alone, learn: true, ..setup.options };
         let setting = Setting { root, store: index, rules, options };
         self.status.doing(Doing::Comparing, None);
-        let mut watcher = match kept.resume() {
-            None => Watcher::begin(setting)?,
-            Some(from) => Watcher::resume(setting, from)?,
+        let mut count = 0;
+        let mut watcher = if let Some(from) = kept.resume() {
+            let mut watcher = Watcher::resume(setting, from)?;
+            self.is_ready();
+            let changes = watcher.compare(Instant::now())?;
+            count = changes.len();
+            self.record(&mut watcher, kept, changes)?;
+            watcher
+        } else {
+            let mut watcher = Watcher::begin(setting)?;
+            self.record(&mut watcher, kept, Vec::new())?;
+            kept.announce()?;
+            self.is_ready();
+            watcher
         };
-        self.is_ready();
-        let changes = match kept.resume() {
-            None => Vec::new(),
-            Some(_) => watcher.compare(Instant::now())?,
-        };
-        let (count, seconds) = (changes.len(), begun.elapsed().as_secs_f64());
-        self.record(&mut watcher, kept, changes)?;
+        let seconds = begun.elapsed().as_secs_f64();
         let (directories, unwatched) = watcher.directories();
         self.say(
             Level::Notice,
@@ -446,7 +451,7 @@ impl Workspace {
                 Some(from) => {
                     self.say(Level::Debug, format_args!("renamed {} to {path}", Escaped(from.as_bytes())));
                 }
-                None => self.say(Level::Debug, format_args!("{:?} {path}", change.reason)),
+                None => self.say(Level::Debug, format_args!("{} {path}", change.reason)),
             }
         }
     }

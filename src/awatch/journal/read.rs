@@ -31,6 +31,8 @@ pub struct Reader {
     /// The last event that was read.
     cursor: Cursor,
     segment: Option<BufReader<File>>,
+    /// Which event stands in the next line of the segment.
+    number: u64,
     /// The beginning of a line that is still being written.
     line: Vec<u8>,
     /// What the reader has to be told first.
@@ -51,6 +53,7 @@ impl Reader {
             head,
             cursor,
             segment: None,
+            number: 0,
             line: Vec::new(),
             resync: None,
             changes,
@@ -77,10 +80,14 @@ impl Reader {
     /// Finds the place behind `since`, or the end, and a reason to compare everything if that is not where it should be.
     fn place(&mut self, since: Option<Cursor>) -> io::Result<()> {
         let all = self.segments()?;
-        let last = match all.last() {
-            Some(segment) => end(&File::open(&segment.path)?)?.1.unwrap_or(segment.first - 1),
-            None => 0,
-        };
+        let mut newest = None;
+        if let Some(segment) = all.last() {
+            let mut file = File::open(&segment.path)?;
+            let (bytes, last) = end(&file)?;
+            file.seek(SeekFrom::Start(bytes))?;
+            newest = Some((file, last.unwrap_or(segment.first - 1)));
+        }
+        let last = newest.as_ref().map_or(0, |(_, last)| *last);
         let first = all.first().map_or(1, |segment| segment.first);
         let (sequence, resync) = match since {
             None => (last, Some("the stream begins here".to_owned())),
@@ -94,7 +101,10 @@ impl Reader {
             Some(since) => (since.sequence, None),
         };
         self.cursor = Cursor { journal: self.head.journal, sequence };
-        (self.segment, self.resync) = (None, resync);
+        // From the end, nothing that stands before is read again.
+        self.number = last + 1;
+        self.segment = newest.filter(|_| sequence == last).map(|(file, _)| BufReader::new(file));
+        self.resync = resync;
         self.line.clear();
         Ok(())
     }
@@ -124,7 +134,12 @@ impl Reader {
             }
             let message = serde_json::from_slice(&self.line);
             self.line.clear();
+            self.number += 1;
             let Ok(message) = message else {
+                if self.number <= self.cursor.sequence + 1 {
+                    // It has been read before.
+                    continue;
+                }
                 // What else is wrong with it nobody knows, so nothing behind it is believed either.
                 self.place(None)?;
                 self.resync = Some("a line of the journal is damaged".to_owned());
@@ -170,17 +185,19 @@ impl Reader {
             let later = all.iter().find(|segment| segment.first > next).filter(|_| length == position);
             return match later {
                 Some(later) => {
-                    self.enter(File::open(&later.path)?);
+                    self.enter(File::open(&later.path)?, later.first);
                     Ok(true)
                 }
                 None => Ok(length > position),
             };
         }
-        self.enter(file);
+        let first = segment.first;
+        self.enter(file, first);
         Ok(true)
     }
 
-    fn enter(&mut self, file: File) {
+    fn enter(&mut self, file: File, first: u64) {
+        self.number = first;
         self.line.clear();
         self.segment = Some(BufReader::new(file));
     }

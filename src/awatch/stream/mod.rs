@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use self::own::Own;
 use super::cli::Stream;
-use super::journal::lock;
+use super::journal::{head::Head, lock};
 use super::record::Identity;
 use super::run::of_file;
 use super::sight::Sight;
@@ -50,7 +50,9 @@ enum StreamError {
 pub(super) fn run(args: &Stream) -> Result<(), Failure> {
     lease::block_signal();
     let sight = Sight::new(&args.hide, &args.show);
-    let ended = if let Some(journal) = journal(args).filter(|journal| lock::is_held(journal)) {
+    let ended = if let Some(journal) =
+        journal(args).filter(|journal| lock::is_held(journal) && Head::read(journal).is_ok())
+    {
         follow::follow(&journal, args, &sight)
     } else {
         let dir = directory(args)?;

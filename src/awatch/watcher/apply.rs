@@ -195,7 +195,8 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         watcher.store.put(to.0, &to.1, &Known::seen(stat, old.dir, sha256))?;
         if let Some(dir) = old.dir {
             watcher.dirs.relocate(dir, to.clone());
-            if watcher.rules.depend_on_place() {
+            // Where reports are missing, they are for what is in it, too.
+            if self.thorough || watcher.rules.depend_on_place() {
                 watcher.renamed.push(dir);
             }
         }

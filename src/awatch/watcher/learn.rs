@@ -1,7 +1,7 @@
 //! After the beginning: more than the names is learnt of what was listed, when there is time for it.
 //!
-//! The first walk only lists, so that the watch is ready soon. Until more is known of a name, a change of it is told from its
-//! change time alone, which a clock that was set back makes worthless.
+//! The first walk only lists, so that the watch is ready soon. Until more is known of a name, a change of it that is not
+//! reported shows in its change time alone, which a clock that was set back makes worthless.
 
 use std::time::Instant;
 
@@ -43,16 +43,15 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             if known.detail.is_some() || !known.is(&stat) {
                 continue;
             }
-            // What has changed since the beginning is told of as a change.
-            if stat.changed < self.begun || known.dir.is_some() && self.is_quiet(id, entry.name)? {
+            if stat.changed < self.begun || self.is_quiet(id, entry.name)? {
                 self.store.put(id, entry.name, &Known::seen(stat, known.dir, None))?;
             }
         }
         Ok(())
     }
 
-    /// Whether nothing was reported about a directory but what is known already. Its change time says nothing: whatever is made
-    /// in it changes that.
+    /// Whether nothing was reported about a name that is still to be told. Then what it is now is what it was when readers were
+    /// told to compare, or what they have been told since.
     fn is_quiet(&mut self, id: DirId, name: &[u8]) -> Result<bool, WatcherError> {
         self.read(Instant::now())?;
         Ok(self.lost.is_none() && self.settling.get(&(id, Name::from(name))).is_none())

@@ -377,7 +377,7 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             let is_in = |dir: &DirId| renamed.iter().any(|above| self.dirs.is_within(*dir, *above));
             dirs.extend(self.dirs.numbers().into_iter().filter(is_in));
         }
-        self.resolve(batch, &dirs, false, now)
+        self.resolve(batch, &dirs, !renamed.is_empty(), now)
     }
 
     /// Compares everything that is known with what is there: after a time in which nobody watched, or in which reports were

@@ -89,7 +89,7 @@ pub(super) struct Batch<'w, S, R> {
     /// Known directories of which every name is compared.
     deep: Vec<DirId>,
     /// Whether what is below them is compared as well.
-    thorough: bool,
+    pub(super) thorough: bool,
 }
 
 /// Looks at a batch of names, and at every name in the directories `scan`, and announces what differs. `thorough`: what is below

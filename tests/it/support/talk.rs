@@ -19,6 +19,8 @@ pub(crate) struct Talk {
     /// Held open: a program may take its end for the end of its client.
     _stdin: Option<ChildStdin>,
     lines: Receiver<String>,
+    /// A line that was received and not asked for.
+    ahead: Option<String>,
     errors: Receiver<String>,
     shown: String,
 }
@@ -50,12 +52,15 @@ impl Talk {
             stderr.read_to_string(&mut text).ok();
             error.send(text).ok();
         });
-        Self { _stdin: child.stdin.take(), child, lines, errors, shown }
+        Self { _stdin: child.stdin.take(), child, lines, ahead: None, errors, shown }
     }
 
     /// The next line, or the test ends here.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
+        if let Some(line) = self.ahead.take() {
+            return line;
+        }
         match self.lines.recv_timeout(DEADLINE) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("no line within {DEADLINE:?}: {}", self.shown),
@@ -66,10 +71,25 @@ impl Talk {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether nothing more is said for a moment.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.ahead = self.ahead.take().or_else(|| self.lines.recv_timeout(Duration::from_millis(20)).ok());
+        self.ahead.is_none()
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
     /// Sends a signal.
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     /// Waits for the end: how, and what was said on standard error.
