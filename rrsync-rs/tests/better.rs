@@ -535,6 +535,25 @@ fn planted(flags: &str) -> Vec<String> {
 }
 
 #[test]
+fn links_that_are_stored_munged_lead_nowhere_and_come_back_as_they_were() {
+    let account = Account::new();
+    fs::create_dir_all(account.root.join("client/links")).unwrap();
+    for (name, to) in [("out", "../../outside/secret"), ("far", "/etc/passwd"), ("in", "sub/f")] {
+        symlink(to, account.root.join("client/links").join(name)).unwrap();
+    }
+    ends(&account.rsync("-munge", &["-a", "links/", "h:in/"]), 0);
+    for name in ["out", "far", "in"] {
+        let stored = fs::read_link(account.d("in").join(name)).unwrap();
+        assert!(stored.starts_with("/rsyncd-munged"), "{stored:?}");
+    }
+    ends(&account.rsync("-munge -ro", &["-a", "h:in/", "got/"]), 0);
+    assert_eq!(
+        fs::read_link(account.root.join("client/got/out")).unwrap().to_str(),
+        Some("../../outside/secret")
+    );
+}
+
+#[test]
 fn special_files_are_left_out_and_the_rest_comes() {
     let account = Account::new();
     account.write("client/src/f", "x");
