@@ -21,7 +21,7 @@ programs=$(scripts/programs.sh)
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/akeys-bench.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
-for helper in floor peak; do
+for helper in floor peak stamp; do
     rustc --edition 2024 -C opt-level=3 -C panic=abort -C strip=symbols -C target-feature=+crt-static \
         -o "$scratch/$helper" "bench/$helper.rs"
 done
