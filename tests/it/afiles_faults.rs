@@ -215,9 +215,9 @@ fn a_file_that_keeps_changing_is_never_a_mixture() {
             let ran = pod.afiles(&["fetch", "papers:busy", &name]);
             let got = fs::read(pod.path(&name)).ok();
             if got.is_some() {
-                whole += 1
+                whole += 1;
             } else {
-                given_up += 1
+                given_up += 1;
             }
             for content in got.into_iter().chain(fs::read(pod.path("copy/busy"))) {
                 assert!(content == version(content[0]), "a mixture; {ran}");
