@@ -33,6 +33,13 @@ pub fn ascii_with_list(head: &[(&str, Value)], name: &str, items: impl Iterator<
     out
 }
 
+/// One value on one line, safe on a terminal.
+pub fn line(value: &Value) -> String {
+    let mut out = String::new();
+    escape(&value.to_string(), &mut out);
+    out
+}
+
 fn escape(text: &str, out: &mut String) {
     if text.bytes().all(|byte| byte.is_ascii() && byte != 0x7f) {
         out.push_str(text);
