@@ -113,6 +113,10 @@ fn counted(count: usize, what: &str) -> String {
 /// that it can be copied.
 fn wrapped(out: &mut String, text: &str, mark: &str, style: &dyn Fn(&str) -> String) {
     let room = WIDTH - INDENT - mark.len();
+    if text.is_ascii() && text.len() <= room {
+        let _ = writeln!(out, "{:INDENT$}{}", "", style(&format!("{mark}{text}")));
+        return;
+    }
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
