@@ -1,5 +1,6 @@
 //! The toolkit: programs that install, audit, watch and move, around the gate.
 
+pub mod afiles;
 pub mod akeys;
 pub mod authkeys;
 pub mod awatch;

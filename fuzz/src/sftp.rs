@@ -1,6 +1,6 @@
 //! The SFTP server, on a small tree of its own: requests as a client could send them.
 //!
-//! The first byte is the access. Then each request is its length in two bytes, its type, its number and its fields. What
+//! The first byte is the access and the rules. Then each request is its length in two bytes, its type, its number and its fields. What
 //! does not fit that is sent as it is, which is how packets with wrong lengths come about.
 
 use std::cell::Cell;
@@ -17,13 +17,15 @@ use rrsync_rs::vfs::{Mount, Options, Vfs};
 /// A session of one client.
 pub fn session(data: &[u8]) {
     let Some((how, requests)) = data.split_first() else { return };
-    let access = [Access::ReadWrite, Access::ReadOnly, Access::WriteOnly][usize::from(how & 3) % 3];
+    let access = [Access::ReadWrite, Access::ReadOnly, Access::WriteOnly, Access::Drop][usize::from(how & 3)];
     let tree = TREE.take().unwrap_or_else(Tree::new);
     let before = tree.snapshot("box");
     let mut rules = Workspace::new(tree.dir.join("box"), access);
     rules.overwrite = how & 4 == 0;
     rules.delete = how & 8 == 0;
-    let options = Options { atomic: how & 16 != 0, ..Options::default() };
+    rules.files.atomic = how & 16 != 0;
+    rules.files.append = how & 32 != 0;
+    let options = Options { sums: how & 64 != 0, ..Options::default() };
     let vfs = Vfs::new(vec![Mount::open("box".parse().unwrap(), &rules).unwrap()], options);
     let (packets, sent) = packets(requests);
     let (input, output) = (tree.file("input", &packets), tree.file("output", b""));

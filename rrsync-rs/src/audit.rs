@@ -110,21 +110,42 @@ impl Log {
     /// # Errors
     /// Only when neither took it.
     pub fn write(&mut self, record: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        let syslog = self.syslog.as_ref().map(|socket| send(socket, &line));
-        line.push(b'\n');
-        let file = match &mut self.file {
+        let line = line_of(record)?;
+        let syslog = self.send(&line);
+        self.append(&line).or_else(|error| syslog.map_err(|_| error))
+    }
+
+    /// Writes what a session did with one file; to syslog only where the account's file cannot be written. A session
+    /// does that thousands of times, and a journal that limits what a service may say in a minute would leave out what
+    /// sshd has to say.
+    ///
+    /// # Errors
+    /// Only when neither took it.
+    pub fn write_deed(&mut self, record: &impl Serialize) -> io::Result<()> {
+        let line = line_of(record)?;
+        self.append(&line).or_else(|error| self.send(&line).map_err(|_| error))
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        match &mut self.file {
             // One write of a file opened for appending: records of sessions that run at once do not mix.
-            Ok(file) => file
-                .write(&line)
-                .and_then(|n| if n == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }),
+            Ok(file) => match file.write(line)? {
+                written if written == line.len() => Ok(()),
+                _ => Err(io::ErrorKind::WriteZero.into()),
+            },
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        match (file, syslog) {
-            (Err(error), None | Some(Err(_))) => Err(error),
-            (Ok(()) | Err(_), _) => Ok(()),
         }
     }
+
+    fn send(&self, line: &[u8]) -> io::Result<()> {
+        send(self.syslog.as_ref().ok_or(io::ErrorKind::NotFound)?, line.trim_ascii_end())
+    }
+}
+
+fn line_of(record: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
@@ -173,4 +194,30 @@ fn open_rrsync_log() -> Option<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let file = File::options().append(true).custom_flags(flags.bits()).open("rrsync.log").ok()?;
     file.metadata().ok()?.is_file().then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deeds_are_told_to_syslog_only_where_there_is_no_file() {
+        let path = std::env::temp_dir().join(format!("audit-{}", std::process::id()));
+        let (socket, syslog) = UnixDatagram::pair().unwrap();
+        syslog.set_nonblocking(true).unwrap();
+        let told = || syslog.recv(&mut [0; 1000]).is_ok();
+        let mut log = Log { file: File::create(&path), syslog: Some(socket), rrsync: None };
+        log.write(&"verdict").unwrap();
+        assert!(told());
+        log.write_deed(&"deed").unwrap();
+        assert!(!told());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"verdict\"\n\"deed\"\n");
+        log.file = File::open(&path);
+        log.write_deed(&"deed").unwrap();
+        assert!(told(), "the file cannot be written");
+        log.syslog = None;
+        log.write_deed(&"deed").unwrap_err();
+        log.write(&"verdict").unwrap_err();
+        std::fs::remove_file(path).unwrap();
+    }
 }

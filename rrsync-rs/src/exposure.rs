@@ -195,6 +195,7 @@ type Identity = (u64, u64);
 /// the gate asks at every login, and a client waits for it.
 struct Sight<'a> {
     seen: RefCell<BTreeMap<OsString, Option<Seen>>>,
+    walk: RefCell<Walk>,
     /// The workspace and every directory above it.
     workspace: Vec<(&'a OsStr, Option<Identity>)>,
 }
@@ -206,9 +207,16 @@ struct Seen {
     is_link: bool,
 }
 
+impl Seen {
+    fn at(path: &Path) -> Option<Self> {
+        let found = path.symlink_metadata().ok()?;
+        Some(Self { identity: (found.dev(), found.ino()), is_link: found.is_symlink() })
+    }
+}
+
 impl<'a> Sight<'a> {
     fn of(workspace: &'a Path) -> Self {
-        let mut sight = Self { seen: RefCell::default(), workspace: Vec::new() };
+        let mut sight = Self { seen: RefCell::default(), walk: RefCell::default(), workspace: Vec::new() };
         let identity = |path: &'a Path| (path.as_os_str(), sight.at(path).map(|seen| seen.identity));
         sight.workspace = workspace.ancestors().map(identity).collect();
         sight
@@ -222,9 +230,7 @@ impl<'a> Sight<'a> {
         let in_nothing = path
             .parent()
             .is_some_and(|parent| matches!(self.seen.borrow().get(parent.as_os_str()), Some(None)));
-        let metadata = if in_nothing { None } else { path.symlink_metadata().ok() };
-        let seen =
-            metadata.map(|found| Seen { identity: (found.dev(), found.ino()), is_link: found.is_symlink() });
+        let seen = if in_nothing { None } else { Seen::at(path) };
         self.seen.borrow_mut().insert(path.as_os_str().to_owned(), seen);
         seen
     }
@@ -233,6 +239,32 @@ impl<'a> Sight<'a> {
     ///
     /// `from` is resolved, and either `/` or a place that was asked about before.
     fn relation(&self, from: &Path, path: &Path, reach: Reach) -> Option<Relation> {
+        match self.walk.borrow_mut().to(from, path) {
+            Some(steps) => self.straight(from, steps, reach),
+            None => self.winding(from, path, reach),
+        }
+    }
+
+    /// [`Sight::relation`] where no symlink is on the way: `steps` are the place and what is above it up to `from`.
+    fn straight(&self, from: &Path, steps: &Walk, reach: Reach) -> Option<Relation> {
+        let is = |(place, seen): (&[u8], Option<Seen>), (path, identity): &(&OsStr, Option<Identity>)| {
+            path.as_bytes() == place || seen.is_some_and(|seen| Some(seen.identity) == *identity)
+        };
+        let workspace = self.workspace.first()?;
+        let place = steps.last()?;
+        if is(place, workspace) {
+            return Some(Relation::Is);
+        }
+        let root = from.as_os_str() == "/" && workspace.0 == "/";
+        if root || steps.above().any(|above| is(above, workspace)) {
+            return Some(Relation::Contains);
+        }
+        let inside = reach == Reach::AboveAndInside && self.workspace.iter().any(|above| is(place, above));
+        inside.then_some(Relation::LiesInside)
+    }
+
+    /// [`Sight::relation`] where symlinks are on the way, each of which is a place too.
+    fn winding(&self, from: &Path, path: &Path, reach: Reach) -> Option<Relation> {
         let stops = self.stops(from, path);
         let is = |place: &Path, (path, identity): &(&OsStr, Option<Identity>)| {
             *path == place.as_os_str()
@@ -305,6 +337,67 @@ impl<'a> Sight<'a> {
     }
 }
 
+/// The way to the place that was asked about last. Places are listed by directory, so the next one begins with most of it.
+#[derive(Default)]
+struct Walk {
+    from: PathBuf,
+    path: Vec<u8>,
+    /// Where each component ends in `path`, and what is there.
+    steps: Vec<(usize, Option<Seen>)>,
+}
+
+impl Walk {
+    /// Goes to `path`, or stops where a symlink is on the way, or something that is no name.
+    fn to(&mut self, from: &Path, path: &Path) -> Option<&Self> {
+        if self.from != from {
+            from.clone_into(&mut self.from);
+            self.steps.clear();
+        }
+        let root = if from.as_os_str() == "/" { &[] } else { from.as_os_str().as_bytes() };
+        let (mut known, mut start) = (0, root.len());
+        for part in path.components().filter(|part| *part != Component::RootDir) {
+            let Component::Normal(name) = part else { return None };
+            let same = self.steps.get(known).is_some_and(|(end, _)| {
+                self.path.get(start + 1..*end).is_some_and(|here| here == name.as_bytes())
+            });
+            if !same {
+                self.steps.truncate(known);
+                self.path.truncate(start);
+                if known == 0 {
+                    self.path.clear();
+                    self.path.extend_from_slice(root);
+                }
+                self.path.push(b'/');
+                self.path.extend_from_slice(name.as_bytes());
+                let seen = match self.steps.last() {
+                    // Nothing is beneath what is not there.
+                    Some((_, None)) => None,
+                    _ => Seen::at(Path::new(OsStr::from_bytes(&self.path))),
+                };
+                self.steps.push((self.path.len(), seen));
+            }
+            let (end, seen) = *self.steps.get(known)?;
+            if seen.is_some_and(|seen| seen.is_link) {
+                return None;
+            }
+            (known, start) = (known + 1, end);
+        }
+        self.steps.truncate(known);
+        Some(self)
+    }
+
+    /// The place.
+    fn last(&self) -> Option<(&[u8], Option<Seen>)> {
+        self.steps.last().map(|(end, seen)| (self.path.get(..*end).unwrap_or_default(), *seen))
+    }
+
+    /// What is above the place.
+    fn above(&self) -> impl Iterator<Item = (&[u8], Option<Seen>)> {
+        let above = self.steps.len().saturating_sub(1);
+        self.steps.iter().take(above).map(|(end, seen)| (self.path.get(..*end).unwrap_or_default(), *seen))
+    }
+}
+
 /// Places relative to the home that no policy can expose, a blank between them: who may log in, the grants, and what a login or
 /// a session runs without being asked (bash(1), fish(1), environment.d(5), systemd.unit(5), the XDG autostart specification).
 /// The start-up files of other shells lie in the home itself.
@@ -337,12 +430,12 @@ const LINKS_FROM: &[&str] = &[
 const SYSTEM: &[(Reach, &str)] = &[(Reach::AboveAndInside, SYSTEM_DIRS), (Reach::Above, SYSTEM_FILES)];
 
 const SYSTEM_DIRS: &str = "\
-    /proc /sys /boot /dev/pts /etc/ssh /etc/pam.d /etc/security /etc/profile.d /etc/zsh /etc/fish \
-    /etc/systemd /etc/sudoers.d /etc/cron.d /etc/ld.so.conf.d /var/spool/cron /bin /sbin /lib /lib64 \
-    /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/libexec /usr/local/bin /usr/local/sbin /usr/local/lib \
-    /usr/share /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly /etc/init.d \
-    /etc/update-motd.d /etc/apt /etc/logrotate.d /etc/dbus-1 /etc/xdg /etc/alternatives /var/lib/dpkg \
-    /run/systemd";
+    /proc /sys /boot /dev/pts /bin /sbin /lib /lib64 \
+    /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/libexec /usr/share \
+    /usr/local/bin /usr/local/sbin /usr/local/lib /var/spool/cron /var/lib/dpkg /run/systemd \
+    /etc/ssh /etc/pam.d /etc/security /etc/profile.d /etc/zsh /etc/fish /etc/systemd /etc/sudoers.d \
+    /etc/cron.d /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly /etc/ld.so.conf.d \
+    /etc/init.d /etc/update-motd.d /etc/apt /etc/logrotate.d /etc/dbus-1 /etc/xdg /etc/alternatives";
 
 const SYSTEM_FILES: &str = "\
     /etc/passwd /etc/shadow /etc/group /etc/sudoers /etc/profile /etc/environment /etc/bash.bashrc \

@@ -137,6 +137,26 @@ impl Layout {
         self.state_dir().join("uploads").join(directory_id(workspace))
     }
 
+    /// `~/.local/state/akeys/ssh`: the sockets of the connections that are held open.
+    pub fn connections_dir(&self) -> PathBuf {
+        self.state_dir().join("ssh")
+    }
+
+    /// `~/.local/state/akeys/afiles.db`: the copies that this account has, and what was transferred.
+    pub fn catalog(&self) -> PathBuf {
+        self.state_dir().join("afiles.db")
+    }
+
+    /// `~/.config/akeys/afiles.toml`: the copies that are followed.
+    pub fn follow_file(&self) -> PathBuf {
+        self.config_dir().join("afiles.toml")
+    }
+
+    /// The lock of the copy in the directory `real`: whoever writes there holds it.
+    pub fn copy_lock(&self, real: &Path) -> PathBuf {
+        self.state_dir().join("copies").join(directory_id(real))
+    }
+
     /// A path as people write it: `~/x` and `~` stand for the home, everything else must be absolute.
     pub fn expand(&self, written: &str) -> Option<PathBuf> {
         if written == "~" {

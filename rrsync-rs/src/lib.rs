@@ -22,6 +22,7 @@ pub mod listing;
 pub mod name;
 pub mod origin;
 pub mod policy;
+pub mod removal;
 pub mod request;
 pub mod rsync;
 pub mod rules;

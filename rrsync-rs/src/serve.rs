@@ -177,7 +177,7 @@ impl Prepared {
                 },
             };
             // A deed that cannot be recorded has been done; the session's own record was written before it began.
-            let _ = log.write(&line);
+            let _ = log.write_deed(&line);
         };
         let (input, output) = (io::stdin(), io::stdout());
         match &self.protocol {

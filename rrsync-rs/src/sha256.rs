@@ -51,11 +51,17 @@ impl Sum {
 
     /// The sum of an open file's content, and its length. Where the file is read next does not change.
     pub fn of_file(file: impl AsFd) -> io::Result<(Self, u64)> {
+        Self::of_start(file, u64::MAX)
+    }
+
+    /// As [`Sum::of_file`], of the first `length` bytes, if there are so many.
+    pub fn of_start(file: impl AsFd, length: u64) -> io::Result<(Self, u64)> {
         let mut summing = Summing::default();
         let mut piece = vec![0; PIECE];
         let mut at = 0_i64;
         loop {
-            match pread(file.as_fd(), &mut piece, at) {
+            let left = usize::try_from(length.saturating_sub(at.unsigned_abs())).unwrap_or(PIECE).min(PIECE);
+            match pread(file.as_fd(), piece.get_mut(..left).unwrap_or_default(), at) {
                 Ok(0) => return Ok((summing.finish(), at.unsigned_abs())),
                 Ok(read) => {
                     summing.add(piece.get(..read).unwrap_or_default());
@@ -96,6 +102,18 @@ impl TryFrom<String> for Sum {
     }
 }
 
+impl From<[u8; 32]> for Sum {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Sum> for [u8; 32] {
+    fn from(sum: Sum) -> Self {
+        sum.0
+    }
+}
+
 impl From<Sum> for String {
     fn from(sum: Sum) -> Self {
         sum.to_string()
@@ -124,6 +142,11 @@ mod tests {
         let path = std::env::temp_dir().join(format!("sum-{}", std::process::id()));
         std::fs::write(&path, &bytes).unwrap();
         let found = Sum::of_file(std::fs::File::open(&path).unwrap()).unwrap();
+        for length in [0, 1, 131_071, 131_072, 131_073, 1_200_000, u64::MAX] {
+            let start = Sum::of_start(std::fs::File::open(&path).unwrap(), length).unwrap();
+            let expected = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+            assert_eq!(start, (Sum::of(&bytes[..expected]), expected as u64));
+        }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(found, (Sum::of(&bytes), bytes.len() as u64));
     }

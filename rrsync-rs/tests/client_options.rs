@@ -19,7 +19,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("--copy-dirlinks", "follows links out of the root"),
     ("--keep-dirlinks", "follows links out of the root"),
     ("--copy-unsafe-links", "follows links out of the root"),
-    ("--modify-window", "a negative window is sent as -@-1, which rrsync refuses too"),
     ("--max-alloc", "0 lifts the limit"),
 ];
 

@@ -329,7 +329,8 @@ fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
         with("sftp", &["-S", SSH, "-b", batch, "h"], subsystem),
         with("scp", &["-S", SSH, "h:box/in.txt", "got-scp"], subsystem),
         with("scp", &["-O", "-S", SSH, "h:box/in.txt", "got-old"], None),
-        with("sh", &[SSH, "h", "awatch stream box"], None),
+        // A stream that is served goes on until its client has gone.
+        with("timeout", &["5", "sh", SSH, "h", "awatch stream box"], None),
         with("sh", &[SSH, "h", "id"], None),
     ];
     let names = ["rsync", "sftp", "scp", "old", "watch", "id"];

@@ -380,6 +380,9 @@ fn every_request_is_served_under_the_filter() {
         (200, vec![ext("expand-path@openssh.com"), string("~/box")]),
         (200, vec![ext("home-directory"), string("root")]),
         (200, vec![ext("users-groups-by-id@openssh.com"), string([0; 8]), string([0; 4])]),
+        (200, vec![ext("fetch@akeys"), string("box/in.txt"), number(9)]),
+        (200, vec![ext("fetch@akeys"), string("box/absolute"), number(9)]),
+        (200, vec![ext("state@akeys"), handle.clone()]),
         (4, vec![dir]),
         (4, vec![handle]),
     ];

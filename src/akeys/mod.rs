@@ -49,12 +49,12 @@ pub mod used;
 pub mod users;
 pub mod words;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use rrsync_rs::layout::Layout;
 
+use crate::common::command_line::nothing_to_do;
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::{Report, finish};
 use cli::{Cli, Command};
@@ -64,28 +64,12 @@ use disable::Turn;
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            return no_command(&error);
-        }
+        Err(error) => return nothing_to_do("akeys", &error),
     };
     let outcome = Layout::from_env()
         .ok_or_else(|| Failure::new(Exit::Failed, "HOME is not set to an absolute path"))
         .and_then(|layout| command(cli.command, &layout).map_err(|failure| failure.abbreviated(&layout)));
     finish("akeys", outcome)
-}
-
-/// Says why there is nothing to do, or what was asked of the command line itself.
-fn no_command(error: &clap::Error) -> ExitCode {
-    // Help and version are data on stdout, everything else is talk; a closed pipe is no error in either.
-    if !error.use_stderr() {
-        let _ = error.print();
-        return Exit::Done.into();
-    }
-    let text = error.to_string();
-    // Without a subcommand it is the help, and nothing is said to be wrong.
-    let said = text.strip_prefix("error: ").map_or_else(|| text.clone(), |what| format!("akeys: {what}"));
-    let _ = io::stderr().write_all(said.as_bytes());
-    Exit::Usage.into()
 }
 
 fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {

@@ -17,6 +17,13 @@ pub fn ascii(value: &Value) -> String {
     out
 }
 
+/// Prints `value` as [`ascii`] does, on one line and without its end.
+pub fn line(value: &Value) -> String {
+    let mut out = String::new();
+    escape(&value.to_string(), &mut out);
+    out
+}
+
 /// Prints an object with the fields of `head` and a list, one item a line. The items are made one by one, so a list of
 /// hundreds of thousands takes no more memory than its text.
 pub fn ascii_with_list(head: &[(&str, Value)], name: &str, items: impl Iterator<Item = Value>) -> String {
@@ -30,13 +37,6 @@ pub fn ascii_with_list(head: &[(&str, Value)], name: &str, items: impl Iterator<
         escape(&item.to_string(), &mut out);
     }
     out.push_str("\n  ]\n}\n");
-    out
-}
-
-/// One value on one line, safe on a terminal.
-pub fn line(value: &Value) -> String {
-    let mut out = String::new();
-    escape(&value.to_string(), &mut out);
     out
 }
 

@@ -2,6 +2,7 @@
 
 pub mod child;
 pub mod clock;
+pub mod command_line;
 pub mod exit;
 pub mod input;
 pub mod json;

@@ -186,3 +186,17 @@ fn suggested_workspaces_are_shown_with_what_they_would_make_writable() {
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed[0]["workspaces"][0]["writable"], serde_json::json!(["build", "out"]));
 }
+
+#[test]
+fn a_bundle_with_thousands_of_entries_is_read_and_a_longer_one_refused() {
+    let home = Home::new();
+    home.akeys(&["federation", "new", "playground", "--pod", "chef1"]).ok();
+    let bundle = home.akeys(&["federation", "export", "playground", "--unsigned"]).ok().out;
+    let many = (0..20_000).map(|number| format!("[workspace.w{number}]\naccess = \"ro\"\n"));
+    let bundle = bundle + &many.collect::<Vec<_>>().concat();
+    home.write("many.toml", &bundle);
+    let ran = home.akeys(&["federation", "import", "many.toml"]).ok();
+    assert_eq!(ran.out.matches("suggests workspace").count(), 20_000);
+    home.write("long.toml", &format!("{bundle}{}", "#\n".repeat(1 << 19)));
+    home.akeys(&["federation", "import", "long.toml"]).fails(1, "long.toml:1:1: larger than 1 MiB");
+}

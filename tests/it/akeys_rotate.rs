@@ -149,6 +149,22 @@ fn a_pod_gets_new_keys_and_is_locked_out_at_no_moment() {
 }
 
 #[test]
+fn a_login_with_another_key_proves_nothing() {
+    let sandbox = Sandbox::new();
+    let listener = sandbox.listen();
+    let lab = Lab::new(&sandbox, listener.port());
+    let rotate = |args: &[&str]| lab.pod("pc", &[&["federation", "rotate", "lab"], args].concat());
+    rotate(&[]).succeeds();
+    let config = format!("IdentityFile {}\n", sandbox.path("etc/key_own").display());
+    fs::write(lab.home("pc").join(".ssh/akeys/lab.ssh_config"), config).unwrap();
+    let check = rotate(&["--check"]).fails_with(5).stdout_text();
+    assert_eq!(check.matches(": takes only the old key of lab.pc.").count(), 2, "{check}");
+    lab.publish();
+    sandbox.akeys(&["federation", "update", "lab"]).succeeds();
+    rotate(&["--finish"]).succeeds();
+}
+
+#[test]
 fn an_account_that_cannot_be_asked_is_not_left_behind() {
     let sandbox = Sandbox::new();
     let listener = sandbox.listen();
@@ -236,6 +252,16 @@ fn an_installation_puts_the_new_key_in_the_place_of_the_old_one() {
         "{ran:?}"
     );
     assert_eq!(home.keys(), before.replace(&old, &new));
+    // A disabled line with the old key is nobody's to wake.
+    home.write(
+        ".ssh/authorized_keys",
+        &format!("{}# akeys-disabled: {}", home.keys(), before.lines().nth(1).unwrap()),
+    );
+    let ran = home.akeys(&["federation", "update", "lab"]).ok();
+    assert!(
+        ran.err.contains(":3: disabled, with an earlier key of lab.pc: akeys remove --line 3\n"),
+        "{ran:?}"
+    );
     // Both are there: the old one goes.
     home.write(".ssh/authorized_keys", &format!("{before}{}", home.keys().lines().nth(1).unwrap()));
     install(&home).ok();

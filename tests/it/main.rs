@@ -11,6 +11,9 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod afiles_fetch;
+mod afiles_follow;
+mod afiles_pull;
 mod akeys_add;
 mod akeys_apply;
 mod akeys_audit;

@@ -36,9 +36,12 @@ fn everything_again_without_roots_rights() {
     fs::set_permissions(&programs, fs::Permissions::from_mode(0o755)).unwrap();
     let tests = std::env::current_exe().unwrap();
     copy_program(&tests, &programs.join("it"));
-    for (program, name) in
-        [(our_program("akeys"), "akeys"), (our_program("awatch"), "awatch"), (gate(), "rrsync-rs")]
-    {
+    for (program, name) in [
+        (our_program("akeys"), "akeys"),
+        (our_program("awatch"), "awatch"),
+        (our_program("afiles"), "afiles"),
+        (gate(), "rrsync-rs"),
+    ] {
         copy_program(&program, &programs.join(name));
     }
     let outcome = run(

@@ -5,6 +5,7 @@
 //! rsync. None can be undone. The order is fixed: the namespace first, then rules are built, then enforced, and a rule
 //! that cannot be enforced refuses the session, unless the grant says otherwise in so many words.
 
+mod bpf;
 mod landlock;
 mod namespace;
 mod rights;
@@ -12,7 +13,7 @@ pub mod seccomp;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{SFlag, fstat};
@@ -266,24 +267,17 @@ pub fn close_inherited() {
 /// and execute that. So this number lies right behind the limit of open files, which is lowered to it; the filter has
 /// no call that raises it again, not even for root. What can be opened below it is more than rsync needs: it holds a
 /// few files at a time.
-pub fn out_of_reach(program: &OwnedFd) -> io::Result<OwnedFd> {
+pub fn out_of_reach(program: &OwnedFd, inherited: &[OwnedFd]) -> io::Result<OwnedFd> {
     use nix::sys::resource::{Resource, setrlimit};
-    // Duplicated until the number is high enough: no safe call asks for a number.
-    let mut copies = vec![program.try_clone()?];
-    while copies.len() < FILES_AT_A_TIME
-        && let Ok(copy) = program.try_clone()
-    {
-        copies.push(copy);
-    }
-    let highest = copies.into_iter().max_by_key(std::os::fd::AsRawFd::as_raw_fd);
-    let highest = highest.ok_or(io::ErrorKind::NotFound)?;
-    let limit = u64::try_from(highest.as_raw_fd()).unwrap_or_default();
+    let highest = inherited.iter().chain([program]).map(AsRawFd::as_raw_fd).max().unwrap_or_default();
+    let copy = rustix::io::fcntl_dupfd_cloexec(program, highest + FILES_AT_A_TIME)?;
+    let limit = u64::try_from(copy.as_raw_fd()).unwrap_or_default();
     setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;
-    Ok(highest)
+    Ok(copy)
 }
 
 /// How many files a program can have open besides those that it was given.
-const FILES_AT_A_TIME: usize = 64;
+const FILES_AT_A_TIME: RawFd = 64;
 
 /// No file can become larger than this any more: rsync reports that as an error of its own. A client's `--max-size` is kept by
 /// rsync's generator, and by nobody for a client that sends what was not asked for.

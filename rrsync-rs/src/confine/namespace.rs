@@ -11,10 +11,11 @@
 //! loses them all when a program is executed, because nobody in it is root (`capabilities(7)`, "Transformation of
 //! capabilities during `execve()`").
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::NixPath;
 use nix::errno::Errno;
@@ -64,14 +65,19 @@ pub(super) fn enter(files: &Files<'_>, cwd: &Place) -> Result<(), Failure> {
         unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).map_err(unavailable("unshare"))?;
         keep_own_ids(user, group).map_err(broken("map the user"))?;
     }
+    // Changes nothing, and tells whether it will be allowed when there is no way back.
+    nix::unistd::chroot("/").map_err(unavailable("chroot"))?;
     if let Err(failure) = stage(files) {
         let _ = nix::unistd::fchdir(&cwd.fd);
         let _ = umount2(STAGE, MntFlags::MNT_DETACH);
         return Err(failure);
     }
-    // pivot_root(2), "pivot_root(".", ".")": the old root lies on top of the new one.
-    umount2(".", MntFlags::MNT_DETACH).map_err(broken("umount"))?;
-    nix::unistd::chdir("/").map_err(broken("chdir"))?;
+    // The new root is moved over the old one, which no path leads to from there: `..` ends at the root. To take the old one
+    // away as well, with pivot_root(2), would have every session wait for all processors (`synchronize_rcu`). What could
+    // uncover it, or leave a root directory, the filter does not have: mount(2), umount2(2), chroot(2).
+    nix::unistd::chdir(STAGE).map_err(broken("chdir"))?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).map_err(broken("move"))?;
+    nix::unistd::chroot(".").map_err(broken("chroot"))?;
     seal("/", SEALED).map_err(broken("seal"))?;
     verify(files)?;
     enter_directory(files, cwd)
@@ -108,13 +114,14 @@ fn keep_own_ids(user: Uid, group: Gid) -> io::Result<()> {
     write("/proc/self/uid_map", format!("{user} {user} 1"))
 }
 
-/// Builds the new root at [`STAGE`] and makes it the root.
+/// Builds the new root at [`STAGE`].
 fn stage(files: &Files<'_>) -> Result<(), Failure> {
     const NONE: Option<&str> = None;
     // A slave still sees what the host mounts inside an exposed directory later, and gives nothing back.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE).map_err(unavailable("mount"))?;
     mount(Some("tmpfs"), STAGE, Some("tmpfs"), SEALED, Some("mode=755,size=1m"))
         .map_err(unavailable("mount a tmpfs"))?;
+    let mut made = BTreeSet::from([PathBuf::from(STAGE)]);
     let mut directories: Vec<_> = files.reach.iter().collect();
     // What contains comes before what is contained.
     directories.sort_by_key(|reach| reach.real.components().count());
@@ -124,35 +131,50 @@ fn stage(files: &Files<'_>) -> Result<(), Failure> {
         if directories[..index].iter().any(shown) {
             continue;
         }
-        show(&reach.real, is_directory(&reach.dir), reach.rights.writes())?;
+        show(&reach.real, is_directory(&reach.dir), reach.rights.writes(), &mut made)?;
     }
     for needed in files.support().filter(|needed| !files.reaches(&needed.path)) {
-        show(&needed.path, is_directory(&needed.fd), false)?;
+        show(&needed.path, is_directory(&needed.fd), false, &mut made)?;
     }
     for part in files.parts {
         keep_apart(part)?;
     }
-    nix::unistd::chdir(STAGE).map_err(unavailable("chdir"))?;
-    nix::unistd::pivot_root(".", ".").map_err(unavailable("pivot_root"))
+    Ok(())
 }
 
-/// Mounts what is at `path` at the same path in the new root.
-fn show(path: &Path, directory: bool, write: bool) -> Result<(), Failure> {
+/// Mounts what is at `path` at the same path in the new root. `made` are the directories that are there.
+fn show(path: &Path, directory: bool, write: bool, made: &mut BTreeSet<PathBuf>) -> Result<(), Failure> {
     const NONE: Option<&str> = None;
     let target = Path::new(STAGE).join(path.strip_prefix("/").unwrap_or(path));
-    let made = if directory {
-        std::fs::create_dir_all(&target)
-    } else {
-        let parent = target.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let above = target.parent().unwrap_or(&target);
+    make_directories(if directory { &target } else { above }, made)
+        .map_err(unavailable("make a mount point"))?;
+    if !directory {
         // A file in a directory that is shown already is there.
-        parent.and_then(|()| File::options().append(true).create(true).open(&target).map(drop))
-    };
-    made.map_err(unavailable("make a mount point"))?;
+        let file = File::options().append(true).create(true).open(&target);
+        file.map_err(unavailable("make a mount point"))?;
+    }
     let recursive = if directory { MsFlags::MS_REC } else { MsFlags::empty() };
     mount(Some(path), &target, NONE, MsFlags::MS_BIND | recursive, NONE).map_err(unavailable("bind"))?;
     if !write {
         seal(&target, kept_flags(&target)?).map_err(unavailable("mount read-only"))?;
     }
+    Ok(())
+}
+
+/// Makes a directory and what is missing above it.
+fn make_directories(path: &Path, made: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    if made.contains(path) {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_directories(above, made)?;
+    }
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    made.insert(path.to_owned());
     Ok(())
 }
 

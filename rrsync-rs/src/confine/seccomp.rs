@@ -5,20 +5,15 @@
 //! namespaces, no ptrace, no keys, no `io_uring`, no memfd; one execution, of one descriptor, is allowed. A sender also
 //! has no call that changes a file or its metadata, which Landlock does not mediate.
 
-use std::collections::BTreeMap;
-
 use libc::c_long;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, sock_filter,
-};
 
 use super::ConfineError;
+use super::bpf::{self, Condition, Rules};
 
 /// A list of allowed system calls with conditions on their arguments, not yet compiled.
 #[derive(Debug, Clone)]
 pub struct Filter {
-    rules: BTreeMap<c_long, Vec<SeccompRule>>,
+    rules: Rules,
     setuid: bool,
     truncation_closed: bool,
     /// Whether [`UNKNOWN`] calls say so, for a C library that then takes another way.
@@ -30,7 +25,7 @@ const NAMESPACES: u64 = 0x7e02_0000;
 
 impl Filter {
     fn new(falls_back: bool) -> Self {
-        Self { rules: BTreeMap::new(), setuid: true, truncation_closed: false, falls_back }
+        Self { rules: Rules::new(), setuid: true, truncation_closed: false, falls_back }
     }
 
     /// The calls of a program that reads files and talks on the descriptors that it has.
@@ -38,10 +33,10 @@ impl Filter {
         let mut filter = Self::new(true);
         filter.allow(PROCESS).allow(DESCRIPTORS).allow(READING);
         filter
-            .when(libc::SYS_clone, &[(0, Len::Qword, Op::MaskedEq(NAMESPACES), 0)])
-            .when(libc::SYS_socketpair, &[(0, Len::Dword, Op::Eq, libc::AF_UNIX.cast_unsigned().into())])
-            .when(libc::SYS_ioctl, &[(1, Len::Dword, Op::Eq, libc::TCGETS)])
-            .when(libc::SYS_prlimit64, &[(0, Len::Dword, Op::Eq, 0), (2, Len::Qword, Op::Eq, 0)]);
+            .when(libc::SYS_clone, &[bits(0, NAMESPACES, 0)])
+            .when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX.cast_unsigned().into())])
+            .when(libc::SYS_ioctl, &[is(1, libc::TCGETS)])
+            .when(libc::SYS_prlimit64, &[is(0, 0), whole(2, 0)]);
         filter
     }
 
@@ -59,7 +54,7 @@ impl Filter {
             filter.setuid = false;
             for (call, mode) in CHANGING_MODES {
                 filter.rules.remove(call);
-                filter.when(*call, &[(*mode, Len::Dword, Op::MaskedEq(SETUID), 0)]);
+                filter.when(*call, &[bits(*mode, SETUID, 0)]);
             }
         }
         filter
@@ -74,7 +69,7 @@ impl Filter {
                     filter.rules.insert(call, Vec::new());
                 }
                 Some((argument, value)) => {
-                    filter.when(call, &[(argument, Len::Qword, Op::Eq, value)]);
+                    filter.when(call, &[whole(argument, value)]);
                 }
             }
         }
@@ -101,7 +96,7 @@ impl Filter {
     pub fn and_limit_files(mut self, limited: bool) -> Self {
         if limited {
             let files = u64::from(libc::RLIMIT_FSIZE);
-            self.when(libc::SYS_prlimit64, &[(0, Len::Dword, Op::Eq, 0), (1, Len::Dword, Op::Eq, files)]);
+            self.when(libc::SYS_prlimit64, &[is(0, 0), is(1, files)]);
         }
         self
     }
@@ -114,7 +109,7 @@ impl Filter {
     pub fn and_execute(mut self, fd: i32) -> Self {
         let empty_path = u64::from(libc::AT_EMPTY_PATH.cast_unsigned());
         let fd = u64::from(fd.cast_unsigned());
-        self.when(libc::SYS_execveat, &[(0, Len::Dword, Op::Eq, fd), (4, Len::Dword, Op::Eq, empty_path)]);
+        self.when(libc::SYS_execveat, &[is(0, fd), is(4, empty_path)]);
         self
     }
 
@@ -136,7 +131,7 @@ impl Filter {
             return;
         }
         for (call, flags) in OPENING {
-            let flag = |mask, value| vec![(*flags, Len::Dword, Op::MaskedEq(mask), value)];
+            let flag = |mask, value| vec![bits(*flags, mask, value)];
             let any = || vec![Vec::new()];
             let truncation = if self.truncation_closed {
                 vec![flag(truncate, 0), flag(mode, writing), flag(mode, both)]
@@ -144,7 +139,7 @@ impl Filter {
                 any()
             };
             // The mode stands behind the flags, and means something only where a file may be made.
-            let behind = vec![(*flags + 1, Len::Dword, Op::MaskedEq(SETUID), 0)];
+            let behind = vec![bits(*flags + 1, SETUID, 0)];
             let setuid = if self.setuid { any() } else { vec![flag(create, 0), behind] };
             self.rules.remove(call);
             for first in &truncation {
@@ -158,15 +153,8 @@ impl Filter {
     /// Installs the filter on this thread, for good.
     pub(super) fn install(mut self) -> Result<(), ConfineError> {
         self.restrict_opening();
-        let failed = |error: &dyn std::fmt::Display| ConfineError::Seccomp(error.to_string());
-        let denied = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-        let arch = std::env::consts::ARCH.try_into().map_err(|error| failed(&error))?;
-        let listed: BpfProgram = SeccompFilter::new(self.rules, denied, SeccompAction::Allow, arch)
-            .and_then(TryInto::try_into)
-            .map_err(|error| failed(&error))?;
-        let mut program = if self.falls_back { unknown_calls() } else { BpfProgram::new() };
-        program.extend(listed);
-        seccompiler::apply_filter(&program).map_err(|error| failed(&error))
+        let program = bpf::compile(&self.rules, if self.falls_back { UNKNOWN } else { &[] });
+        seccompiler::apply_filter(&program).map_err(|error| ConfineError::Seccomp(error.to_string()))
     }
 
     fn allow(&mut self, calls: &[c_long]) -> &mut Self {
@@ -174,18 +162,26 @@ impl Filter {
         self
     }
 
-    /// Allows a call when all conditions hold: argument number, width, comparison, value. Adds to what is allowed.
-    fn when(&mut self, call: c_long, conditions: &[(u8, Len, Op, u64)]) -> &mut Self {
-        let conditions = conditions
-            .iter()
-            .map(|(arg, len, op, value)| SeccompCondition::new(*arg, len.clone(), op.clone(), *value))
-            .collect::<Result<Vec<_>, _>>();
-        // The argument numbers above are constants below 6; a condition that could not be built allows nothing.
-        if let Ok(rule) = conditions.and_then(SeccompRule::new) {
-            self.rules.entry(call).or_default().push(rule);
-        }
+    /// Allows a call when all conditions hold. Adds to what is allowed.
+    fn when(&mut self, call: c_long, conditions: &[Condition]) -> &mut Self {
+        self.rules.entry(call).or_default().push(conditions.to_vec());
         self
     }
+}
+
+/// An argument of 32 bits that has a value: the kernel takes no notice of the rest.
+fn is(argument: u8, value: u64) -> Condition {
+    bits(argument, u32::MAX.into(), value)
+}
+
+/// An argument that has a value, all of it.
+fn whole(argument: u8, value: u64) -> Condition {
+    bits(argument, u64::MAX, value)
+}
+
+/// An argument some of whose bits have a value.
+fn bits(argument: u8, mask: u64, value: u64) -> Condition {
+    Condition { argument, mask, value }
 }
 
 /// Whether the kernel has seccomp filters (`CONFIG_SECCOMP_FILTER`): its status line says so.
@@ -196,26 +192,6 @@ pub(super) fn supported() -> bool {
 
 /// Calls that answer `ENOSYS`: their arguments are behind a pointer, where no filter can look, and callers fall back.
 const UNKNOWN: &[c_long] = &[libc::SYS_clone3, libc::SYS_openat2];
-
-/// The part of the filter that answers for [`UNKNOWN`]; what follows it decides about the rest.
-///
-/// Written out because seccompiler's filters know one answer for what they match: `ld [nr]`, then for each call
-/// `jeq call, 0, 1` and `ret ERRNO | ENOSYS`.
-fn unknown_calls() -> BpfProgram {
-    const LOAD_WORD: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    const NUMBER_AT: u32 = 0;
-    let instruction = |code, jf, k| sock_filter { code, jt: 0, jf, k };
-    let missing = u32::from(SeccompAction::Errno(libc::ENOSYS.cast_unsigned()));
-    let mut program = vec![instruction(LOAD_WORD, 0, NUMBER_AT)];
-    for call in UNKNOWN {
-        // System call numbers fit; one that did not would never match, and the list would deny it.
-        program.push(instruction(JUMP_IF_EQUAL, 1, u32::try_from(*call).unwrap_or(u32::MAX)));
-        program.push(instruction(RETURN, 0, missing));
-    }
-    program
-}
 
 /// The mode bit that makes a program run as its owner. The group's bit stays: on directories it is everyday use.
 const SETUID: u64 = 0o4000;

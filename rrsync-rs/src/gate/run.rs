@@ -60,7 +60,7 @@ pub(super) fn run(
     pass_on(&inherited)?;
     let largest = terms.rules.limits.file_size.filter(|_| files.write());
     if terms.confine != Confine::Off {
-        program.fd = confine::out_of_reach(&program.fd).map_err(system("hold rsync open"))?;
+        program.fd = confine::out_of_reach(&program.fd, &inherited).map_err(system("hold rsync open"))?;
     }
     let filter = if files.write() {
         let special = plan.reach.iter().any(|reach| reach.rights.special);

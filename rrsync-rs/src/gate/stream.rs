@@ -45,7 +45,7 @@ pub(super) fn run(
             .map_err(|errno| system("pass a descriptor on")(errno.into()))?;
     }
     if terms.confine != Confine::Off {
-        program.fd = confine::out_of_reach(&program.fd).map_err(system("hold awatch open"))?;
+        program.fd = confine::out_of_reach(&program.fd, &inherited).map_err(system("hold awatch open"))?;
     }
     let filter = Filter::reader().and_watch().and_execute(program.fd.as_raw_fd());
     let level = confine::apply(&files, filter, terms.confine, namespace).map_err(unconfined)?;

@@ -243,7 +243,7 @@ pub enum Given {
         /// What follows the `e`: `30.8`, `.iLsfxCIvu`.
         protocol: Option<Vec<u8>>,
     },
-    /// `-B` or `-@` with its digits.
+    /// `-B` or `-@` with its digits; those of `-@` may have a sign.
     Sized(u8, Vec<u8>),
     /// A long option.
     Long(&'static Row, Option<Vec<u8>>),
@@ -344,7 +344,9 @@ fn unknown(name: &[u8]) -> Refusal {
 /// A word such as `-logDtpre.iLsfxCIvu`, `-B2048` or `-@1`.
 fn letters(cluster: &[u8], parsed: &mut Parsed) -> Result<(), Refusal> {
     if let [size @ (b'B' | b'@'), digits @ ..] = cluster {
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        // --modify-window=-1 compares times to the nanosecond.
+        let number = if *size == b'@' { digits.strip_prefix(b"-").unwrap_or(digits) } else { digits };
+        if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
             return Err(not_rsync());
         }
         parsed.options.push(Given::Sized(*size, digits.to_vec()));
@@ -406,6 +408,8 @@ mod tests {
                 Given::Sized(b'B', b"2048".to_vec()),
             ]
         );
+        let window = parse(&split(b"-logDtpre.iLsfxCIvu -@-1 . x")).unwrap();
+        assert_eq!(window.options[1], Given::Sized(b'@', b"-1".to_vec()));
         assert_eq!(parsed.paths.unwrap()[0].unescaped(), b"x y");
         assert!(parse(&split(b"-slogDtpre.iLsfxCIvu")).unwrap().secluded);
     }
@@ -426,6 +430,8 @@ mod tests {
             "-ve./p.sh . x",
             "-B-1 . x",
             "-@ 1 . x",
+            "-@- . x",
+            "-@--1 . x",
             "-M--x . x",
             "--rsh=sh . x",
             "--rsync-path=x . x",

@@ -1,4 +1,4 @@
-//! The extensions: those of OpenSSH's PROTOCOL file, section 4, and no others.
+//! The extensions: those of OpenSSH's PROTOCOL file, section 4, and two of our own, see `fetch`.
 //!
 //! Two of them ask about accounts. They are answered so that the answer tells nothing: every home directory is `/`,
 //! and no user or group has a name.
@@ -13,7 +13,7 @@ use super::wire::{LONGEST_PACKET, MOST_DATA, packet};
 use crate::vfs::{Fault, Vfs, VirtualPath};
 
 /// Names and versions, in the order in which sftp-server announces them.
-const EXTENSIONS: [(&str, &str); 11] = [
+const EXTENSIONS: [(&str, &str); 13] = [
     ("posix-rename@openssh.com", "1"),
     ("statvfs@openssh.com", "2"),
     ("fstatvfs@openssh.com", "2"),
@@ -25,6 +25,8 @@ const EXTENSIONS: [(&str, &str); 11] = [
     ("copy-data", "1"),
     ("home-directory", "1"),
     ("users-groups-by-id@openssh.com", "1"),
+    ("fetch@akeys", "1"),
+    ("state@akeys", "1"),
 ];
 
 /// Writes the list of extensions into the reply that opens the session.
@@ -61,6 +63,8 @@ impl Session<'_> {
                 Ok(())
             }
             b"users-groups-by-id@openssh.com" => nobody(request, replies),
+            b"fetch@akeys" => self.fetch(request, replies),
+            b"state@akeys" => self.state(request, replies),
             _ => Err(Failure::Unsupported),
         }
     }

@@ -1,6 +1,9 @@
 //! Requests on open files: open, read, write, attributes, close; sections 6.3, 6.4 and 6.8 of the draft.
 
+use nix::errno::Errno;
+
 use super::audit::{Deed, Outcome};
+use super::flow;
 use super::handles::{FileRecord, Handle, HeldFile};
 use super::replies::Replies;
 use super::session::{Request, Session};
@@ -170,7 +173,16 @@ impl Session<'_> {
         let to = request.fields.string()?;
         let to_offset = request.fields.u64()?;
         let [source, target] = self.handles.two_files(from, to)?;
-        let copied = source.file.copy_to(offset, length, &target.file, to_offset)?;
+        // A copy may take long; one that nobody waits for any more is not finished.
+        let wanted = || if flow::is_closed(&self.client) { Err(Errno::EPIPE.into()) } else { Ok(()) };
+        let copied = source.file.copy_to(offset, length, (&target.file, to_offset), wanted);
+        if let Err(fault) = copied {
+            let record = &mut self.handles.file(to)?.record;
+            if record.writes {
+                record.damaged.get_or_insert(fault);
+            }
+        }
+        let copied = copied?;
         self.handles.file(from)?.record.bytes_read += copied;
         self.handles.file(to)?.record.bytes_written += copied;
         self.summary.bytes_read += copied;

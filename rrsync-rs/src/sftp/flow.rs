@@ -60,6 +60,13 @@ pub(crate) fn writable(output: &impl AsFd, input: Option<&impl AsFd>) -> Result<
     }
 }
 
+/// Whether nobody is left to read what is written to `output`.
+pub(super) fn is_closed(output: &impl AsFd) -> bool {
+    let mut output = [PollFd::new(output.as_fd(), PollFlags::empty())];
+    // What is not asked for is told all the same: an error, or that the other end has hung up.
+    poll(&mut output, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
 /// Waits for one of them; tells whether the last one is ready.
 fn ready(fds: &mut [PollFd<'_>]) -> Result<bool, Errno> {
     match poll(fds, PollTimeout::NONE) {

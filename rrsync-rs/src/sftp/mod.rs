@@ -12,6 +12,7 @@
 mod audit;
 mod dirs;
 mod extended;
+mod fetch;
 mod files;
 pub(crate) mod flow;
 mod handles;
@@ -77,7 +78,7 @@ pub fn serve(
     flow::widen(&input);
     flow::widen(&output);
     let _blocking_again_at_the_end = NonBlocking::set(&output);
-    let mut session = Session::new(vfs, audit);
+    let mut session = Session::new(vfs, output.as_fd(), audit);
     let mut replies = Replies::default();
     let mut input = Input::new(&input);
     let served = answer_all(&mut input, &output, &mut session, &mut replies);

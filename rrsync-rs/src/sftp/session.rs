@@ -1,5 +1,7 @@
 //! One client's session: each request to its handler, each failure to a status.
 
+use std::os::fd::BorrowedFd;
+
 use super::audit::{Deed, FileEvent, Outcome, Summary};
 use super::handles::{FileRecord, Handle, Handles};
 use super::replies::Replies;
@@ -16,6 +18,8 @@ pub(super) struct Session<'a> {
     pub(super) vfs: &'a Vfs,
     pub(super) handles: Handles,
     pub(super) summary: Summary,
+    /// Where the replies go.
+    pub(super) client: BorrowedFd<'a>,
     audit: &'a mut dyn FnMut(&FileEvent<'_>),
     initialised: bool,
 }
@@ -27,8 +31,13 @@ pub(super) struct Request<'p> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(vfs: &'a Vfs, audit: &'a mut dyn FnMut(&FileEvent<'_>)) -> Self {
-        Self { vfs, handles: Handles::default(), summary: Summary::default(), audit, initialised: false }
+    pub(super) fn new(
+        vfs: &'a Vfs,
+        client: BorrowedFd<'a>,
+        audit: &'a mut dyn FnMut(&FileEvent<'_>),
+    ) -> Self {
+        let (handles, summary) = (Handles::default(), Summary::default());
+        Self { vfs, handles, summary, client, audit, initialised: false }
     }
 
     /// Answers one packet.

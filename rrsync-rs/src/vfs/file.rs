@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::sys::uio::{pread, pwrite};
-use nix::unistd::fsync;
+use nix::unistd::{Whence, fsync, lseek};
 
 use super::attributes::{apply, size_of};
 use super::delivery::Delivery;
@@ -79,6 +79,9 @@ impl OpenFile {
         if !self.writes {
             return Err(Errno::EBADF.into());
         }
+        if data.is_empty() {
+            return self.still_own();
+        }
         let offset = self.place(offset)?;
         self.make_room(offset, data.len() as u64)?;
         self.changed.set(true);
@@ -108,10 +111,17 @@ impl OpenFile {
     }
 
     /// Copies up to `length` bytes into `target`, to the end of this file when `length` is 0; returns how many.
+    /// `wanted` is asked now and then whether to go on.
     ///
     /// # Errors
     /// `EBUSY` when both are the same file, which sftp-server.c `process_extended_copy_data` refuses as well.
-    pub fn copy_to(&self, offset: u64, length: u64, target: &Self, to: u64) -> Result<u64, Fault> {
+    pub fn copy_to(
+        &self,
+        offset: u64,
+        length: u64,
+        (target, to): (&Self, u64),
+        wanted: impl Fn() -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
         let (from, into) = (fstat(&self.fd)?, fstat(&target.fd)?);
         if (from.st_dev, from.st_ino) == (into.st_dev, into.st_ino) {
             return Err(Errno::EBUSY.into());
@@ -128,7 +138,7 @@ impl OpenFile {
         target.written.spoil();
         self.read.spoil();
         let (from, into) = ((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?));
-        copy(from, into, length, |_| target.still_own())
+        copy(from, into, length, |_| target.still_own().and_then(|()| wanted()))
     }
 
     /// What the file is.
@@ -175,13 +185,13 @@ impl OpenFile {
 
     /// The sum of the content, if the client has read all of it.
     pub fn sum_read(&self) -> Option<Sum> {
-        self.read.of(size_of(&self.fd).ok()?).filter(|_| self.options.sums)
+        self.read.of(self.summed()?)
     }
 
     /// The sum of the content as the client leaves it.
     pub fn sum_written(&self) -> Option<Sum> {
-        let size = size_of(&self.fd).ok().filter(|_| self.options.sums)?;
-        self.written.of(size).or_else(|| Sum::of_file(&self.fd).ok().map(|(sum, _)| sum))
+        let size = self.summed()?;
+        self.written.of(size).or_else(|| self.sum_anew(size))
     }
 
     /// Closes the file; an atomic upload becomes visible under its name. Dropping it instead removes the upload.
@@ -195,9 +205,27 @@ impl OpenFile {
             upload.give_up(self.fd.as_fd());
             return Err(fault);
         }
+        if !self.writes {
+            return Ok(());
+        }
         // The disk of a network or quota file system may turn out to be full only now.
         let own = self.fd.try_clone().map_err(|_| Errno::EMFILE)?;
         Ok(nix::unistd::close(own)?)
+    }
+
+    /// The size of the file, where sums are recorded.
+    fn summed(&self) -> Option<u64> {
+        if self.options.sums { size_of(&self.fd).ok() } else { None }
+    }
+
+    /// The sum of what has not gone by in order. A file with a hole has none: a hole costs nothing to make, and can be
+    /// longer than anybody has time to read.
+    fn sum_anew(&self, size: u64) -> Option<Sum> {
+        let first_hole = lseek(&self.fd, 0, Whence::SeekHole).ok()?;
+        if size > 0 && u64::try_from(first_hole) != Ok(size) {
+            return None;
+        }
+        Sum::of_start(&self.fd, size).ok().map(|(sum, _)| sum)
     }
 
     /// Where content for `offset` goes.
@@ -217,10 +245,25 @@ impl OpenFile {
         self.options.fits(end)?;
         let size = self.size.get();
         if end > size {
+            if end - size > length {
+                self.make_hole(end)?;
+            }
             self.mount.grow(end - size, 0)?;
             self.size.set(end);
         }
         self.mount.room.write(&self.fd, length)
+    }
+
+    /// Allows a hole, in a file that then ends at `end`. Where files are copied before they change, a hole takes as long as
+    /// what could fill it; so there no file is longer than what the disk has room for.
+    fn make_hole(&self, end: u64) -> Result<(), Fault> {
+        if !self.mount.replaces_whole() {
+            return Ok(());
+        }
+        let (stat, disk) = (fstat(&self.fd)?, fstatvfs(&self.fd)?);
+        let filled = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+        if end <= filled.saturating_add(free) { Ok(()) } else { Err(Errno::ENOSPC.into()) }
     }
 
     /// What has been delivered is the owner's, also for a handle that was opened before.

@@ -1,4 +1,4 @@
-//! Names that only the gate gives: of what is on its way to its own name, or out of the workspace.
+//! Names that only the gate and afiles give: of what is on its way to its own name, or out of the workspace.
 //!
 //! They are not there for any client. A session that is killed leaves some behind; so it keeps a list of those that it
 //! has, in a journal that is locked for as long as it lives, and the next session removes what is in the journals of
@@ -13,11 +13,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::OFlag;
-use nix::unistd::{UnlinkatFlags, unlinkat};
-
 use crate::audit::make_private;
 use crate::beneath::Root;
+use crate::removal::remove_all;
+use nix::fcntl::OFlag;
 
 /// How the hidden names begin.
 pub(super) const PREFIX: &str = ".akeys-upload-";
@@ -63,14 +62,14 @@ impl Journal {
     }
 
     /// There is something under a hidden name from now on.
-    pub(super) fn begin(&self, at: &Path) -> io::Result<()> {
+    pub fn begin(&self, at: &Path) -> io::Result<()> {
         (&self.file).write_all(&[at.as_os_str().as_bytes(), b"\0"].concat())?;
         self.open.set(self.open.get() + 1);
         Ok(())
     }
 
     /// One of them is no more.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         self.open.set(self.open.get().saturating_sub(1));
         if self.open.get() == 0 {
             let _ = self.file.set_len(0);
@@ -79,7 +78,7 @@ impl Journal {
 }
 
 /// A hidden name that nothing has yet.
-pub(super) fn name() -> OsString {
+pub fn name() -> OsString {
     thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
     let count = COUNT.replace(COUNT.get() + 1);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -87,7 +86,7 @@ pub(super) fn name() -> OsString {
 }
 
 /// Whether `name` is one of them.
-pub(super) fn is_hidden(name: &[u8]) -> bool {
+pub fn is_hidden(name: &[u8]) -> bool {
     name.starts_with(PREFIX.as_bytes())
 }
 
@@ -95,7 +94,7 @@ pub(super) fn is_hidden(name: &[u8]) -> bool {
 fn remove(root: &Root, at: &Path) {
     let Some(name) = at.file_name().filter(|name| is_hidden(name.as_bytes())) else { return };
     if let Ok(dir) = root.hold_plain(at.parent().unwrap_or(Path::new(""))) {
-        let _ = unlinkat(&dir.fd, name, UnlinkatFlags::NoRemoveDir);
+        let _ = remove_all(&dir.fd, name);
     }
 }
 

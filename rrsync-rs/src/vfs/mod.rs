@@ -20,7 +20,7 @@ mod change;
 mod delivery;
 mod fault;
 mod file;
-mod hidden;
+pub mod hidden;
 mod judge;
 mod keep;
 mod links;
@@ -29,6 +29,7 @@ mod open;
 mod ours;
 mod path;
 mod place;
+mod precise;
 mod room;
 mod sums;
 mod upload;
@@ -44,6 +45,7 @@ pub use list::{Entry, Listing};
 pub use open::OpenHow;
 pub use path::VirtualPath;
 pub use place::{Belongings, Mount};
+pub use precise::Precise;
 
 use ours::Ours;
 

@@ -133,13 +133,9 @@ impl Vfs {
             } else if how.truncate && mount.remembers(&held.at) {
                 self.ours.remember_filled(&fd);
             }
-            return self.opened(
-                mount,
-                &held.at,
-                fd,
-                how,
-                Opened { upload: Some(upload), delivery, end, grows_only },
-            );
+            let size = size_of(&fd)?;
+            let opened = Opened { upload: Some(upload), delivery, size, end, grows_only };
+            return Ok(self.opened(mount, &held.at, fd, how, opened));
         }
         let mut flags = how.flags();
         flags.set(OFlag::O_APPEND, end != End::Anywhere);
@@ -155,7 +151,8 @@ impl Vfs {
                 self.ours.remember_filled(&fd);
             }
         }
-        self.opened(mount, &held.at, fd, how, Opened { upload: None, delivery, end, grows_only })
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        Ok(self.opened(mount, &held.at, fd, how, Opened { upload: None, delivery, size, end, grows_only }))
     }
 
     /// Opens a file that is there; where sums are recorded also for reading, if that is possible.
@@ -216,18 +213,11 @@ impl Vfs {
             self.ours.remember_made(&fd);
         }
         let end = if how.append { End::Always } else { End::Anywhere };
-        self.opened(mount, &at, fd, how, Opened { upload, delivery, end, grows_only: false })
+        Ok(self.opened(mount, &at, fd, how, Opened { upload, delivery, size: 0, end, grows_only: false }))
     }
 
-    fn opened(
-        &self,
-        mount: &Rc<Mount>,
-        at: &Path,
-        fd: OwnedFd,
-        how: &OpenHow,
-        opened: Opened,
-    ) -> Result<OpenFile, Fault> {
-        let Opened { upload, delivery, end, grows_only } = opened;
+    fn opened(&self, mount: &Rc<Mount>, at: &Path, fd: OwnedFd, how: &OpenHow, opened: Opened) -> OpenFile {
+        let Opened { upload, delivery, size, end, grows_only } = opened;
         // A handle for writing was judged already; one for reading may still be used to set attributes.
         let changing = if grows_only {
             Err(Rule::AppendOnly)
@@ -242,8 +232,7 @@ impl Vfs {
         };
         let published = upload.is_some() && mount.drop_of(at).is_some();
         let visible = delivery.is_some() || published || mount.reading(at).is_ok() || self.ours.filled(&fd);
-        let size = Cell::new(size_of(&fd)?);
-        Ok(OpenFile {
+        OpenFile {
             mount: Rc::clone(mount),
             options: self.options,
             reads: how.reads(),
@@ -253,12 +242,12 @@ impl Vfs {
             delivery,
             changing,
             visible,
-            size,
+            size: Cell::new(size),
             changed: Cell::new(how.truncate || how.create),
             read: Run::default(),
             written: Run::default(),
             fd,
-        })
+        }
     }
 }
 
@@ -266,6 +255,7 @@ impl Vfs {
 struct Opened {
     upload: Option<Upload>,
     delivery: Option<Rc<Delivery>>,
+    size: u64,
     end: End,
     /// Whether it was there before, and may only get more at its end.
     grows_only: bool,

@@ -57,7 +57,7 @@ pub(super) fn meet(args: &Meet, layout: &Layout) -> Result<Report, Failure> {
     }
     // The card first: until its host is pinned as well, ssh refuses to connect.
     let path = card::store(layout, &card)?;
-    let released = moved.filter(|known| release(&known.place, federation, layout, &mut pins));
+    let released = moved.filter(|known| release(known, layout, &mut pins));
     pins.store(layout, federation)?;
     let met = if known.is_some() { "met again" } else { "met" };
     report.line(format_args!("{met} {} (pod {})", summary(&card), card.pod));
@@ -123,13 +123,15 @@ pub(super) fn forget(args: &Forget, layout: &Layout) -> Result<Report, Failure> 
     };
     let mut report = Report::default();
     let mut pins = Pins::load(layout, &card.federation)?;
+    // The pins first: killed in between, nobody connects, and the same command goes on.
+    let released = release(card, layout, &mut pins);
+    if released {
+        pins.store(layout, &card.federation)?;
+    }
     card::forget(layout, card)?;
     let path = card::path(layout, &card.federation, &card.account());
     report.line(format_args!("removed {}", shown(layout, &path)));
-    if release(&card.place, &card.federation, layout, &mut pins) {
-        pins.store(layout, &card.federation)?;
-        report_released(Some(card), &mut report);
-    }
+    report_released(released.then_some(card), &mut report);
     Ok(report)
 }
 

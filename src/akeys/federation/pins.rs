@@ -5,7 +5,7 @@ use rrsync_rs::name::Label;
 
 use crate::akeys::bundle::Bundle;
 use crate::akeys::shelf::Shelf;
-use crate::card::{self, OtherKey, Pins, Place};
+use crate::card::{self, Card, OtherKey, Pins, Place};
 use crate::common::exit::{Exit, Failure};
 
 /// What is pinned once `after` takes the place of `before`. Nothing is written.
@@ -38,14 +38,17 @@ fn in_card(layout: &Layout, federation: &Label, place: &Place) -> bool {
     card::all(layout, federation).into_iter().flatten().any(|card| card.place == *place)
 }
 
-/// Takes the pins of a place away when neither a card nor a bundle of the federation speaks of it any more; `true` when
-/// it did.
-pub(super) fn release(place: &Place, federation: &Label, layout: &Layout, pins: &mut Pins) -> bool {
+/// Takes the pins of the place of `gone`, a card that goes or changes, away when neither another card nor a bundle of the
+/// federation speaks of it; `true` when it did.
+pub(super) fn release(gone: &Card, layout: &Layout, pins: &mut Pins) -> bool {
+    let (place, federation) = (&gone.place, &gone.federation);
+    let in_card =
+        card::all(layout, federation).into_iter().flatten().any(|card| card.place == *place && card != *gone);
     let in_bundle = || {
         let bundles = [Shelf::Own, Shelf::Imported].map(|shelf| shelf.load(layout, federation));
         bundles.iter().flatten().flatten().any(|received| received.bundle.pinned().contains_key(place))
     };
-    let free = !pins.of(place).is_empty() && !in_card(layout, federation, place) && !in_bundle();
+    let free = !pins.of(place).is_empty() && !in_card && !in_bundle();
     if free {
         pins.drop(place);
     }

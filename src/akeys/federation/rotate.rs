@@ -5,6 +5,7 @@
 //! key in, which is tried and not assumed, it takes the old one's name. Killed anywhere, the same command goes on.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use rrsync_rs::escape::Escaped;
@@ -16,7 +17,7 @@ use crate::akeys::bundle::{Bundle, Offer, PodKey};
 use crate::akeys::cli::Rotate;
 use crate::akeys::key_pair;
 use crate::card::{self, Card};
-use crate::common::child;
+use crate::common::child::{self, Ended};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::report::{Report, shown};
@@ -161,7 +162,7 @@ fn ask_all(name: &Label, changing: &[(&Offer, GrantName)], layout: &Layout, repo
         };
         for (offer, grant) in changing.iter().filter(|(offer, _)| offer.pod == card.pod) {
             asked += 1;
-            let (words, lost) = verdict(&card, grant, &offer.key, layout);
+            let (words, lost) = verdict(&card, grant, offer, layout);
             report.line(format_args!("{}: {words}", card.account()));
             open += usize::from(lost);
         }
@@ -174,30 +175,44 @@ fn ask_all(name: &Label, changing: &[(&Offer, GrantName)], layout: &Layout, repo
 }
 
 /// What one account has, in words, and whether it would lose the pod.
-fn verdict(card: &Card, grant: &GrantName, key: &PodKey, layout: &Layout) -> (String, bool) {
-    match ask(card, &key_pair::next_path(layout, grant), layout) {
-        Answer::Takes => (format!("takes the new key of {grant}, {}", key.fingerprint()), false),
-        Answer::Silent(why) => (format!("cannot be asked: {why}"), true),
-        Answer::Refuses => match ask(card, &key_pair::path(layout, grant), layout) {
+fn verdict(card: &Card, grant: &GrantName, offer: &Offer, layout: &Layout) -> (String, bool) {
+    let silent = |why| (format!("cannot be asked: {why}"), true);
+    let new = &offer.key;
+    match ask(card, &key_pair::next_path(layout, grant), std::slice::from_ref(new), layout) {
+        Answer::Takes => (format!("takes the new key of {grant}, {}", new.fingerprint()), false),
+        Answer::Silent(why) => silent(why),
+        Answer::Refuses => match ask(card, &key_pair::path(layout, grant), &offer.replaces, layout) {
             Answer::Takes => (format!("takes only the old key of {grant}"), true),
             // Nothing that works there now would stop working.
             Answer::Refuses => (format!("takes no key of {grant}"), false),
-            Answer::Silent(why) => (format!("cannot be asked: {why}"), true),
+            Answer::Silent(why) => silent(why),
         },
     }
 }
 
-/// Logs in with one key. The gate answers `true` by doing nothing; a refusal of it shows as well that the key gets that far.
-fn ask(card: &Card, key: &std::path::Path, layout: &Layout) -> Answer {
-    let ended = match child::run(Ssh::to(card, key, layout).command().arg("true"), PATIENCE) {
+/// Logs in with one key, which is one of `keys`. The gate answers `true` by doing nothing; a refusal of it shows as well
+/// that the key gets that far.
+fn ask(card: &Card, path: &Path, keys: &[PodKey], layout: &Layout) -> Answer {
+    let ended = match child::run(Ssh::to(card, path, layout).talkative().arg("true"), PATIENCE) {
         Ok(ended) => ended,
         Err(error) => return Answer::Silent(format!("ssh: {error}")),
     };
     let words = ended.last_words();
     match ended.code() {
-        Some(255) if words.windows(17).any(|window| window == b"Permission denied") => Answer::Refuses,
+        Some(255) if String::from_utf8_lossy(&ended.stderr).contains("Permission denied (") => {
+            Answer::Refuses
+        }
         Some(255) => Answer::Silent(Escaped(words).to_string()),
-        Some(_) => Answer::Takes,
+        // A configuration may name other keys, and one of those proves nothing.
+        Some(_) if keys.iter().any(|key| accepted(&ended).contains(&key.fingerprint())) => Answer::Takes,
+        Some(_) => Answer::Refuses,
         None => Answer::Silent("no answer within a minute".to_owned()),
     }
+}
+
+/// What ssh says of the key that it was let in with: `Server accepts key: PATH TYPE SHA256:…`.
+fn accepted(ended: &Ended) -> String {
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let line = said.lines().filter_map(|line| line.strip_prefix("debug1: Server accepts key: ")).next_back();
+    line.unwrap_or_default().to_owned()
 }

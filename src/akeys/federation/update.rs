@@ -16,7 +16,7 @@ use crate::akeys::guard::Guard;
 use crate::akeys::lines::{description, entry_grant, key_of, keys_in, mentioned_grant};
 use crate::akeys::safe_write;
 use crate::akeys::shelf::{self, Found};
-use crate::authkeys::{Key, KeyFile, Line, Patch, Target};
+use crate::authkeys::{Key, KeyFile, Line, Patch, Reading, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private;
@@ -123,6 +123,10 @@ fn plan(before: &KeyFile, found: &Found, layout: &Layout) -> Result<Plan, Failur
             plan.steps.push(format!("{keys}:{number}: {} goes: it was revoked", description(line)));
             gone.push(number);
             named.insert(grant);
+        } else if sleeps_with_old_key(line, &grant, bundle) {
+            plan.notes.push(format!(
+                "{keys}:{number}: disabled, with an earlier key of {grant}: akeys remove --line {number}"
+            ));
         } else if let Some((old, offer)) = rotated(line, &grant, bundle) {
             let (old, new) = (old.fingerprint(), offer.key.fingerprint());
             if !found.trusted {
@@ -179,6 +183,18 @@ fn rotated<'b>(line: Line<'_>, grant: &GrantName, bundle: &'b Bundle) -> Option<
     let key = key_of(line)?;
     let offer = bundle.offers.iter().find(|offer| bundle.grant_name(offer).as_ref() == Ok(grant))?;
     offer.replaces.iter().any(|old| *old.key() == key).then_some((key, offer))
+}
+
+/// Whether a disabled line would bring an earlier key back if it were enabled.
+fn sleeps_with_old_key(line: Line<'_>, grant: &GrantName, bundle: &Bundle) -> bool {
+    let earlier = bundle
+        .offers
+        .iter()
+        .filter(|offer| bundle.grant_name(offer).as_ref() == Ok(grant))
+        .flat_map(|offer| &offer.replaces);
+    let held = keys_in(line);
+    matches!(line.read(Target::default()), Reading::Comment)
+        && earlier.into_iter().any(|old| held.contains(old.key()))
 }
 
 /// The line that lets `key` in, whatever for.

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::accepted::Accepted;
 
 /// A message of sshd.
+#[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
     /// When.
     pub(super) time: Timestamp,
@@ -34,15 +35,14 @@ const FILES: [&str; 2] = ["/var/log/auth.log", "/var/log/secure"];
 const MAX_LINE: u64 = 1 << 16;
 
 /// Reads what there is in the usual places. Files that are not there or may not be read are passed over.
-pub(super) fn usual(note: Note<'_>) -> Result<(), String> {
+pub(super) fn usual(note: Note<'_>) {
     if journal(note) {
-        return Ok(());
+        return;
     }
     for path in FILES.into_iter().flat_map(rotated) {
         // What cannot be read is as good as not there; that nothing was found is said in the end.
         let _ = file(&path, note);
     }
-    Ok(())
 }
 
 /// `auth.log`, `auth.log.1`, `auth.log.2.gz`, …, as far as they are there.

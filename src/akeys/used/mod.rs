@@ -58,13 +58,13 @@ impl Logins {
     /// Reads sshd's log: the file `named`, else the journal, else the usual files.
     pub fn read(named: Option<&Path>) -> Self {
         let mut logins = Self::default();
-        let read = match named {
-            Some(path) => log::file(path, &mut |seen| logins.note(seen)),
-            None => log::usual(&mut |seen| logins.note(seen)),
-        };
-        if let Err(why) = read {
-            logins.notes.push(why);
-        } else if logins.begins.is_none() {
+        if let Some(path) = named {
+            let read = log::file(path, &mut |seen| logins.note(seen));
+            logins.notes.extend(read.err());
+        } else {
+            log::usual(&mut |seen| logins.note(seen));
+        }
+        if logins.begins.is_none() && logins.notes.is_empty() {
             logins.notes.push(
                 "sshd's log has nothing to read for this account: when keys were used is not known".into(),
             );
@@ -107,7 +107,7 @@ pub fn key_of_connection(account: &str, address: &str, port: &str) -> Option<Str
             found = Some((seen.time, accepted.key().to_owned()));
         }
     };
-    log::usual(&mut note).ok()?;
+    log::usual(&mut note);
     found.map(|(_, key)| key)
 }
 

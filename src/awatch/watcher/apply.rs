@@ -231,6 +231,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         }
         watcher.settling.forget(|dir| gone.contains(&dir));
         watcher.vanished.retain(|_, (dir, _)| !gone.contains(dir));
+        watcher.arrived.retain(|_, (dir, _)| !gone.contains(dir));
         Ok(())
     }
 

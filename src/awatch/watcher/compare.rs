@@ -42,8 +42,7 @@ fn file(detail: &Detail, now: &Stat, evidence: Evidence) -> Verdict {
     }
     let (times, changed) = (old.modified != now.modified, old.changed != now.changed);
     match evidence {
-        // Two writes within one tick of the clock leave the same times.
-        Evidence { wrote: true, .. } if times => Verdict::Modified,
+        // Two writes within one tick of the clock leave the same times, and a time that is set alone is reported as a write.
         Evidence { wrote: true, .. } => Verdict::Doubt,
         // A mapped file is written without a report. Whoever sets the time afterwards does not hide that.
         Evidence { closed: true, .. } | Evidence { compared: true, .. } if times || changed => Verdict::Doubt,

@@ -3,7 +3,7 @@
 //! A change is a difference between what is known and what is there. Where it is kept is another's affair: in memory for a
 //! stream that begins with its reader, in a database for the daemon.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::dirs::{DirId, Name, Place};
@@ -66,6 +66,8 @@ pub trait Store {
     fn clear(&mut self, dir: DirId) -> Result<Vec<DirId>, StoreError>;
     /// Every name in a directory that is known in detail.
     fn names(&self, dir: DirId) -> Result<Vec<(Name, Known)>, StoreError>;
+    /// Every name of the files with these inodes; without the name, only that there is one in that directory.
+    fn linked(&self, inodes: &HashSet<u64>) -> Result<Vec<(DirId, Option<Name>)>, StoreError>;
     /// Takes in the names of a directory that is listed for the first time.
     fn list(&mut self, dir: DirId, listing: &Listing) -> Result<(), StoreError>;
 }
@@ -155,6 +157,16 @@ impl Store for Memory {
         let first = (dir, Name::from(&b""[..]));
         let all = self.announced.range(first..).take_while(|((parent, _), _)| *parent == dir);
         Ok(all.map(|((_, name), known)| (Name::clone(name), *known)).collect())
+    }
+
+    fn linked(&self, inodes: &HashSet<u64>) -> Result<Vec<(DirId, Option<Name>)>, StoreError> {
+        let is_one = |kind, inode: &u64| kind == Kind::File && inodes.contains(inode);
+        let announced = self.announced.iter().filter(|(_, known)| is_one(known.kind, &known.inode));
+        let announced = announced.map(|((dir, name), _)| (*dir, Some(Name::clone(name))));
+        let any =
+            |all: &[Listed]| all.iter().any(|listed| !listed.over && is_one(listed.kind, &listed.number));
+        let listed = self.listed.iter().filter(|(_, all)| any(all)).map(|(dir, _)| (*dir, None));
+        Ok(announced.chain(listed).collect())
     }
 
     fn list(&mut self, dir: DirId, listing: &Listing) -> Result<(), StoreError> {

@@ -13,6 +13,8 @@ pub mod listing;
 pub mod look;
 mod resolve;
 pub mod settle;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,7 +29,7 @@ use dirs::{DirId, Dirs, Place};
 use inotify::{Inotify, Notice};
 use known::{Store, StoreError};
 use look::Stat;
-use settle::{Pending, Report, Settling, Times};
+use settle::{Evidence, Occupant, Pending, Report, Settling, Times};
 
 /// What to leave out.
 pub trait Rules {
@@ -99,7 +101,8 @@ const BATCH: usize = 512;
 /// The first half of a rename, whose other half is still to come.
 #[derive(Debug)]
 struct Moving {
-    known: bool,
+    /// The inode of something known.
+    inode: Option<u64>,
     pending: Option<Pending>,
     since: Instant,
 }
@@ -116,6 +119,10 @@ pub struct Watcher<S, R> {
     moving: HashMap<u32, Moving>,
     /// Where something known has gone from, by its inode: it may be found under another name.
     vanished: HashMap<u64, Place>,
+    /// Where something known has come to from another name.
+    arrived: HashMap<u64, Place>,
+    /// What was reported about known files that have lost the name under which it was, by inode: they may have others.
+    orphans: HashMap<u64, Evidence>,
     /// Directories that cannot be watched, and are compared from time to time.
     unwatched: BTreeSet<DirId>,
     next_scan: Option<Instant>,
@@ -177,23 +184,32 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             return Ok(());
         }
         let place = (dir, name);
+        if flags.intersects(ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO | ReadFlags::DELETE) {
+            self.orphan(&place)?;
+        }
         if flags.intersects(ReadFlags::MOVED_FROM | ReadFlags::DELETE) {
             let pending = self.settling.take(&place);
             let known = self.vanish(&place, now)?;
+            let inode = match pending.map_or(Occupant::Known, |pending| pending.occupant) {
+                Occupant::Known => known,
+                Occupant::Carried(inode) => Some(inode),
+                Occupant::New | Occupant::Nothing => None,
+            };
             if flags.contains(ReadFlags::MOVED_FROM) {
-                let known = known || pending.is_some_and(|pending| pending.is_held());
-                self.moving.insert(cookie, Moving { known, pending, since: now });
+                self.moving.insert(cookie, Moving { inode, pending, since: now });
+            } else if let Some(inode) = inode {
+                self.arrived.remove(&inode);
             }
             return Ok(());
         }
-        let mut report = |report| self.settling.report(&place, report, &self.options.times, now);
         if flags.contains(ReadFlags::MOVED_TO) {
             let moving = self.moving.remove(&cookie);
-            report(if moving.as_ref().is_some_and(|moving| moving.known) {
-                Report::Moved
-            } else {
-                Report::Appeared
-            });
+            let inode = moving.as_ref().and_then(|moving| moving.inode);
+            if let Some(inode) = inode {
+                self.arrived.insert(inode, place.clone());
+            }
+            let report = inode.map_or(Report::Appeared, Report::Moved);
+            self.settling.report(&place, report, &self.options.times, now);
             if let Some(pending) = moving.and_then(|moving| moving.pending) {
                 self.settling.add_evidence(&place, pending.evidence);
             }
@@ -211,12 +227,34 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         Ok(())
     }
 
-    /// Something has gone from a name. One that nobody was told of was never there.
-    fn vanish(&mut self, place: &Place, now: Instant) -> Result<bool, WatcherError> {
-        let Some(known) = self.store.get(place.0, &place.1)? else { return Ok(false) };
-        self.vanished.insert(self.inode(&known), place.clone());
+    /// A known file loses a name. If it has been written to just before, that holds for its other names.
+    fn orphan(&mut self, place: &Place) -> Result<(), WatcherError> {
+        let Some(pending) = self.settling.get(place).filter(|pending| pending.occupant == Occupant::Known)
+        else {
+            return Ok(());
+        };
+        let evidence = pending.evidence;
+        if evidence.is_of_content()
+            && let Some(known) = self.store.get(place.0, &place.1)?
+            && known.kind == Kind::File
+            && known.detail.is_none_or(|detail| detail.stat.links > 1)
+        {
+            self.orphans.insert(known.inode, evidence);
+        }
+        Ok(())
+    }
+
+    /// Something has gone from a name, and if it was known, its inode is the answer. The name may lead to something all the
+    /// same: when two things change places, both are reported as gone after both have come.
+    fn vanish(&mut self, place: &Place, now: Instant) -> Result<Option<u64>, WatcherError> {
+        let Some(known) = self.store.get(place.0, &place.1)? else {
+            self.settling.report(place, Report::Look, &self.options.times, now);
+            return Ok(None);
+        };
+        let inode = self.inode(&known);
+        self.vanished.insert(inode, place.clone());
         self.settling.report(place, Report::Vanished, &self.options.times, now);
-        Ok(true)
+        Ok(Some(inode))
     }
 
     fn inode(&self, known: &known::Known) -> u64 {

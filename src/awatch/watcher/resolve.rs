@@ -15,7 +15,7 @@ use super::dirs::{DirId, Name, Place};
 use super::known::{Known, Store};
 use super::listing::Listing;
 use super::look::{self, Stat};
-use super::settle::{Evidence, Pending};
+use super::settle::{Evidence, Occupant, Pending};
 use super::{Change, Rules, Watcher, WatcherError, apply};
 use crate::event::Kind;
 
@@ -60,6 +60,10 @@ const MOVING: Duration = Duration::from_millis(10);
 /// How long to wait for a file that changed while it was read.
 const CHANGING: Duration = Duration::from_millis(50);
 
+/// How often one name waits for another. Reports of things that change places are ambiguous, and two names might wait for
+/// each other.
+const PATIENCE: u8 = 20;
+
 /// How long to wait where the system fails, for want of memory or for a disk's sake.
 const FAILING: Duration = Duration::from_secs(1);
 
@@ -74,14 +78,18 @@ pub(super) struct Batch<'w, S, R> {
     pub(super) unborn: HashSet<DirId>,
     /// Places to look at once more when all is announced.
     pub(super) again: Vec<Place>,
+    /// Whose time has come.
+    due: HashMap<Place, Pending>,
     seen: HashMap<Place, Outcome>,
     open: Option<(DirId, Rc<OwnedFd>)>,
     /// What is not under its name any more, by inode.
     gone: HashMap<u64, Vec<usize>>,
     /// New directories that have not been entered.
     fresh: Vec<usize>,
-    /// Known directories of which every name is compared, with what is below.
+    /// Known directories of which every name is compared.
     deep: Vec<DirId>,
+    /// Whether what is below them is compared as well.
+    thorough: bool,
 }
 
 /// Looks at a batch of names, and at every name in the directories `scan`, and announces what differs.
@@ -97,27 +105,30 @@ pub(super) fn resolve<S: Store, R: Rules>(
         found: Vec::new(),
         unborn: HashSet::new(),
         again: Vec::new(),
+        due: due.iter().cloned().collect(),
         seen: HashMap::new(),
         open: None,
         gone: HashMap::new(),
         fresh: Vec::new(),
         deep: Vec::new(),
+        thorough: false,
     };
-    for (place, pending) in due {
-        batch.observe(&place, pending)?;
+    for (place, _) in due {
+        batch.pull(&place)?;
     }
     for dir in scan {
-        batch.compare(*dir, false)?;
+        batch.compare(*dir)?;
     }
     loop {
         if let Some(dir) = batch.deep.pop() {
-            batch.compare(dir, true)?;
+            batch.compare(dir)?;
         } else if let Some(index) = batch.fresh.pop() {
             batch.fresh(index)?;
         } else {
             break;
         }
     }
+    batch.other_names()?;
     batch.match_files();
     apply::apply(batch)
 }
@@ -130,6 +141,11 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         // Two names that have changed places lead to each other.
         self.seen.insert(place.clone(), Outcome::Nothing);
         let outcome = self.look_at(place, pending)?;
+        if let Occupant::Carried(inode) = pending.occupant
+            && outcome != Outcome::PutOff
+        {
+            self.watcher.arrived.remove(&inode);
+        }
         self.seen.insert(place.clone(), outcome);
         Ok(outcome)
     }
@@ -162,39 +178,50 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         if self.watcher.dirs.get(*dir).is_none() {
             return Ok(Outcome::Nothing);
         }
-        let stat = match self.open(*dir) {
+        let opened = match self.open(*dir) {
+            Ok(Some(fd)) => look::at(&*fd, name).map(|stat| (Some(fd), stat)),
+            // The directory is not where it was. What has gone from it is gone all the same; whether something else has come
+            // is seen later.
+            Ok(None) if pending.occupant == Occupant::Nothing => {
+                self.again.push(place.clone());
+                Ok((None, None))
+            }
             Ok(None) => return Ok(self.put_off(place, pending, Some(MOVING))),
-            Ok(Some(fd)) => look::at(&*fd, name).map(|stat| (fd, stat)),
             Err(error) => Err(error),
         };
-        let (fd, stat) = match stat {
+        let (fd, stat) = match opened {
             Ok(found) => found,
             // What may not be looked at is not known to be gone. It is compared when its directory may be read again.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Outcome::Nothing),
             Err(_) => return Ok(self.put_off(place, pending, Some(FAILING))),
         };
         let old = self.watcher.store.get(*dir, name)?;
-        if let Some(old) = &old {
-            self.watcher.vanished.remove(&self.watcher.inode(old));
-        }
-        if let (Some(old), Some(stat)) = (old, stat)
+        if let (Some(old), Some(stat), Some(fd)) = (old, stat, &fd)
             && self.is_same(&old, &stat)
         {
-            return self.same(place, old, stat, &fd, pending);
+            return self.same(place, old, stat, fd, pending);
         }
-        let new = match stat {
-            None => None,
-            Some(stat) => match self.appeared(place, stat, &fd, pending)? {
+        if let Some(old) = &old
+            && pending.tries < PATIENCE
+            && !self.follow(old, place, stat.is_some())?
+        {
+            return Ok(self.put_off(place, pending, Some(MOVING)));
+        }
+        let new = match (stat, &fd) {
+            (Some(stat), Some(fd)) => match self.appeared(place, stat, fd, pending)? {
                 Some(new) => Some(new),
                 None => return Ok(Outcome::PutOff),
             },
+            _ => None,
         };
         if old.is_none() && new.is_none() {
             return Ok(Outcome::Nothing);
         }
         let index = self.found.len();
         if let Some(old) = &old {
-            self.gone.entry(self.watcher.inode(old)).or_default().push(index);
+            let inode = self.watcher.inode(old);
+            self.watcher.vanished.remove(&inode);
+            self.gone.entry(inode).or_default().push(index);
         }
         if new.as_ref().is_some_and(|new| new.stat.kind == Kind::Directory) {
             self.fresh.push(index);
@@ -202,6 +229,33 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         let (place, evidence) = (place.clone(), pending.evidence);
         self.found.push(Found { place, evidence, old, new, same: None, moved_to: None, moved_from: None });
         Ok(Outcome::Found)
+    }
+
+    /// Looks where something that has gone from its name is now, if that was reported; `false` when that has not settled. A file
+    /// whose name leads to another one by now was replaced, wherever it is.
+    fn follow(&mut self, old: &Known, place: &Place, taken: bool) -> Result<bool, WatcherError> {
+        if taken && old.dir.is_none() {
+            return Ok(true);
+        }
+        let inode = self.watcher.inode(old);
+        let Some(to) = self.watcher.arrived.get(&inode).filter(|to| *to != place).cloned() else {
+            return Ok(true);
+        };
+        Ok(self.pull(&to)? != Outcome::PutOff)
+    }
+
+    /// Looks at another name as well, whether its time has come or not.
+    fn pull(&mut self, place: &Place) -> Result<Outcome, WatcherError> {
+        if let Some(outcome) = self.seen.get(place) {
+            return Ok(*outcome);
+        }
+        let pending = self.reported(place).unwrap_or_else(|| Pending::look(self.now));
+        self.observe(place, pending)
+    }
+
+    /// What was reported about a name.
+    fn reported(&mut self, place: &Place) -> Option<Pending> {
+        self.due.remove(place).or_else(|| self.watcher.settling.take(place))
     }
 
     fn is_same(&self, old: &Known, stat: &Stat) -> bool {
@@ -277,7 +331,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             }
             watcher.watch(id, &dir)?;
             self.deep.push(id);
-        } else if pending.evidence.compared {
+        } else if self.thorough && pending.evidence.compared {
             self.deep.push(id);
         }
         Ok(())
@@ -298,19 +352,15 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             }
             _ => self.watcher.vanished.get(&stat.identity.inode).cloned(),
         };
-        if let Some(before) = before.filter(|before| before != place) {
-            let other = self.watcher.settling.take(&before).unwrap_or_else(|| Pending::look(self.now));
-            let put_off = self.observe(&before, other)? == Outcome::PutOff;
-            if put_off && stat.kind != Kind::Directory {
-                // An editor has moved the old one out of the way, and is still writing the new one.
-                self.put_off(place, pending, Some(CHANGING));
-                return Ok(None);
-            }
-            if let Some((open, _)) = &self.open
-                && *open != place.0
-            {
-                self.open = None;
-            }
+        if let Some(before) = before.filter(|before| before != place)
+            && self.pull(&before)? == Outcome::PutOff
+            && (stat.kind != Kind::Directory || pending.tries < PATIENCE)
+        {
+            // It cannot be said yet whether it has left that name: an editor may have moved the old file out of the way, and is
+            // still writing the new one.
+            let wait = if stat.kind == Kind::Directory { MOVING } else { CHANGING };
+            self.put_off(place, pending, Some(wait));
+            return Ok(None);
         }
         if stat.kind == Kind::File {
             return Ok(self.content(place, stat, fd, pending));
@@ -400,7 +450,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         if let Some(before) = before.rfind(|other| same(self, *other)) {
             self.found[before].moved_to = Some(index);
             self.found[index].moved_from = Some(before);
-            if self.found[index].evidence.compared {
+            if self.thorough {
                 // What is in it may have changed as well.
                 self.again.push(place);
             }
@@ -432,31 +482,66 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         self.watcher.list(id, &opened, &mut listing)?;
         for entry in listing.iter() {
             let place = (id, Name::from(entry.name));
-            let pending = self.watcher.settling.take(&place);
+            let pending = self.reported(&place);
             self.observe(&place, pending.unwrap_or_else(|| Pending::compared(self.now)))?;
         }
         Ok(())
     }
 
-    /// Looks at every name of a known directory; with `deep`, at all that is below it.
-    fn compare(&mut self, id: DirId, deep: bool) -> Result<(), WatcherError> {
+    /// Looks at every name of a known directory.
+    fn compare(&mut self, id: DirId) -> Result<(), WatcherError> {
         let Ok(Some(fd)) = self.open(id) else { return Ok(()) };
         if self.watcher.unwatched.contains(&id) && self.watcher.watch(id, &fd)? {
             self.watcher.unwatched.remove(&id);
         }
         let mut listing = Listing::default();
         self.watcher.list(id, &fd, &mut listing)?;
-        let listed = listing.iter().map(|entry| (Name::from(entry.name), entry.kind));
-        let known = self.watcher.store.names(id)?.into_iter().map(|(name, known)| (name, known.kind));
-        let names: BTreeSet<(Name, bool)> =
-            listed.chain(known).map(|(name, kind)| (name, kind == Kind::Directory)).collect();
-        for (name, directory) in names {
+        let listed = listing.iter().map(|entry| Name::from(entry.name));
+        let known = self.watcher.store.names(id)?.into_iter().map(|(name, _)| name);
+        let names: BTreeSet<Name> = listed.chain(known).collect();
+        for name in names {
             let place = (id, name);
-            let fresh =
-                if directory && !deep { Pending::look(self.now) } else { Pending::compared(self.now) };
-            let mut pending = self.watcher.settling.take(&place).unwrap_or(fresh);
+            let fresh = Pending::compared(self.now);
+            let mut pending = self.reported(&place).unwrap_or(fresh);
             pending.evidence = pending.evidence.and(fresh.evidence);
             self.observe(&place, pending)?;
+        }
+        Ok(())
+    }
+
+    /// A file that was changed in place has changed under all its names, and only one of them was reported.
+    fn other_names(&mut self) -> Result<(), WatcherError> {
+        let mut changed = std::mem::take(&mut self.watcher.orphans);
+        for found in self.found.iter().filter(|found| found.evidence.is_of_content()) {
+            if let Some(New { stat, .. }) = &found.new
+                && stat.kind == Kind::File
+                && stat.links > 1
+            {
+                changed.insert(stat.identity.inode, found.evidence);
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        for (dir, name) in self.watcher.store.linked(&changed.keys().copied().collect())? {
+            let mut names: Vec<Name> = name.into_iter().collect();
+            if names.is_empty()
+                && let Ok(Some(fd)) = self.open(dir)
+            {
+                let mut listing = Listing::default();
+                self.watcher.list(dir, &fd, &mut listing)?;
+                let linked = listing.iter().filter(|entry| changed.contains_key(&entry.inode));
+                names = linked.map(|entry| Name::from(entry.name)).collect();
+            }
+            for name in names {
+                let place = (dir, name);
+                let mut pending = self.reported(&place).unwrap_or_else(|| Pending::look(self.now));
+                let known = self.watcher.store.get(dir, &place.1)?;
+                if let Some(evidence) = known.and_then(|known| changed.get(&known.inode)) {
+                    pending.evidence = pending.evidence.and(*evidence);
+                }
+                self.observe(&place, pending)?;
+            }
         }
         Ok(())
     }

@@ -50,6 +50,10 @@ pub struct Pending {
     pub evidence: Evidence,
     /// The last write.
     pub written: Option<Instant>,
+    /// What is there, as far as was reported.
+    pub occupant: Occupant,
+    /// How often it has been put off without a report in between.
+    pub tries: u8,
     /// Until when it may still be going on; `None` while a writer has the file open.
     due: Option<Instant>,
     /// Because it has gone, or has come from another name.
@@ -67,16 +71,24 @@ impl Pending {
 
     /// For a name of which nothing was reported.
     pub fn look(now: Instant) -> Self {
-        Self { evidence: Evidence::default(), written: None, due: Some(now), held: None, queued: None }
-    }
-
-    /// Whether it has gone, or has come from another name.
-    pub fn is_held(&self) -> bool {
-        self.held.is_some()
+        Self {
+            evidence: Evidence::default(),
+            written: None,
+            occupant: Occupant::Known,
+            tries: 0,
+            due: Some(now),
+            held: None,
+            queued: None,
+        }
     }
 }
 
 impl Evidence {
+    /// Whether something was reported about the file itself, under whatever name.
+    pub fn is_of_content(self) -> bool {
+        self.wrote || self.closed || self.attributes
+    }
+
     /// What both say.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -87,6 +99,19 @@ impl Evidence {
             compared: self.compared || other.compared,
         }
     }
+}
+
+/// What a name leads to, as far as was reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occupant {
+    /// What it led to before.
+    Known,
+    /// Nothing.
+    Nothing,
+    /// Something new.
+    New,
+    /// Something known that has come from another name, by its inode.
+    Carried(u64),
 }
 
 /// All of them.
@@ -101,8 +126,8 @@ pub struct Settling {
 pub enum Report {
     /// It is there now, and was not before.
     Appeared,
-    /// It is there now, and was known under another name.
-    Moved,
+    /// It is there now, and was known under another name, by this inode.
+    Moved(u64),
     /// It was known, and is not there now.
     Vanished,
     /// It was written to.
@@ -119,10 +144,19 @@ impl Settling {
     /// Takes in a report.
     pub fn report(&mut self, place: &Place, report: Report, times: &Times, now: Instant) {
         let pending = self.pending.entry(place.clone()).or_insert_with(|| Pending::look(now));
+        pending.tries = 0;
         let soon = now + times.settle;
         match report {
-            Report::Appeared => (pending.held, pending.due) = (None, Some(soon)),
-            Report::Moved | Report::Vanished => {
+            Report::Appeared => {
+                pending.occupant = Occupant::New;
+                (pending.held, pending.due) = (None, Some(soon));
+            }
+            Report::Moved(inode) => {
+                pending.occupant = Occupant::Carried(inode);
+                (pending.held, pending.due) = (Some(now + times.rename), Some(soon));
+            }
+            Report::Vanished => {
+                pending.occupant = Occupant::Nothing;
                 (pending.held, pending.due) = (Some(now + times.rename), Some(soon));
             }
             Report::Wrote => {
@@ -156,7 +190,7 @@ impl Settling {
 
     /// Puts a name off, with what was reported about it: until `due`, or until its writer closes it.
     pub fn put_off(&mut self, place: &Place, pending: Pending, due: Option<Instant>) {
-        let put_off = Pending { due, queued: None, ..pending };
+        let put_off = Pending { due, queued: None, tries: pending.tries.saturating_add(1), ..pending };
         let pending = self.pending.entry(place.clone()).or_insert(put_off);
         Self::enqueue(&mut self.queue, place, pending);
     }

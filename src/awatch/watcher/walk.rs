@@ -42,10 +42,12 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             settling: Settling::default(),
             moving: HashMap::new(),
             vanished: HashMap::new(),
+            arrived: HashMap::new(),
+            orphans: HashMap::new(),
             unwatched: BTreeSet::new(),
             next_scan: None,
             // File systems mark files by a clock that may be a tick behind.
-            begun: i64::try_from(begun).unwrap_or(i64::MAX) - 20_000_000,
+            begun: i64::try_from(begun).unwrap_or(i64::MAX) - 10_000_000,
             lost: None,
         };
         watcher.walk()?;

@@ -13,6 +13,7 @@ use super::account::Account;
 use super::client::Client;
 use super::listener::Listener;
 use super::outcome::{Outcome, Run, run};
+use super::pod::Pod;
 use super::programs::{copy_program, find_program, gate, our_program};
 
 /// Which program answers an SFTP client that reaches the subsystem.
@@ -126,7 +127,18 @@ impl Sandbox {
 
     /// A client that logs in with `key` over a pipe to an sshd of its own: no port, no daemon.
     pub(crate) fn client(&self, key: &Key) -> Client<'_> {
-        Client::new(self, key, &format!("ProxyCommand {}", self.proxy()))
+        Client::new(self, key, &self.pipe())
+    }
+
+    /// A pod that was let in with these words behind `akeys install`. It reaches the host over a pipe.
+    #[track_caller]
+    pub(crate) fn pod(&self, name: &str, install: &[&str]) -> Pod<'_> {
+        Pod::new(self, name, "laptop", &self.pipe(), install)
+    }
+
+    /// How `ssh_config` says that a host is an sshd of its own at the other end of a pipe.
+    pub(crate) fn pipe(&self) -> String {
+        format!("ProxyCommand {}", self.proxy())
     }
 
     /// The command that is such an sshd, as `ProxyCommand` takes it.

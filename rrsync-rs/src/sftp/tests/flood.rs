@@ -66,6 +66,55 @@ fn a_client_that_goes_away_with_replies_unread_ends_the_session() {
 }
 
 #[test]
+fn a_copy_that_nobody_waits_for_is_given_up() {
+    let tree = Tree::new();
+    // A hole of a terabyte: no disk is as large as the zeros in it, or as fast.
+    fs::File::create(tree.path("box/huge")).unwrap().set_len(1 << 40).unwrap();
+    let mut client = tree.client(Access::ReadWrite);
+    let (from, to) = (client.open("box/huge", READ_FILE).unwrap(), client.open("box/copy", PUT).unwrap());
+    client.send(EXTENDED, s("copy-data").s(&from).q(0).q(0).s(&to).q(0));
+    let end = client.end();
+    assert_eq!(end.result, Err(ServeError::Write(nix::errno::Errno::EPIPE)));
+    assert!(fs::metadata(tree.path("box/copy")).unwrap().len() < 1 << 40);
+    let copied = end.events.iter().find(|event| event.path == "/box/copy").unwrap();
+    assert_eq!(copied.outcome, Outcome::Failed(nix::errno::Errno::EPIPE.into()));
+}
+
+#[test]
+fn a_hole_is_not_read_for_its_sum() {
+    let tree = Tree::new();
+    let options = Options { sums: true, ..Options::default() };
+    let mut client = Client::start(vec![("box", tree.workspace(Access::ReadWrite))], options);
+    let handle = client.open("box/holes", PUT).unwrap();
+    assert_eq!(client.write(&handle, 1 << 43, "a long way off"), 0);
+    assert_eq!(client.close(&handle), 0);
+    // Whatever has no hole has a sum, in whichever order it was written.
+    let handle = client.open("box/pieces", PUT).unwrap();
+    assert_eq!((client.write(&handle, 5, "world"), client.write(&handle, 0, "hello")), (0, 0));
+    assert_eq!(client.close(&handle), 0);
+    let sums: Vec<_> = client.end().events.into_iter().map(|event| event.sha256).collect();
+    assert_eq!(sums, [None, Some(crate::sha256::Sum::of(b"helloworld"))]);
+}
+
+#[test]
+fn where_files_are_copied_none_is_made_longer_than_the_disk() {
+    for atomic in [false, true] {
+        let tree = Tree::new();
+        let mut rules = tree.workspace(Access::ReadWrite);
+        rules.files.atomic = atomic;
+        let mut client = Client::start(vec![("box", rules)], Options::default());
+        // Nothing is copied for a plain write, and a hole takes no space.
+        let far = if atomic { 4 } else { 0 };
+        let handle = client.open("box/new", PUT).unwrap();
+        assert_eq!(client.write(&handle, 1 << 43, "a long way off"), far);
+        assert_eq!(client.code(FSETSTAT, s(&handle).n(1).q(1 << 43)), far);
+        assert_eq!(client.code(SETSTAT, s("box/in.txt").n(1).q(1 << 43)), far);
+        assert_eq!(client.code(SETSTAT, s("box/sub/f").n(1).q(1 << 20)), 0, "this much there is");
+        assert_eq!(client.write(&handle, 1 << 20, "not so far"), 0);
+    }
+}
+
+#[test]
 fn requests_may_come_byte_by_byte_and_replies_be_taken_so() {
     let tree = Tree::new();
     fs::write(tree.path("box/big"), vec![7; 1_000_000]).unwrap();
@@ -164,7 +213,7 @@ fn offsets_and_lengths_at_the_ends_of_their_numbers_are_a_status() {
     let handle = client.open("box/in.txt", READ_AND_WRITE & !0x10).unwrap();
     let other = client.open("box/other", READ_AND_WRITE).unwrap();
     for offset in [TOP - 1, TOP, TOP + 1, u64::MAX - 1, u64::MAX] {
-        for length in [0, 1, 30_000, 1 << 31, u32::MAX] {
+        for length in [1, 30_000, 1 << 31, u32::MAX] {
             let code = client.read(&handle, offset, length).unwrap_err();
             assert!([1, 4, 5].contains(&code), "reading at {offset}: {code}");
         }

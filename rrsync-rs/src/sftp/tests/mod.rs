@@ -5,6 +5,7 @@ mod atomic;
 mod bounds;
 mod drops;
 mod escapes;
+mod fetch;
 mod flood;
 mod hostile;
 mod keeping;

@@ -22,7 +22,7 @@ fn extended(name: &str) -> Body {
 }
 
 #[test]
-fn the_extensions_are_those_of_openssh() {
+fn the_extensions_are_those_of_openssh_and_two_more() {
     let tree = Tree::new();
     let mut client = Client::silent(vec![("box", tree.workspace(Access::ReadWrite))], Options::default());
     client.raw(&[0, 0, 0, 5, INIT, 0, 0, 0, 6]);
@@ -30,7 +30,8 @@ fn the_extensions_are_those_of_openssh() {
     assert_eq!((reply.kind, reply.id), (VERSION, 3));
     let names: Vec<_> = reply.strings(0).into_iter().map(|name| String::from_utf8(name).unwrap()).collect();
     assert_eq!(names[..4], ["posix-rename@openssh.com", "1", "statvfs@openssh.com", "2"]);
-    assert_eq!(names.len(), 22);
+    assert_eq!(names.len(), 26);
+    assert_eq!(names[22..], ["fetch@akeys", "1", "state@akeys", "1"]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Session {
 
     /// Runs a script with these words. That it failed is for the caller to see; that it never ran is a failure.
     pub(super) fn run(&self, words: &[String], script: &str) -> Result<Ended, Failure> {
-        const OPTIONS: [&str; 11] = [
+        const OPTIONS: [&str; 10] = [
             "-T",
             "-a",
             "-x",
@@ -94,7 +94,6 @@ impl Session {
             "-oPermitLocalCommand=no",
             "-oRemoteCommand=none",
             "-oRequestTTY=no",
-            "-oStdinNull=no",
             "-oServerAliveInterval=30",
         ];
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();

@@ -1,0 +1,281 @@
+//! Many events, and what is to be done about them: the last word on each path counts.
+//!
+//! The stream's events are in an order in which each can be made after the one before. Renames keep that order. Of everything
+//! else only the end matters: what a path is to be is looked up at the source, so an event that is older than what is there
+//! does no harm, and one that was sent twice none either.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rrsync_rs::sha256::Sum;
+
+use crate::event::{Event, EventPath, Kind, Reason};
+
+/// What an event says of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// It is there, and is to be like this.
+    Like(Hint),
+    /// It is there with everything below it, of which nothing was said.
+    Whole,
+    /// It is gone, a directory with everything below it.
+    Gone {
+        /// Whether it was one.
+        directory: bool,
+    },
+}
+
+/// What something is to be like, as far as its event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Time of the last modification, in nanoseconds since 1970.
+    pub modified: Option<i64>,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// The sum of the content.
+    pub sum: Option<Sum>,
+    /// Who changed it.
+    pub author: String,
+}
+
+/// One step. Those of a batch are made in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// What is at the first path is at the second.
+    Rename(EventPath, EventPath),
+    /// Each path is to become what is wanted of it, whichever comes first.
+    Become(BTreeMap<EventPath, Want>),
+}
+
+/// The part of a workspace that is followed, and the events of it that have come.
+#[derive(Debug)]
+pub struct Batch {
+    /// What is followed of the workspace; `None` for all of it.
+    below: Option<EventPath>,
+    /// What of it goes the other way.
+    own: Vec<EventPath>,
+    steps: Vec<Step>,
+}
+
+impl Batch {
+    /// Nothing yet, of what is `below` in the workspace and is not this pod's `own`.
+    pub fn new(below: Option<EventPath>, own: Vec<EventPath>) -> Self {
+        Self { below, own, steps: Vec::new() }
+    }
+
+    /// Takes in an event.
+    pub fn add(&mut self, event: Event) {
+        let from = event.from.as_ref().and_then(|from| self.inside(from));
+        let directory = event.kind == Kind::Directory;
+        let Some(path) = self.inside(&event.path) else {
+            // It has left what is followed.
+            if let Some(from) = from {
+                self.want(from, Want::Gone { directory });
+            }
+            return;
+        };
+        let hint = Hint::of(&event);
+        match (event.reason, from) {
+            (Reason::Removed, _) => self.want(path, Want::Gone { directory }),
+            (Reason::Renamed, Some(from)) => {
+                self.rename(from, path.clone());
+                // Its content may be another, too. A directory brings everything with it.
+                if event.kind == Kind::File {
+                    self.want(path, Want::Like(hint));
+                }
+            }
+            (Reason::Renamed, None) if directory => self.want(path, Want::Whole),
+            _ => self.want(path, Want::Like(hint)),
+        }
+    }
+
+    /// An empty one, of the same part of the workspace.
+    pub fn next(&self) -> Self {
+        Self::new(self.below.clone(), self.own.clone())
+    }
+
+    /// What is to be done, in order.
+    pub fn steps(self) -> Vec<Step> {
+        self.steps
+    }
+
+    /// How many paths it is about.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        let paths = |step: &Step| if let Step::Become(paths) = step { paths.len() } else { 1 };
+        self.steps.iter().map(paths).sum()
+    }
+
+    fn rename(&mut self, from: EventPath, to: EventPath) {
+        self.steps.push(Step::Rename(from, to));
+    }
+
+    fn want(&mut self, path: EventPath, want: Want) {
+        let open = match self.steps.last() {
+            // What was in the directory has to go before something else can be there.
+            Some(Step::Become(paths)) => paths.get(&path) != Some(&Want::Gone { directory: true }),
+            _ => false,
+        };
+        if !open {
+            self.steps.push(Step::Become(BTreeMap::new()));
+        }
+        let Some(Step::Become(paths)) = self.steps.last_mut() else { return };
+        if matches!(want, Want::Gone { .. }) {
+            // What was said of anything below it does not count any more.
+            let below: Vec<EventPath> = below(paths, &path).cloned().collect();
+            for inner in below {
+                paths.remove(&inner);
+            }
+        }
+        paths.insert(path, want);
+    }
+
+    /// Where a path of the workspace is below what is followed; `None` when it is elsewhere.
+    fn inside(&self, path: &EventPath) -> Option<EventPath> {
+        let path = match &self.below {
+            None => path.clone(),
+            Some(below) => {
+                let rest = path.as_bytes().strip_prefix(below.as_bytes())?.strip_prefix(b"/")?;
+                EventPath::new(rest.to_owned()).ok()?
+            }
+        };
+        let own = self.own.iter().any(|own| path.as_path().starts_with(own.as_path()));
+        (!own).then_some(path)
+    }
+}
+
+/// The paths below `path` that are in the map.
+fn below<'m>(
+    paths: &'m BTreeMap<EventPath, Want>,
+    path: &EventPath,
+) -> impl Iterator<Item = &'m EventPath> + use<'m> {
+    // Between a path and what is below it there may be others: `a`, `a-b`, `a/b`.
+    let prefix = [path.as_bytes(), b"/"].concat();
+    let first = EventPath::new([path.as_bytes(), b"/\x01"].concat()).ok();
+    let from = first.unwrap_or_else(|| path.clone());
+    paths.range(from..).map(|(inner, _)| inner).take_while(move |inner| inner.as_bytes().starts_with(&prefix))
+}
+
+impl Hint {
+    fn of(event: &Event) -> Self {
+        let nanoseconds = |moment: Timestamp| i64::try_from(moment.as_nanosecond()).ok();
+        Self {
+            kind: event.kind,
+            size: event.size,
+            modified: event.mtime.and_then(nanoseconds),
+            mode: event.mode,
+            sum: event.sha256.as_ref().and_then(|sum| sum.parse().ok()),
+            author: event.author.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn event(reason: Reason, kind: Kind, path: &str, from: Option<&str>) -> Event {
+        let at = |path: &str| EventPath::new(path.into()).unwrap();
+        Event {
+            uuid: Uuid::nil(),
+            time: Timestamp::UNIX_EPOCH,
+            author: "you@laptop".to_owned(),
+            project: None,
+            workspace: "papers".parse().unwrap(),
+            reason,
+            path: at(path),
+            from: from.map(at),
+            kind,
+            size: None,
+            mtime: None,
+            mode: None,
+            sha256: None,
+            origin: None,
+            text: None,
+        }
+    }
+
+    fn shown(batch: Batch) -> Vec<String> {
+        let text = |path: &EventPath| String::from_utf8_lossy(path.as_bytes()).into_owned();
+        let want = |(path, want): (&EventPath, &Want)| match want {
+            Want::Like(_) => text(path),
+            Want::Whole => format!("{}/**", text(path)),
+            Want::Gone { .. } => format!("-{}", text(path)),
+        };
+        let step = |step: &Step| match step {
+            Step::Rename(from, to) => format!("{}>{}", text(from), text(to)),
+            Step::Become(paths) => paths.iter().map(want).collect::<Vec<_>>().join(" "),
+        };
+        batch.steps.iter().map(step).collect()
+    }
+
+    #[test]
+    fn the_last_word_on_each_path_counts() {
+        use Kind::{Directory, File};
+        use Reason::{Created, Modified, Removed, Renamed};
+        let all = |events: Vec<Event>, below: Option<&str>| {
+            let at = |path: &str| EventPath::new(path.into()).unwrap();
+            let mut batch = Batch::new(below.map(at), vec![at("own")]);
+            events.into_iter().for_each(|event| batch.add(event));
+            shown(batch)
+        };
+        for (events, below, steps) in [
+            (vec![event(Created, File, "a", None), event(Modified, File, "a", None)], None, vec!["a"]),
+            (vec![event(Created, File, "a", None), event(Removed, File, "a", None)], None, vec!["-a"]),
+            (vec![event(Removed, File, "a", None), event(Created, File, "a", None)], None, vec!["a"]),
+            (
+                vec![
+                    event(Removed, Directory, "d", None),
+                    event(Created, Directory, "d", None),
+                    event(Created, File, "d/x", None),
+                ],
+                None,
+                vec!["-d", "d d/x"],
+            ),
+            (
+                vec![
+                    event(Created, File, "d/x", None),
+                    event(Created, File, "d-e", None),
+                    event(Created, File, "d.e", None),
+                    event(Created, File, "d0", None),
+                    event(Removed, Directory, "d", None),
+                ],
+                None,
+                vec!["-d d-e d.e d0"],
+            ),
+            (
+                vec![
+                    event(Modified, File, "a", None),
+                    event(Renamed, File, "b", Some("a")),
+                    event(Created, File, "a", None),
+                    event(Renamed, Directory, "e", Some("d")),
+                    event(Modified, File, "e/x", None),
+                ],
+                None,
+                vec!["a", "a>b", "a b", "d>e", "e/x"],
+            ),
+            (
+                vec![
+                    event(Created, File, "sub/a", None),
+                    event(Created, File, "sub/own/a", None),
+                    event(Created, File, "subway", None),
+                    event(Created, File, "other", None),
+                    event(Renamed, File, "sub/b", Some("other")),
+                    event(Renamed, Directory, "sub/d", Some("d")),
+                    event(Renamed, File, "gone", Some("sub/c")),
+                    event(Renamed, File, "sub/f", Some("sub/e")),
+                    event(Removed, Directory, "sub", None),
+                ],
+                Some("sub"),
+                vec!["a b -c d/**", "e>f", "f"],
+            ),
+        ] {
+            assert_eq!(all(events, below), steps);
+        }
+    }
+}
