@@ -71,7 +71,6 @@ impl Vfs {
             return Err(if directory { Errno::ENOTDIR } else { Errno::EISDIR }.into());
         }
         mount.remove_kept(spot, &held)?;
-        mount.lost(&held);
         mount.move_delivery(&spot.at, None);
         if held.stat.st_nlink <= 1 || directory {
             self.ours.forget(&held.fd);
@@ -121,7 +120,7 @@ impl Vfs {
         replace: bool,
     ) -> Result<(), Fault> {
         let Some(victim) = mount.at(target).ok().filter(|_| replace) else {
-            return match rename_to_new(source, held, target) {
+            return match mount.counted(|| rename_to_new(source, held, target)) {
                 // Also where it may be replaced: what has come into being since must be judged first.
                 Err(Fault::Os(Errno::EEXIST)) if replace => Err(AGAIN),
                 renamed => renamed,
@@ -131,10 +130,9 @@ impl Vfs {
             return Ok(());
         }
         mount.changing(&victim, &self.ours)?;
-        let replaced = mount.replace_kept((&source.dir, &source.name), target, &victim);
+        let replaced = mount.replace_kept((&source.dir, &source.name, Some(source)), target, &victim);
         // Gone meanwhile: then there is nothing to replace.
         replaced.map_err(|fault| if fault == GONE { AGAIN } else { fault })?;
-        mount.lost(&victim);
         if !self.ours.made(&victim.fd) {
             self.ours.forget(&held.fd);
         }
@@ -164,7 +162,8 @@ impl Vfs {
         }
         links::may_move(from_mount, &held, &target.at)?;
         let (from_name, to_name) = (source.name.as_os_str(), target.name.as_os_str());
-        linkat(&source.dir, from_name, &target.dir, to_name, AtFlags::empty())?;
+        // A file that has another name by now is not lost with the first.
+        to_mount.counted(|| Ok(linkat(&source.dir, from_name, &target.dir, to_name, AtFlags::empty())?))?;
         if held.is_symlink() { to_mount.link_in_place(&target) } else { Ok(()) }
     }
 
@@ -213,8 +212,10 @@ impl Mount {
     /// Makes something without content at `spot`, which takes a place in the quota.
     fn made(&self, spot: &Spot, make: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
         self.room.write(&spot.dir, 1)?;
-        self.grow(0, 1)?;
-        make().inspect_err(|_| self.shrink(0, 1))
+        self.counted(|| {
+            self.grow(0, 1)?;
+            make().inspect_err(|_| self.shrink(0, 1))
+        })
     }
 
     /// Whether the directory of `spot` still is where it was.

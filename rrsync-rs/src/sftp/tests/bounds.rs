@@ -1,7 +1,8 @@
 //! Appending, quotas, sizes, names, modes, symlinks and marks: the rules of a workspace, one by one.
 
+use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use super::super::wire::packet::*;
 use super::*;
@@ -132,14 +133,20 @@ fn a_workspace_does_not_grow_beyond_its_quota() {
     }
 }
 
-/// Names and bytes below a directory.
+/// Files, directories and bytes below a directory; a file with two names is one.
 fn used(dir: &Path) -> (usize, u64) {
-    fs::read_dir(dir).unwrap().fold((0, 0), |(names, bytes), entry| {
-        let entry = entry.unwrap();
-        let below = if entry.file_type().unwrap().is_dir() { used(&entry.path()) } else { (0, 0) };
-        let own = if entry.file_type().unwrap().is_file() { entry.metadata().unwrap().len() } else { 0 };
-        (names + below.0 + 1, bytes + below.1 + own)
-    })
+    fn add(dir: &Path, seen: &mut HashSet<u64>) -> u64 {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+        entries.fold(0, |bytes, entry| {
+            let metadata = entry.metadata().unwrap();
+            let new = seen.insert(metadata.ino());
+            let below = if metadata.is_dir() { add(&entry.path(), seen) } else { 0 };
+            bytes + below + if new && metadata.is_file() { metadata.len() } else { 0 }
+        })
+    }
+    let mut seen = HashSet::new();
+    let bytes = add(dir, &mut seen);
+    (seen.len(), bytes)
 }
 
 #[test]
@@ -163,6 +170,90 @@ fn sessions_at_once_keep_one_quota() {
     });
     let (_, bytes) = used(&tree.path("box"));
     assert!((1_900_000..=3_000_000).contains(&bytes), "{bytes}");
+}
+
+/// Puts as much into the box as it takes, and tells how many bytes are there then.
+fn fill(tree: &Tree, client: &mut Client) -> u64 {
+    for round in 0..100 {
+        if client.put(&format!("box/fill{round}"), &"x".repeat(100)) != 0 {
+            break;
+        }
+    }
+    used(&tree.path("box")).1
+}
+
+#[test]
+fn a_file_that_was_emptied_through_many_handles_made_its_room_many_times() {
+    let quota = Quota { bytes: Some(1000), files: None };
+    let big = "x".repeat(400);
+    let empty: [fn(&mut Client, &[u8]) -> u32; 4] = [
+        |client, handle| client.code(FSETSTAT, s(handle).n(1).q(0)),
+        |client, _| client.code(SETSTAT, s("box/big").n(1).q(0)),
+        |client, _| client.open("box/big", WRITE_FILE | 0x10).map_or_else(|code| code, |_| 0),
+        |client, _| client.open("box/big", READ_FILE | 0x10).map_or_else(|code| code, |_| 0),
+    ];
+    for (way, empty) in empty.into_iter().enumerate() {
+        let tree = Tree::new();
+        fs::write(tree.path("box/owner"), &big).unwrap();
+        let mut client = with(&tree, FileRules { quota, ..FileRules::default() });
+        assert_eq!(client.put("box/big", &big), 0);
+        let handles: Vec<_> = (0..9).map(|_| client.open("box/big", WRITE_FILE).unwrap()).collect();
+        for handle in &handles {
+            assert_eq!(empty(&mut client, handle), 0, "{way}");
+        }
+        // A handle that knew the file when it was large.
+        assert_eq!(client.write(&handles[0], 0, &big), 0, "{way}");
+        let used = fill(&tree, &mut client);
+        assert!((900..=1000).contains(&used), "{way}: {used}");
+    }
+}
+
+#[test]
+fn an_upload_that_was_refused_made_the_count_smaller() {
+    let tree = Tree::new();
+    let quota = Quota { bytes: Some(1000), files: None };
+    let mut client = with(&tree, FileRules { quota, atomic: true, ..FileRules::default() });
+    assert_eq!(client.put("box/big", &"x".repeat(600)), 0);
+    for _ in 0..5 {
+        assert_eq!(client.open("box/big", WRITE_FILE), Err(FAILURE), "its copy does not fit");
+    }
+    let used = fill(&tree, &mut client);
+    assert!((900..=1000).contains(&used), "{used}");
+}
+
+#[test]
+fn sessions_that_exchange_what_each_other_removes_keep_one_quota() {
+    for (atomic, versions) in [(false, false), (true, false), (true, true)] {
+        let tree = Tree::new();
+        let quota = Quota { bytes: Some(if versions { 2_000_000 } else { 20_000 }), files: Some(60) };
+        let rules = FileRules { atomic, versions, quota, ..FileRules::default() };
+        let big = "x".repeat(2000);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let (tree, rules, big) = (&tree, rules.clone(), &big);
+                scope.spawn(move || {
+                    let mut client = with(tree, rules);
+                    for round in 0..60 {
+                        let own = format!("box/{worker}");
+                        let _ = client.put(&own, if round % 2 == 0 { big } else { "small" });
+                        let _ = client.code(RENAME, s(format!("box/{}", (worker + 1) % 4)).s("box/x"));
+                        let _ = client.code(EXTENDED, s("posix-rename@openssh.com").s(&own).s("box/x"));
+                        let _ = client.code(EXTENDED, s("hardlink@openssh.com").s("box/x").s(&own));
+                        let _ = client.code(SETSTAT, s("box/x").n(1).q(0));
+                        let _ = client.code(REMOVE, s("box/x"));
+                    }
+                });
+            }
+        });
+        let mut client = with(&tree, rules);
+        let filled = fill(&tree, &mut client);
+        assert!(filled <= 20_000, "{atomic} {versions}: {filled}");
+        for round in 0..100 {
+            let _ = client.code(MKDIR, s(format!("box/d{round}")).n(0));
+        }
+        let (names, _) = used(&tree.path("box"));
+        assert!(names <= 60, "{atomic} {versions}: {names}");
+    }
 }
 
 #[test]
