@@ -85,7 +85,7 @@ impl Vfs {
         for _ in 0..ATTEMPTS {
             match mount.hold(rest, Last::Follow) {
                 Ok(_) if how.create && how.exclusive => break,
-                Ok(held) if how.create && matches!(mount.standing(&held.at), Standing::Foreign { .. }) => {
+                Err(_) if how.create && mount.is_taken(rest) => {
                     return Err(Fault::Refused(Rule::NoOverwrite));
                 }
                 Ok(held) => return self.open_existing(mount, &held, how),

@@ -17,7 +17,7 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::ftruncate;
 
 use super::attributes::size_of;
-use super::delivery::Deliveries;
+use super::delivery::{Deliveries, Standing};
 use super::hidden::Journal;
 use super::room::{Room, count};
 use super::{Fault, Rule, Vfs, VirtualPath};
@@ -112,9 +112,18 @@ impl Mount {
 
     /// Holds what `rest`, a path without `..`, names.
     pub(super) fn hold(&self, rest: &Path, last: Last) -> Result<Held, Fault> {
+        // Neither by its own name nor through a symlink is there anything that this key does not see. Asked before it is
+        // looked for, so that no other error tells what is there.
+        if self.is_secret(rest) {
+            return Err(Errno::ENOENT.into());
+        }
         let held = self.hold_anything(rest, last)?;
-        // Neither by its own name nor through a symlink is there anything that this key does not see.
-        if self.hides_at(rest) || self.hides_at(&held.at) { Err(Errno::ENOENT.into()) } else { Ok(held) }
+        if held.at != rest && self.is_secret(&held.at) { Err(Errno::ENOENT.into()) } else { Ok(held) }
+    }
+
+    /// Whether what is at `at`, if anything, is not there for this key.
+    fn is_secret(&self, at: &Path) -> bool {
+        self.hides_at(at) || matches!(self.standing(at), Standing::Foreign { .. })
     }
 
     fn hold_anything(&self, rest: &Path, last: Last) -> Result<Held, Fault> {
@@ -130,6 +139,10 @@ impl Mount {
                 // Beyond this point an absolute link is resolved on the host. Whether that failed because the
                 // target is outside or because it does not exist must not show.
                 Err(Errno::EXDEV) => self.root.hold(rest, last).map_err(|_| Fault::Outside),
+                // What lies behind the link may be what this key does not see.
+                Err(Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) if self.has_secrets() => {
+                    Err(Errno::ENOENT.into())
+                }
                 Err(errno) => Err(errno.into()),
                 Ok(_) => self.root.hold(rest, last).map_err(Fault::resolving),
             },
@@ -153,7 +166,7 @@ impl Mount {
 
     /// Holds what is at `spot`, a symlink itself included.
     pub(super) fn at(&self, spot: &Spot) -> Result<Held, Fault> {
-        if self.hides_at(&spot.at) {
+        if self.is_secret(&spot.at) {
             return Err(Errno::ENOENT.into());
         }
         hold_in(&spot.dir, &spot.name, &spot.at)
