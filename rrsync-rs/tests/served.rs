@@ -199,6 +199,24 @@ fn the_policy_in_the_manual_does_what_the_manual_says() {
 }
 
 #[test]
+fn a_name_with_a_newline_makes_no_record_of_its_own() {
+    let account = account("", "");
+    let forged = r#"{"time":"2026-01-01T00:00:00Z","file":"read","path":"forged"}"#;
+    let name = format!("x\n{forged}\n\u{1b}[2J\u{202e}");
+    account.write(&format!("client/up/{name}"), "x");
+    ends(&sftp(&account, "put -r up /box/\n"), true);
+    assert!(account.d("up").join(&name).exists());
+    let log = fs::read_to_string(account.root.join("home/.local/state/akeys/audit.jsonl")).unwrap();
+    assert!(
+        log.lines().all(|line| line.starts_with("{\"time\":\"") && !line.contains(['\u{1b}', '\u{202e}'])),
+        "{log}"
+    );
+    let records = file_records(&account);
+    assert!(records.iter().all(|record| record["path"] != "forged"), "{records:?}");
+    assert!(records.iter().any(|record| record["path"].as_str().unwrap().contains("forged")), "{records:?}");
+}
+
+#[test]
 fn a_quota_holds_across_sessions() {
     let account = account("", "quota = \"1K\"\nquota-files = 8\n");
     account.write("client/big", "x".repeat(600));

@@ -209,6 +209,38 @@ fn a_file_that_was_emptied_through_many_handles_made_its_room_many_times() {
 }
 
 #[test]
+fn a_size_that_was_asked_for_in_vain_was_counted() {
+    let tree = Tree::new();
+    let quota = Quota { bytes: Some(1000), files: None };
+    let mut client = with(&tree, FileRules { quota, ..FileRules::default() });
+    let handle = client.open("box/in.txt", READ_FILE).unwrap();
+    for _ in 0..3 {
+        assert_ne!(client.code(FSETSTAT, s(&handle).n(1).q(900)), 0);
+    }
+    let used = fill(&tree, &mut client);
+    assert!((900..=1000).contains(&used), "{used}");
+}
+
+#[test]
+fn what_is_kept_counts_for_the_quota_and_the_free_space() {
+    let tree = Tree::new();
+    let quota = Quota { bytes: Some(1000), files: None };
+    let files = FileRules { versions: true, quota, ..FileRules::default() };
+    let mut client = with(&tree, files.clone());
+    // Each is another content, so each is kept.
+    let put = |client: &mut Client, round: usize| client.put("box/f", &format!("{round:300}"));
+    let written = (0..10).take_while(|round| put(&mut client, *round) == 0).count();
+    assert_eq!(written, 3, "and the versions of it are there as well");
+    assert_eq!(text(&tree, "box/f").trim(), "2", "what is there stays");
+    assert_eq!(client.code(REMOVE, s("box/f")), 0);
+    assert_eq!(put(&mut client, 9), FAILURE, "a removed file is kept, and makes no room");
+    client.end();
+    let mut full = with(&tree, FileRules { min_free: Some(u64::MAX), quota: Quota::default(), ..files });
+    assert_eq!(full.code(REMOVE, s("box/in.txt")), FAILURE);
+    assert_eq!(text(&tree, "box/in.txt"), "inside", "what cannot be kept is not removed");
+}
+
+#[test]
 fn an_upload_that_was_refused_made_the_count_smaller() {
     let tree = Tree::new();
     let quota = Quota { bytes: Some(1000), files: None };
@@ -323,11 +355,19 @@ fn names_are_those_that_are_allowed() {
         (SYMLINK, s("a.csv").s("box/link")),
         (RENAME, s("box/a.csv").s("box/a.exe")),
         (RENAME, s("box/dir").s("box/.git2~")),
+        (OPEN, s(b"box/\xff.txt").n(PUT).n(0)),
+        (OPEN, s("box/a.csv\n").n(PUT).n(0)),
+        (OPEN, s("box//tmp.csv").n(PUT).n(0)),
+        (OPEN, s("box/sub/../tmp.csv").n(PUT).n(0)),
+        (OPEN, s("box/tmp\u{e9}.csv").n(PUT).n(0)),
         (EXTENDED, s("posix-rename@openssh.com").s("box/a.csv").s("box/old.exe")),
         (EXTENDED, hard("box/a.csv", "box/b.txt")),
     ] {
         assert_eq!(client.code(kind, body.clone()), DENIED, "{kind} {body:?}");
     }
+    // Bytes are compared, so another spelling is another name.
+    assert_eq!(client.put("box/Tmp.csv", ""), 0);
+    assert_eq!(client.code(REMOVE, s("box/Tmp.csv")), 0);
     // What is hidden is not there, by whatever way; what is only denied may be used.
     for path in ["box/.git", "box/.git/config", "box/alias", "box/sub/g", "box/.git/hooks/x"] {
         assert_eq!(client.code(STAT, s(path)), 2, "{path}");
