@@ -19,6 +19,7 @@ use super::links;
 use super::place::Spot;
 use super::{ATTEMPTS, Fault, Mount, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, is_same};
+use crate::grant::Symlinks;
 
 impl Vfs {
     /// Makes a directory.
@@ -150,6 +151,9 @@ impl Vfs {
             return Err(Errno::EPERM.into());
         }
         to_mount.making(&target, New::Link)?;
+        if held.is_symlink() && to_mount.rules.files.symlinks == Symlinks::None {
+            return Err(Rule::NoSymlinks.into());
+        }
         if from_mount.drop_of(&held.at).is_some() {
             from_mount.showing(&held, &self.ours)?;
             return Err(Rule::Delivery.into());

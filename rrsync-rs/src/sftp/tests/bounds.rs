@@ -471,6 +471,9 @@ fn a_symlink_does_not_come_to_where_it_leads_out() {
     client.end();
     let mut none = with(&tree, FileRules { symlinks: Symlinks::None, ..FileRules::default() });
     assert_eq!(none.code(SYMLINK, s("in.txt").s("box/l")), DENIED);
+    symlink("in.txt", tree.path("box/owner")).unwrap();
+    let second = s("hardlink@openssh.com").s("box/owner").s("box/l");
+    assert_eq!(none.code(EXTENDED, second), DENIED, "a second name of a symlink is one");
     none.end();
     let munge = Workspace { munge: true, ..tree.workspace(Access::ReadWrite) };
     let mut munge = Client::start(vec![("box", munge)], Options::default());
