@@ -279,6 +279,7 @@ def main():
     print(f"{version}; {os.uname().sysname} {os.uname().release}; {os.cpu_count()} processors, load "
           f"{os.getloadavg()[0]:.1f}; one file of {number('BENCH_MB', 1024)} MB, {number('BENCH_FILES', 10000)} small "
           f"files, {number('BENCH_ENTRIES', 100000)} entries")
+    begin = time.perf_counter()
     servers = lay_out()
     turns = number("BENCH_REPEATS", 3)
     without_ssh(servers, turns)
@@ -286,6 +287,7 @@ def main():
     starts(servers, port)
     through_sshd(servers, port, turns)
     link(servers, max(1, turns // 2))
+    print(f"\nmeasured in {time.perf_counter() - begin:.0f} s")
 
 
 def link(servers, turns):
