@@ -267,6 +267,9 @@ pub struct Revoke {
 pub struct Update {
     /// The federation.
     pub name: Label,
+    /// Do it in an account of another host, over ssh, by the akeys that is installed there: [USER@]HOST[:PORT].
+    #[arg(long, value_name = "DESTINATION", conflicts_with = "dry_run")]
+    pub host: Option<Destination>,
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

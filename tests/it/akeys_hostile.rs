@@ -75,7 +75,7 @@ fn nothing_is_smuggled_in_by_a_bundle() {
     .map(|(from, to)| bundle(from, to))
     .into();
     bad.extend([
-        "".to_owned(),
+        String::new(),
         "\u{feff}".to_owned(),
         "federation = \"lab\"\n".to_owned(),
         "[".repeat(100_000),
