@@ -45,6 +45,7 @@ pub mod spelling;
 pub mod sshd;
 pub mod strict;
 pub mod sub_path;
+pub mod used;
 pub mod users;
 pub mod words;
 

@@ -8,6 +8,7 @@ pub mod input;
 pub mod json;
 pub mod lock;
 pub mod moment;
+pub mod parallel;
 pub mod private;
 pub mod report;
 pub mod ssh;

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod afiles_faults;
 mod afiles_fetch;
 mod afiles_follow;
 mod afiles_pull;

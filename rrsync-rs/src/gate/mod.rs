@@ -184,7 +184,7 @@ fn under(
         Request::Sftp(subsystem) => return files(Protocol::Sftp(subsystem), terms, log, record),
         Request::Scp(command) => return files(Protocol::Scp(command), terms, log, record),
         Request::Watch(asked) => {
-            let stream = watch::judge(&asked, &terms)?;
+            let stream = watch::judge(&asked, &terms, environment.layout.as_ref())?;
             return stream::run(stream, &terms, log, record).map(|never| match never {});
         }
         Request::Exists(wanted, path) => {

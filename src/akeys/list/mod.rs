@@ -9,12 +9,14 @@ mod policy;
 mod survey;
 mod text;
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
+use serde::{Deserialize, Serialize};
 
 use super::cli::List;
 use crate::authkeys::KeyFile;
@@ -25,17 +27,17 @@ pub use policy::policy_findings;
 pub(in crate::akeys) use survey::Survey;
 
 /// Something that a reader should know about a line or the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// A stable word for programs, as akeys(1) lists them.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The same for people; already escaped.
     pub text: String,
 }
 
 impl Finding {
     fn new(code: &'static str, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self { code: code.into(), text: text.into() }
     }
 }
 
@@ -49,9 +51,11 @@ pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && args.file.is_none() => Vec::new(),
         Err(error) => return Err(unreadable(path, &error)),
     };
-    let survey = Survey::of(path, &KeyFile::parse(bytes), args.file.is_none(), layout);
-    let out = if args.json { json::print(&survey) } else { text::print(&survey, layout, colours()) };
-    Ok(Report::data(out))
+    let survey = Survey::of(path, KeyFile::parse(bytes), args.file.is_none(), layout);
+    let (as_json, layout) = (args.json, layout.clone());
+    Ok(Report::stream(move |out| {
+        if as_json { json::print(&survey, out) } else { text::print(&survey, &layout, colours(), out) }
+    }))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

@@ -26,9 +26,9 @@ const OPTIONS: [&str; 21] = [
     "EscapeChar=none",
     "RequestTTY=no",
     "ConnectTimeout=20",
-    // A connection whose other side is gone ends after three of these.
-    "ServerAliveInterval=15",
-    "ServerAliveCountMax=3",
+    // A connection whose other side is gone ends after two of these.
+    "ServerAliveInterval=10",
+    "ServerAliveCountMax=2",
     "TCPKeepAlive=yes",
     "LogLevel=INFO",
 ];
