@@ -21,7 +21,7 @@ case $PREFIX in
         ;;
 esac
 root=${DESTDIR:-}$PREFIX
-programs='akeys awatch rrsync-rs'
+programs='afiles akeys awatch rrsync-rs'
 templates=$(find templates -type f)
 
 # put MODE FILE TARGET

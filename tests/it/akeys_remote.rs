@@ -189,6 +189,22 @@ fn an_account_that_has_akeys_does_it_itself() {
 }
 
 #[test]
+fn a_directory_for_sockets_with_blanks_and_tokens_in_its_path_is_not_used() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    laptop.provide("rrsync-rs");
+    let odd = laptop.home().join("a %h");
+    fs::create_dir(&odd).unwrap();
+    let mut command = Command::new(laptop.home().join(".local/bin/akeys"));
+    command.args(["install", "--host", "host", "--federation", "playground"]).args(PAPERS);
+    command.env_clear().env("HOME", laptop.home()).env("TMPDIR", &odd);
+    command.env("PATH", format!("{}:/usr/bin:/bin", laptop.ssh.display()));
+    run(&mut command, &Run { deadline: Some(Duration::from_mins(2)), ..Run::default() }).succeeds();
+    assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
+    laptop.works();
+}
+
+#[test]
 fn keys_that_change_and_keys_that_go_reach_an_account_elsewhere() {
     let sandbox = Sandbox::new();
     let laptop = Laptop::new(&sandbox);
