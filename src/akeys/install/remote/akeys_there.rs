@@ -47,7 +47,7 @@ impl There<'_> {
             "{akeys} federation card {federation} --pod {pod} </dev/null 2>/dev/null || :\n",
             pod = offer.pod
         );
-        let card = self.tell(&self.words(args)?, &install, &card, report)?;
+        let card = self.tell(&self.words(args, &offer.pod)?, &install, &card, report)?;
         // Only what it says about itself is taken from its card.
         Ok(match card::parse(&card) {
             Ok(card) => Known { workspaces: card.workspaces, host_keys: card.host_keys },
@@ -121,7 +121,7 @@ impl There<'_> {
     }
 
     /// The words of the command line that are the other akeys' business.
-    fn words(&self, args: &Install) -> Result<Vec<String>, Failure> {
+    fn words(&self, args: &Install, pod: &Label) -> Result<Vec<String>, Failure> {
         let mut words = Vec::new();
         let mut option = |name: &str, value: String| words.push(format!("--{name}={value}"));
         for word in &args.workspaces {
@@ -138,7 +138,8 @@ impl There<'_> {
             .as_ref()
             .map(|tools| tools.0.iter().map(Tool::to_string).collect::<Vec<_>>().join(","));
         let texts = [
-            ("pod", args.pod.as_ref().map(ToString::to_string)),
+            // What is known of the federation there may have more pods.
+            ("pod", Some(pod.to_string())),
             ("tools", tools),
             ("from", args.from.as_ref().map(ToString::to_string)),
             ("expires", args.expires.map(|end| end.to_string())),
