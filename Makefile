@@ -29,6 +29,7 @@ test:
 	@scripts/packages.sh sshd ssh ssh-keygen scp sftp rsync
 	@scripts/packages.sh bash dash busybox flock || echo 'going on: the installer is tried in those shells that are there'
 	@scripts/packages.sh strace || echo 'going on: without strace, kills between system calls are not tried'
+	@scripts/packages.sh chromium || echo 'going on: without chromium, the page of akeys report is not looked at'
 	@scripts/packages.sh rclone lftp sshfs fusermount3 restic python3-paramiko psftp puttygen curl \
 		|| echo 'going on: each client that is missing is named where it would be tried'
 	cargo build --workspace --bins --locked

@@ -14,6 +14,7 @@
 mod afiles_fetch;
 mod afiles_follow;
 mod afiles_pull;
+mod akeys_accounts;
 mod akeys_add;
 mod akeys_apply;
 mod akeys_audit;
@@ -38,6 +39,7 @@ mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remote;
 mod akeys_remove;
+mod akeys_report;
 mod akeys_rotate;
 mod akeys_rotate_key;
 mod akeys_signed;
