@@ -7,7 +7,7 @@ export PREFIX DESTDIR
 export AKEYS_RSYNC = $(RSYNC)
 export AKEYS_RSYNC_CLIENT = $(RSYNC_CLIENT)
 
-.PHONY: help demo test check fuzz bench bench-sftp install uninstall clean
+.PHONY: help demo test check fuzz bench bench-sftp bench-follow install uninstall clean
 
 help:
 	@echo 'make demo                      run the whole thing in a scratch home, and see what it does'
@@ -16,6 +16,7 @@ help:
 	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
 	@echo 'make bench-sftp                its SFTP beside OpenSSH, with ratios'
+	@echo 'make bench-follow [QUICK=1]    a copy that follows, beside lsyncd, Unison, Syncthing and a loop of rsync'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'
 	@echo 'make clean                     remove what was built'
@@ -28,6 +29,8 @@ demo:
 test:
 	@scripts/packages.sh sshd ssh ssh-keygen scp sftp rsync
 	@scripts/packages.sh bash dash busybox flock || echo 'going on: the installer is tried in those shells that are there'
+	@scripts/packages.sh tcsh fish zsh mksh || echo 'going on: each login shell that is missing is named where it would be tried'
+	@scripts/packages.sh shellcheck || echo 'going on: without shellcheck, shell scripts are only parsed'
 	@scripts/packages.sh strace || echo 'going on: without strace, kills between system calls are not tried'
 	@scripts/packages.sh chromium || echo 'going on: without chromium, the page of akeys report is not looked at'
 	@scripts/packages.sh rclone lftp sshfs fusermount3 restic python3-paramiko psftp puttygen curl \
@@ -37,7 +40,7 @@ test:
 	cargo test --workspace --locked --all-targets
 
 check:
-	@scripts/packages.sh mandoc
+	@scripts/packages.sh mandoc dash
 	@scripts/check.sh
 
 fuzz:
@@ -48,6 +51,11 @@ bench:
 
 bench-sftp:
 	@bench/run.sh sftp
+
+# Peers that are missing are named where they would be compared.
+bench-follow:
+	@scripts/packages.sh lsyncd unison syncthing inotifywait || true
+	@bench/run.sh follow $(if $(QUICK),--quick,--docs docs)
 
 install:
 	@scripts/install.sh

@@ -5,6 +5,7 @@ Everything is measured in one run, turn by turn, so that whatever else the machi
 medians, with the minimum behind them where it says something. Nothing is asserted.
 
     BENCH_RUNS=200     starts of each kind
+    BENCH_RRSYNC=PATH  the rrsync to compare with, otherwise /usr/bin/rrsync
     BENCH_REPEATS=5    transfers of each kind
     BENCH_MB=1024      the size of the large file
     BENCH_FILES=20000  the number of small ones
@@ -20,8 +21,8 @@ import sys
 import time
 
 GATE, SCRATCH = sys.argv[1:3]
-STUB = "/bin/true"
-RRSYNC = "/usr/bin/rrsync"
+STAMP = f"{SCRATCH}/stamp"
+RRSYNC = os.environ.get("BENCH_RRSYNC", "/usr/bin/rrsync")
 PULL = "rsync --server --sender -logDtpre.iLsfxCIvu . sub/"
 PUSH = "rsync --server -logDtpre.iLsfxCIvu . in/"
 
@@ -40,22 +41,22 @@ def lay_out():
     os.makedirs(grants)
     with open(f"{grants}/bench.pod.toml", "w") as policy:
         policy.write(
-            f'federation = "bench"\npod = "pod"\ntools = ["rsync"]\nrsync = "{STUB}"\n'
+            f'federation = "bench"\npod = "pod"\ntools = ["rsync"]\n'
             '[workspace.papers]\npath = "~/papers"\naccess = "rw"\n'
         )
     os.chmod(f"{grants}/bench.pod.toml", 0o600)
     return home, papers
 
 
-def stubbed_rrsync():
-    """rrsync as it is installed, with the stub in rsync's place; None when it is not installed."""
+def rrsync_that_runs(program):
+    """rrsync as it is installed, with another program in rsync's place; None when it is not installed."""
     if not os.path.exists(RRSYNC):
         return None
     with open(RRSYNC) as file:
-        text, changed = re.subn(r"(?m)^RSYNC = .*$", f"RSYNC = '{STUB}'", file.read())
+        text, changed = re.subn(r"(?m)^RSYNC = .*$", f"RSYNC = '{program}'", file.read())
     if changed != 1:
         return None
-    path = f"{SCRATCH}/rrsync"
+    path = f"{SCRATCH}/rrsync-{os.path.basename(program)}"
     with open(path, "w") as file:
         file.write(text)
     os.chmod(path, 0o755)
@@ -63,7 +64,7 @@ def stubbed_rrsync():
 
 
 class Start:
-    """One way to come from an exec to the exec of the stub."""
+    """One way to come from an exec to a program in rsync's place, or to rsync's own first word."""
 
     def __init__(self, name, argv, command=None, home="/nonexistent"):
         self.name, self.argv = name, argv
@@ -73,17 +74,28 @@ class Start:
         self.times, self.cpu = [], []
 
     def once(self):
-        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-        begin = time.perf_counter()
-        pid = os.posix_spawn(self.argv[0], self.argv, self.environment, file_actions=null)
-        _, status, usage = os.wait4(pid, 0)
-        self.times.append((time.perf_counter() - begin) * 1000)
+        word, said = os.pipe()
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, said, 1),
+            (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_RDWR, 0),
+        ]
+        begin = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        pid = os.posix_spawn(self.argv[0], self.argv, self.environment, file_actions=actions)
+        os.close(said)
+        first = os.read(word, 100)
+        heard = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        _, _, usage = os.wait4(pid, 0)
+        os.close(word)
+        if not first:
+            sys.exit(f"{self.name}: said nothing: {self.argv}")
+        # The stand-in says when it was reached. rsync says which protocol it speaks.
+        reached = int(first) if first.strip().isdigit() else heard
+        self.times.append((reached - begin) / 1e6)
         self.cpu.append((usage.ru_utime + usage.ru_stime) * 1000)
-        if status:
-            sys.exit(f"{self.name}: ended with {os.waitstatus_to_exitcode(status)}: {self.argv}")
 
     def calls(self):
-        """System calls before the stub runs, children included; None without strace."""
+        """System calls before the stand-in runs, children included; None without strace."""
         if not shutil.which("strace"):
             return None
         trace = f"{SCRATCH}/trace"
@@ -95,8 +107,8 @@ class Start:
                 # A call that another process interrupts is on two lines.
                 if " = " in line:
                     count += 1
-                    # The first exec is the program's own; the last one is the stub's.
-                    if re.search(r"exec(ve|veat)(\(| resumed>).* = 0$", line.rstrip()):
+                    # The first exec is the program's own; the last one is the stand-in's.
+                    if re.search(r"exec(ve|veat)(\(| resumed>).* = 0$", line.rstrip()) and "--sweep" not in line:
                         last = count
         return last
 
@@ -109,47 +121,55 @@ class Start:
     def median(self):
         return statistics.median(self.times)
 
+    @property
+    def least(self):
+        return min(self.times)
 
-def start_up(home, papers):
-    floor = Start("floor", [f"{SCRATCH}/floor", STUB])
-    stub = Start("stub", [STUB])
-    gate = lambda *args: [GATE, "-rsync", STUB, *args, papers]
-    grant = [GATE, "--grant", "bench.pod"]
-    named = lambda command: command.replace(". ", ". papers/")
-    rrsync = stubbed_rrsync()
+
+KINDS = [
+    ("pull, -ro", ["-ro"], PULL),
+    ("pull, no flags", [], PULL),
+    ("push, no flags", [], PUSH),
+    ("push, -wo", ["-wo"], PUSH),
+    ("pull, grant", None, PULL),
+    ("push, grant", None, PUSH),
+]
+
+
+def pairs_for(program, home, papers):
+    """The gate and rrsync for each kind of session, with `program` in rsync's place."""
+    rrsync = rrsync_that_runs(program)
     pairs = []
-    for title, flags, command in [
-        ("pull, -ro", ["-ro"], PULL),
-        ("pull, no flags", [], PULL),
-        ("push, no flags", [], PUSH),
-        ("push, -wo", ["-wo"], PUSH),
-        ("pull, grant", None, PULL),
-        ("push, grant", None, PUSH),
-    ]:
+    for title, flags, command in KINDS:
         if flags is None:
-            ours = Start(title, grant, named(command), home)
-            theirs = None
+            argv = [GATE, "-rsync", program, "--grant", "bench.pod"]
+            ours = Start(title, argv, command.replace(". ", ". papers/"), home)
+            # A grant has no counterpart there: it is set beside the same transfer with the flags that come closest.
+            theirs = pairs[1 if command == PULL else 2][1]
         else:
-            ours = Start(title, gate(*flags), command, home)
+            ours = Start(title, [GATE, "-rsync", program, *flags, papers], command, home)
             theirs = rrsync and Start(f"rrsync {title}", [rrsync, *flags, papers], command, home)
         pairs.append((ours, theirs))
-    # A grant has no counterpart there: it is set beside the same transfer with the flags that come closest.
-    pairs = [(ours, theirs or pairs[1 if "pull" in ours.name else 2][1]) for ours, theirs in pairs]
-    starts = list({id(start): start for pair in pairs for start in pair if start}.values()) + [floor, stub]
+    return pairs
+
+
+def run_all(pairs, *others):
+    """Runs everything so often, each time in another order: who runs behind Python finds the caches filled with it."""
+    starts = list({id(start): start for pair in pairs for start in pair if start}.values()) + list(others)
     for start in starts:
         for _ in range(3):
             start.once()
         start.times, start.cpu = [], []
     for _ in range(number("BENCH_RUNS", 200)):
-        # In another order each time: who runs behind Python finds the processor's caches filled with it.
         random.shuffle(starts)
         for start in starts:
             start.once()
 
-    print(f"start-up, from exec to exec of rsync, in ms ({number('BENCH_RUNS', 200)} starts of each; a stub's own")
-    print(f"{stub.median:.2f}, minimum {min(stub.times):.2f}, is subtracted; the CPU time is with it)")
-    net = lambda start: start.median - stub.median
-    least = lambda start: min(start.times) - min(stub.times)
+
+def show(pairs, floor, base):
+    """One line for each kind: what is above `base`, and how both stand to each other."""
+    net = lambda start: start.median - base.median
+    least = lambda start: start.least - base.least
     print(f"{'':16} {'gate':>13} {'rrsync':>15} {'ratio':>7} {'above floor':>12} {'CPU gate':>9} {'rrsync':>7}")
     for ours, theirs in pairs:
         line = f"{ours.name:16} {net(ours):6.2f} ({least(ours):4.2f})"
@@ -157,11 +177,31 @@ def start_up(home, papers):
         line += f" {net(ours) - net(floor):12.2f} {statistics.median(ours.cpu):9.2f}"
         line += f" {statistics.median(theirs.cpu):7.2f}" if theirs else ""
         print(line)
-    print(f"{'a bare exec':16} {net(floor):6.2f} ({least(floor):4.2f})")
-    if not rrsync:
+
+
+def start_up(home, papers):
+    runs = number("BENCH_RUNS", 200)
+    stamp, floor = Start("stamp", [STAMP]), Start("floor", [f"{SCRATCH}/floor", STAMP])
+    pairs = pairs_for(STAMP, home, papers)
+    run_all(pairs, stamp, floor)
+    print(f"start-up, from exec to what is executed in rsync's place, in ms: medians of {runs}, and minima; what that")
+    print(f"program takes to start by itself ({stamp.median:.2f}, {stamp.least:.2f}) is subtracted")
+    show(pairs, floor, stamp)
+    print(f"{'a bare exec':16} {floor.median - stamp.median:6.2f} ({floor.least - stamp.least:4.2f})")
+    if not pairs[0][1]:
         print(f"skipped: rrsync ({RRSYNC} is not installed, or is another program than expected)")
 
-    print(f"\nmemory at most (the stub's own {stub.peak()} KiB are the least), and system calls until rsync runs")
+    rsync = shutil.which("rsync")
+    words = [rsync, *PULL.split(" ")[1:-1], f"{papers}/sub/"]
+    direct, bare = Start("rsync", words), Start("floor", [f"{SCRATCH}/floor", *words])
+    real = pairs_for(rsync, home, papers)
+    run_all(real, direct, bare)
+    print(f"\nthe same up to rsync's first word, {rsync} itself with all that it loads ({direct.median:.2f},")
+    print(f"{direct.least:.2f} are subtracted)")
+    show(real, bare, direct)
+    print(f"{'a bare exec':16} {bare.median - direct.median:6.2f} ({bare.least - direct.least:4.2f})")
+
+    print(f"\nmemory at most (the stand-in's own {stamp.peak()} KiB are the least), and system calls until it runs")
     print(f"{'':16} {'gate KiB':>9} {'rrsync KiB':>11} {'gate calls':>11} {'rrsync calls':>13}")
     if not shutil.which("strace"):
         print("skipped: system calls (strace is not installed)")

@@ -1,12 +1,14 @@
 #!/bin/sh
 # Builds what a benchmark compares, and runs it: `make bench` for the gate and rsync (bench/bench.py), `make bench-sftp`
-# for SFTP (bench/sftp.py).
+# for SFTP (bench/sftp.py), `make bench-follow` for afiles follow (bench/follow.py). Further arguments are the benchmark's.
 set -eu
 cd "$(dirname "$0")/.."
 name=${1:-bench}
+[ $# -eq 0 ] || shift
 
 case $name in
     sftp) needed='ssh ssh-keygen sftp python3' ;;
+    follow) needed='ssh ssh-keygen sftp rsync python3' ;;
     *) needed='rsync python3' ;;
 esac
 for program in $needed; do
@@ -19,8 +21,8 @@ programs=$(scripts/programs.sh)
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/akeys-bench.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
-for helper in floor peak; do
+for helper in floor peak stamp; do
     rustc --edition 2024 -C opt-level=3 -C panic=abort -C strip=symbols -C target-feature=+crt-static \
         -o "$scratch/$helper" "bench/$helper.rs"
 done
-python3 "bench/$name.py" "$programs/rrsync-rs" "$scratch"
+PYTHONDONTWRITEBYTECODE=1 python3 "bench/$name.py" "$programs/rrsync-rs" "$scratch" "$@"

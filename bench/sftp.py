@@ -15,27 +15,17 @@ asserted.
 
 import os
 import shutil
-import socket
 import statistics
 import struct
 import subprocess
 import sys
-import threading
 import time
+
+from sshd import ROUND_TRIP, Port, locked, number, write
 
 GATE, SCRATCH = sys.argv[1:3]
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
-ROUND_TRIP = 0.040
 INIT = struct.pack(">IBI", 5, 1, 3)
-
-
-def number(name, usual):
-    return int(os.environ.get(name, usual))
-
-
-def program(name):
-    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    return path or sys.exit(f"missing: {name}. Nothing can be measured without it.")
 
 
 class Server:
@@ -50,13 +40,6 @@ class Server:
         if self.name == "internal-sftp":
             return None
         return ([f"{SCRATCH}/peak", "-o", usage] if usage else []) + self.command.split()
-
-
-def write(path, text):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
-        file.write(text)
-    os.chmod(path, 0o600)
 
 
 def lay_out():
@@ -112,78 +95,15 @@ def fill(directory, files, size):
             file.write(os.urandom(size))
 
 
-def locked():
-    """Whether sshd takes the account for a locked one unless PAM says otherwise, as in the tests."""
-    entry = subprocess.run(["getent", "shadow", str(os.getuid())], capture_output=True, text=True).stdout
-    return os.getuid() == 0 and entry.split(":")[1:2] == ["!"] or entry.split(":")[1:2] == ["!*"]
-
-
-class Port:
-    """sshd on a loopback port; every byte is `delay` seconds late in each direction."""
-
-    def __init__(self, delay=0.0):
-        self.delay = delay
-        if os.getuid() == 0:
-            os.makedirs("/run/sshd", exist_ok=True)
-        self.sshd = [program("sshd"), "-i", "-f", f"{SCRATCH}/sshd_config"]
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.number = self.socket.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client, _ = self.socket.accept()
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            server = client
-            if self.delay:
-                ours, server = socket.socketpair()
-                for ends in ((client, ours), (ours, client)):
-                    threading.Thread(target=late, args=(*ends, self.delay), daemon=True).start()
-            subprocess.Popen(self.sshd, stdin=server, stdout=server, stderr=subprocess.DEVNULL)
-            server.close()
-
-    def ssh_config(self, server):
-        """A file for ssh's -F."""
-        path = f"{server.key}.{self.number}.config"
-        write(
-            path,
-            f"Host *\nHostName 127.0.0.1\nPort {self.number}\nHostKeyAlias bench\nIdentityFile {server.key}\n"
-            f"IdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile {SCRATCH}/known_hosts\nBatchMode yes\n",
-        )
-        return path
-
-
-def late(source, sink, delay):
-    """Passes bytes on when they are old enough. No more is on the way than a fast link would hold."""
-    queue, room = [], threading.Condition()
-
-    def deliver():
-        while True:
-            with room:
-                while not queue:
-                    room.wait()
-                due, data = queue[0]
-            time.sleep(max(0.0, due - time.monotonic()))
-            if not data:
-                return sink.shutdown(socket.SHUT_WR)
-            sink.sendall(data)
-            with room:
-                queue.pop(0)
-                room.notify_all()
-
-    threading.Thread(target=deliver, daemon=True).start()
-    while True:
-        try:
-            data = source.recv(1 << 16)
-        except OSError:
-            data = b""
-        with room:
-            while len(queue) > 256:
-                room.wait()
-            queue.append((time.monotonic() + delay, data))
-            room.notify_all()
-        if not data:
-            return
+def ssh_config(port, server):
+    """A file for ssh's -F."""
+    path = f"{server.key}.{port.number}.config"
+    write(
+        path,
+        f"Host *\nHostName 127.0.0.1\nPort {port.number}\nHostKeyAlias bench\nIdentityFile {server.key}\n"
+        f"IdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile {SCRATCH}/known_hosts\nBatchMode yes\n",
+    )
+    return path
 
 
 def measure(title, servers, turns, once, before=lambda server: None):
@@ -296,16 +216,16 @@ def starts(servers, port):
     measure("without ssh", direct, turns, lambda server: first_byte(server.direct(), environment()))
     masters = []
     for server in servers:
-        held = ["ssh", "-F", port.ssh_config(server), "-S", f"{server.key}.held"]
+        held = ["ssh", "-F", ssh_config(port, server), "-S", f"{server.key}.held"]
         masters.append(subprocess.Popen([*held, "-MN", "h"], stderr=subprocess.DEVNULL))
         while subprocess.run([*held, "-O", "check", "h"], stderr=subprocess.DEVNULL).returncode:
             time.sleep(0.05)
-    held = lambda server: ["ssh", "-F", port.ssh_config(server), "-S", f"{server.key}.held", "-s", "h", "sftp"]
+    held = lambda server: ["ssh", "-F", ssh_config(port, server), "-S", f"{server.key}.held", "-s", "h", "sftp"]
     measure("on a connection that is open", servers, turns, lambda server: first_byte(held(server)))
     for master in masters:
         master.terminate()
         master.wait()
-    login = lambda server: ["ssh", "-F", port.ssh_config(server), "-s", "h", "sftp"]
+    login = lambda server: ["ssh", "-F", ssh_config(port, server), "-s", "h", "sftp"]
     measure("with the login", servers, turns // 4, lambda server: first_byte(login(server)))
 
 
@@ -324,7 +244,7 @@ def rclone(server, port, source, target):
 def through_sshd(servers, port, turns):
     heading(f"through sshd, by sftp, in s ({turns} turns)", servers)
     for title, commands in batches():
-        once = lambda server: sftp(server, ["-F", port.ssh_config(server), "h"], commands)
+        once = lambda server: sftp(server, ["-F", ssh_config(port, server), "h"], commands)
         measure(title, servers, turns, once, clean)
     if not shutil.which("rclone"):
         return print("skipped: rclone is not installed")
@@ -339,7 +259,7 @@ def through_sshd(servers, port, turns):
 def over_a_link(servers, port, turns):
     heading(f"through sshd over a link of 40 ms, by sftp, in s ({turns} turns)", servers)
     for title, commands in batches("link-"):
-        once = lambda server: sftp(server, ["-F", port.ssh_config(server), "h"], commands)
+        once = lambda server: sftp(server, ["-F", ssh_config(port, server), "h"], commands)
         measure(title, servers, turns, once, clean)
 
 
@@ -351,7 +271,7 @@ def main():
     servers = lay_out()
     turns = number("BENCH_REPEATS", 5)
     without_ssh(servers, turns)
-    port = Port()
+    port = Port(f"{SCRATCH}/sshd_config")
     starts(servers, port)
     through_sshd(servers, port, turns)
     link(servers, max(1, turns // 2))
@@ -363,10 +283,10 @@ def link(servers, turns):
     tried = subprocess.run(netem, capture_output=True, text=True)
     if tried.returncode:
         print(f"\nno netem here ({tried.stderr.strip() or 'unshare failed'}): a relay delays every byte instead")
-        return over_a_link(servers, Port(ROUND_TRIP / 2), turns)
+        return over_a_link(servers, Port(f"{SCRATCH}/sshd_config", ROUND_TRIP / 2), turns)
     os.unshare(os.CLONE_NEWNET)
     subprocess.run(netem[-1], shell=True, check=True)
-    over_a_link(servers, Port(), turns)
+    over_a_link(servers, Port(f"{SCRATCH}/sshd_config"), turns)
 
 
 main()

@@ -1,27 +1,33 @@
 #!/bin/sh
 # Runs each fuzz target for FUZZ_SECONDS (60 unless told), or those that are named: scripts/fuzz.sh words policy
 #
-# cargo-fuzz needs a compiler that takes -Z flags. Where one of them is missing, one line says so, and the same targets
-# run on mutations of their seeds instead.
+# cargo-fuzz needs a compiler that takes -Z flags: a nightly one, or the stable one that is told to. Where something is
+# missing, one line says so, and the same targets run on mutations of their seeds instead.
 set -eu
 cd "$(dirname "$0")/../fuzz"
 seconds=${FUZZ_SECONDS:-60}
 
 missing=
 command -v cargo-fuzz >/dev/null 2>&1 || missing="cargo-fuzz (cargo install cargo-fuzz)"
-cargo +nightly --version >/dev/null 2>&1 || missing="${missing:+$missing and }a nightly toolchain (rustup toolchain install nightly)"
 command -v c++ >/dev/null 2>&1 || missing="${missing:+$missing and }a C++ compiler (libFuzzer is built from source)"
 if [ -n "$missing" ]; then
     echo "missing: $missing. Without it, seeds and their mutations are tried."
     FUZZ_SECONDS=$seconds exec cargo test --no-default-features --locked --release -- --nocapture
 fi
+toolchain=+nightly
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    toolchain=
+    export RUSTC_BOOTSTRAP=1
+fi
 
 # Static binaries cannot have the address sanitizer; RUSTFLAGS takes the place of the flags in .cargo/config.toml.
 target=$(rustc -vV | sed -n 's/^host: //p')
+# shellcheck disable=SC2048 # the names have no blanks
 for name in ${*:-$(ls seeds)}; do
     mkdir -p "corpus/$name" artifacts
+    # shellcheck disable=SC2086 # no toolchain is no word
     log=artifacts/$name.log
-    cargo +nightly fuzz run --target "$target" "$name" "corpus/$name" "seeds/$name" -- \
+    cargo $toolchain fuzz run --target "$target" "$name" "corpus/$name" "seeds/$name" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1 || {
         grep -v '^#' "$log"
         exit 1

@@ -49,6 +49,11 @@ pub fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
+/// Whether two descriptions are of one file.
+pub fn is_same(one: &FileStat, two: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
+}
+
 /// Whether the last component is followed when it is a symlink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Last {
@@ -128,8 +133,7 @@ impl Root {
                     }
                     (errno, _) => Err(errno),
                 })?;
-                let (one, two) = (fstat(&free)?, fstat(&fd)?);
-                if (one.st_dev, one.st_ino) != (two.st_dev, two.st_ino) {
+                if !is_same(&fstat(&free)?, &fstat(&fd)?) {
                     return Err(Errno::EXDEV);
                 }
                 fd

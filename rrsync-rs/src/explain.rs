@@ -93,7 +93,7 @@ fn fill(
             files(exposition, &Protocol::Scp(command), &terms)?;
         }
         Request::Watch(asked) => {
-            let stream = watch::judge(&asked, &terms)?;
+            let stream = watch::judge(&asked, &terms, environment.layout.as_ref())?;
             "watch".clone_into(&mut exposition.rule);
             exposition.argv = gate::shown_stream(&stream);
             exposition.cwd = Some(Escaped::os(&stream.root.real).to_string());

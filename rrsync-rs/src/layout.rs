@@ -6,7 +6,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::name::{GrantName, Label};
+use crate::name::{GrantName, Label, WorkspaceName};
 use crate::sha256::Sum;
 
 /// The directories of one account, all derived from its home directory.
@@ -125,6 +125,26 @@ impl Layout {
     /// The store of the versions of one workspace, by the real path of its directory.
     pub fn versions_of(&self, workspace: &Path) -> PathBuf {
         self.versions_dir().join(directory_id(workspace))
+    }
+
+    /// `~/.config/akeys/watch.toml`: the workspaces that awatch watches.
+    pub fn watch_file(&self) -> PathBuf {
+        self.config_dir().join("watch.toml")
+    }
+
+    /// `~/.config/akeys/ignore`: what awatch passes over in every workspace.
+    pub fn ignore_file(&self) -> PathBuf {
+        self.config_dir().join("ignore")
+    }
+
+    /// `~/.local/state/akeys/watch`: what awatch knows, a directory for each workspace.
+    pub fn watch_dir(&self) -> PathBuf {
+        self.state_dir().join("watch")
+    }
+
+    /// What awatch knows of one workspace.
+    pub fn watch_of(&self, workspace: &WorkspaceName) -> PathBuf {
+        self.watch_dir().join(workspace.as_str())
     }
 
     /// How much there is in a workspace, by the real path of its directory: the count for its quota.

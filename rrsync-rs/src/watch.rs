@@ -3,15 +3,21 @@
 //! A client asks with `awatch stream NAME`. What runs is the awatch beside the gate, in the workspace, with a command line
 //! that is built here. The kernel lets it read the workspace and nothing else; which of it the key may not read, it is told.
 
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
 
 use crate::confine::Rights;
 use crate::grant::Tool;
+use crate::layout::Layout;
 use crate::policy::Use;
 use crate::rsync::Place;
 use crate::rsync::judge::{Arg, Reach};
 use crate::session::{NoTerms, Terms};
+use crate::trusted::{self, Kind};
 use crate::verdict::{Change, Refusal};
 
 /// The program, which is installed beside the gate.
@@ -63,7 +69,7 @@ pub struct Stream {
 }
 
 /// Judges a request: the tool, the workspace, and what of it may be read.
-pub fn judge(asked: &Asked, terms: &Terms) -> Result<Stream, NoTerms> {
+pub fn judge(asked: &Asked, terms: &Terms, layout: Option<&Layout>) -> Result<Stream, NoTerms> {
     if !terms.tools.contains(&Tool::Watch) {
         let refusal = Refusal::new("tool.watch", "this key may not be used with awatch");
         return Err(refusal.unless(Some(Change::Tool(Tool::Watch))).into());
@@ -75,8 +81,8 @@ pub fn judge(asked: &Asked, terms: &Terms) -> Result<Stream, NoTerms> {
     }
     let text = |word: &str| Arg::Text(word.into());
     let target = String::from_utf8_lossy(&asked.workspace).into_owned();
-    let mut args =
-        ["stream", &target, "--dir", ".", "--author", &author()].map(text).into_iter().collect::<Vec<_>>();
+    let mut args: Vec<Arg> =
+        ["stream", &target, "--dir", ".", "--author", &author()].into_iter().map(text).collect();
     if let Some(since) = &asked.since {
         args.extend(["--since", since].map(text));
     }
@@ -84,24 +90,78 @@ pub fn judge(asked: &Asked, terms: &Terms) -> Result<Stream, NoTerms> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         args.extend([text(if access.may_read() { "--show" } else { "--hide" }), Arg::Text(path.into())]);
     }
-    let open = || -> io::Result<(Reach, Place)> {
-        let real = exposed.root.real().to_owned();
-        let dir = exposed.root.dir().try_clone()?;
-        let root = Place { fd: exposed.root.dir().try_clone()?, real: real.clone() };
-        Ok((Reach { dir, real, rights: Rights::PULL }, root))
-    };
-    let (reach, root) = open().map_err(|error| NoTerms {
+    let failed = |error: io::Error| NoTerms {
         refusal: Refusal::new("system.run", "the server cannot open the workspace"),
         detail: error.to_string(),
-    })?;
-    Ok(Stream { args, reach: vec![reach], root, target })
+    };
+    let clone = || exposed.root.dir().try_clone().map_err(failed);
+    let root = Place { fd: clone()?, real: exposed.root.real().to_owned() };
+    let mut reach = vec![Reach { dir: clone()?, real: root.real.clone(), rights: Rights::PULL }];
+    let journal = layout.and_then(|layout| journal(layout, &root.fd));
+    let ignore = layout.and_then(|layout| readable(layout.ignore_file(), Kind::File));
+    for (word, place) in [("--journal", journal), ("--ignore", ignore)] {
+        if let Some(Place { fd, real }) = place {
+            args.extend([text(word), Arg::Text(real.clone().into())]);
+            reach.push(Reach { dir: fd, real, rights: Rights::PULL });
+        }
+    }
+    Ok(Stream { args, reach, root, target })
 }
 
-/// `USER@HOST`, for the events: awatch itself can look neither up in confinement.
+/// What of a journal's head tells which directory it is about; the rest is awatch's affair.
+#[derive(Deserialize)]
+struct Head {
+    device: u64,
+    inode: u64,
+}
+
+/// The journal of a daemon that watches the directory `root`, by whatever name.
+fn journal(layout: &Layout, root: &OwnedFd) -> Option<Place> {
+    let root = nix::sys::stat::fstat(root).ok()?;
+    let is_of_root = |journal: &PathBuf| {
+        let head = trusted::open(&journal.join("head.json"), Kind::File).ok()?;
+        let mut text = Vec::new();
+        head.take(1 << 16).read_to_end(&mut text).ok()?;
+        let head: Head = serde_json::from_slice(&text).ok()?;
+        ((head.device, head.inode) == (root.st_dev, root.st_ino)).then_some(())
+    };
+    let watched = layout.watch_dir().read_dir().ok()?;
+    let journals = watched.flatten().map(|entry| entry.path().join("journal"));
+    let found = journals.filter(|journal| is_of_root(journal).is_some()).find(|journal| {
+        // One that was left from another name of the same directory is not written any more.
+        is_written(journal)
+    })?;
+    readable(found, Kind::Directory)
+}
+
+/// Whether a daemon holds the lock of a journal. Asking takes nothing.
+pub fn is_written(journal: &Path) -> bool {
+    let Ok(lock) = File::open(journal.join("lock")) else { return false };
+    let [kind, whence] =
+        [libc::F_RDLCK, libc::SEEK_SET].map(|number| i16::try_from(number).unwrap_or_default());
+    let mut found = libc::flock { l_type: kind, l_whence: whence, l_start: 0, l_len: 0, l_pid: 0 };
+    let asked = nix::fcntl::fcntl(&lock, nix::fcntl::FcntlArg::F_OFD_GETLK(&mut found));
+    asked.is_ok() && i32::from(found.l_type) != libc::F_UNLCK
+}
+
+/// A file or directory of the account's own, open for a rule of the kernel's.
+fn readable(real: PathBuf, kind: Kind) -> Option<Place> {
+    let fd = trusted::open(&real, kind).ok()?.into();
+    Some(Place { fd, real })
+}
+
+/// `USER@HOST`, for the events: awatch itself can look neither up in confinement. The file is read, and not getpwuid(3) asked,
+/// which in a static program loads what nsswitch.conf(5) names; whoever is not in it has a number.
 pub fn author() -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-    let user = user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| user.name);
+    let number = nix::unistd::geteuid().to_string();
+    let accounts = std::fs::read("/etc/passwd").unwrap_or_default();
+    let accounts = String::from_utf8_lossy(&accounts);
+    let name = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, uid) = (fields.next()?, fields.next()?, fields.next()?);
+        (uid == number).then(|| name.to_owned())
+    });
     let names = nix::sys::utsname::uname().ok();
     let host = names.as_ref().and_then(|names| names.nodename().to_str()).unwrap_or("localhost");
-    format!("{user}@{host}")
+    format!("{}@{host}", name.unwrap_or(number))
 }

@@ -451,6 +451,9 @@ fn special_files_are_left_out_and_the_rest_comes() {
         assert!(!made.join("pipe").exists());
         assert!(output.status.code() == Some(12) || made.join("f").exists());
     }
+    // Nor does one become a file that stands for it.
+    ends(&account.rsync("", &["-a", "-M--fake-super", "src/", "h:fake/"]), 0);
+    assert!(!account.d("fake/pipe").exists());
     // Named as a source, a FIFO is sent as what it is, and nobody waits for a writer.
     nix::unistd::mkfifo(&account.d("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
     ends(&account.rsync("-ro", &["-a", "--timeout=10", "h:pipe", "got/"]), 0);

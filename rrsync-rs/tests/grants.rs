@@ -380,6 +380,10 @@ fn what_a_client_asks_for_is_cut_to_the_limits() {
 
 #[test]
 fn a_program_never_comes_to_run_as_its_owner() {
+    if nix::unistd::geteuid().is_root() {
+        // Root's rsync would copy file capabilities.
+        refused(&account(), &["-aX", "src/", "h:papers/build/in/"], "rsync.option");
+    }
     let account = account();
     let program = account.write("client/src/program", "#!/bin/sh\n");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
@@ -660,6 +664,49 @@ fn a_second_name_elsewhere_is_no_way_to_overwrite() {
     ends(&sftp(&account, "ln work/x work/y\nput other work/z\n"), 0);
     assert!(!account.d("work/k").exists());
     assert_eq!(account.read("D/keep/file"), "kept");
+}
+
+#[test]
+fn another_workspace_is_written_by_its_own_rules() {
+    for confine in ["required", "off"] {
+        let account = Account::new();
+        for path in ["D/added/bak/f", "D/kept/part/f", "D/versioned/bak/f", "D/work/f"] {
+            account.write(path, "there");
+        }
+        account.write("client/src/f", "sent");
+        let d = account.d("").display().to_string();
+        account.grant(
+            "playground.chef1",
+            &format!(
+                "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\nconfine = \"{confine}\"\n\
+                 [workspace.added]\npath = \"{d}added\"\naccess = \"rw\"\noverwrite = false\n\
+                 [workspace.kept]\npath = \"{d}kept\"\naccess = \"rw\"\ndelete = false\n\
+                 [workspace.versioned]\npath = \"{d}versioned\"\naccess = \"rw\"\nversions = true\n\
+                 [workspace.work]\npath = \"{d}work\"\naccess = \"rw\"\n"
+            ),
+        );
+        for option in ["--backup-dir=/added/bak", "--partial-dir=/added/bak", "--temp-dir=/added/bak"] {
+            refused(&account, &["-ab", option, "src/", "h:work/"], "access.write");
+        }
+        refused(&account, &["-a", "-M--log-file=/added/bak/f", "src/", "h:work/"], "access.write");
+        // Nor is what rsync would replace there kept as a version.
+        for option in
+            ["--backup-dir=/versioned/bak", "--partial-dir=/versioned/bak", "--temp-dir=/versioned/bak"]
+        {
+            refused(&account, &["-ab", option, "src/", "h:work/"], "access.rules");
+        }
+        refused(&account, &["-a", "-M--log-file=/versioned/bak/f", "src/", "h:work/"], "access.rules");
+        for options in [["-a"].as_slice(), &["-a", "--inplace"], &["-a", "--delete"], &["-ab"], &["-an"]] {
+            refused(&account, &[options, &["src/", "h:versioned/bak/"]].concat(), "access.rules");
+        }
+        ends(&rsync(&account, &["-a", "--link-dest=/versioned/bak", "src/", "h:work/"]), 0);
+        ends(&rsync(&account, &["-a", "--partial-dir=/kept/part", "src/", "h:work/"]), 0);
+        assert_eq!(
+            ["added/bak/f", "kept/part/f", "versioned/bak/f"].map(|path| account.read(&format!("D/{path}"))),
+            ["there", "there", "there"]
+        );
+        assert_eq!(account.read("D/work/f"), "sent");
+    }
 }
 
 /// A workspace with a part that is not exposed, one that is read-only, and one that may only be written.

@@ -112,6 +112,16 @@ fn a_session_leaves_another_ones_files_alone_and_removes_lost_ones() {
     assert!(!account.d(".akeys-staging/1-abc").exists());
     other.kill().unwrap();
     other.wait().unwrap();
+    // Nor what lies deeper than its own destination.
+    fs::create_dir(account.d("sub")).unwrap();
+    fs::create_dir_all(account.root.join("client/src/sub")).unwrap();
+    let mut other = stand_in::start_stopped(&account, &flags, &command.replace(". .", ". sub/")).unwrap();
+    let of_the_other = fs::read_dir(account.d("sub/.akeys-staging")).unwrap().next().unwrap().unwrap().path();
+    fs::write(of_the_other.join(".half.a1b2c3"), "half a file").unwrap();
+    ends(&account.rsync("-wo -no-lock", &["-r", "--delete", "src/", "h:"]), 0);
+    assert_eq!(fs::read(of_the_other.join(".half.a1b2c3")).unwrap(), b"half a file");
+    other.kill().unwrap();
+    other.wait().unwrap();
     becomes_tidy(&account);
     assert_eq!(account.read("D/f"), "content");
 }

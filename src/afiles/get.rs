@@ -47,6 +47,7 @@ pub struct Wanted {
 
 /// What is at a path that was wanted.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is usually a file")]
 pub enum Got<'t> {
     /// A regular file, complete, and not in its place yet.
     File(Incoming<'t>, State),
@@ -69,6 +70,7 @@ pub enum Got<'t> {
 }
 
 /// What a file was found to be, as far as it has been read.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is usually a file")]
 enum Read<'t> {
     Got(Got<'t>),
     /// It may have changed meanwhile; its state at the end.

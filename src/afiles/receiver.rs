@@ -154,8 +154,14 @@ impl<'a> Receiver<'a> {
                     self.skip(path, "neither a file nor a directory nor a symlink");
                     Ok(())
                 }
-                Got::Busy => self.leave(path, "it has not stopped changing"),
-                Got::Refused(said) => self.leave(path, &said),
+                Got::Busy => {
+                    self.leave(path, "it has not stopped changing");
+                    Ok(())
+                }
+                Got::Refused(said) => {
+                    self.leave(path, &said);
+                    Ok(())
+                }
                 Got::Failed(error) => self.failed(path, error),
                 Got::Missing => {
                     self.outcome.missing.push(path.clone());
@@ -201,7 +207,10 @@ impl<'a> Receiver<'a> {
                 return Ok(());
             }
         }
-        left.into_iter().try_for_each(|path| self.leave(path, "it has not stopped changing"))
+        for path in left {
+            self.leave(path, "it has not stopped changing");
+        }
+        Ok(())
     }
 
     /// Makes a directory; it gets its attributes, and its time where `timed`, at the end.
@@ -331,15 +340,18 @@ impl<'a> Receiver<'a> {
     }
 
     /// A path that is to be here, and is not yet.
-    fn leave(&mut self, path: &EventPath, why: &str) -> Result<(), TransferError> {
+    fn leave(&mut self, path: &EventPath, why: &str) {
         self.skip(path, why);
         self.outcome.left.push((path.clone(), why.to_owned()));
-        Ok(())
     }
 
     /// What concerns one path leaves it out; what concerns all of them ends it.
     fn failed(&mut self, path: &EventPath, error: ReceiveError) -> Result<(), TransferError> {
-        if error.is_everyones() { Err(error.into()) } else { self.leave(path, &error.to_string()) }
+        if error.is_everyones() {
+            return Err(error.into());
+        }
+        self.leave(path, &error.to_string());
+        Ok(())
     }
 
     fn place_staged(&mut self, stage: &Stage<'_>, paths: &[&EventPath]) -> Result<(), TransferError> {

@@ -36,7 +36,9 @@ pub fn run(args: &Status, layout: &Layout) -> Result<Report, Failure> {
     } else {
         for row in &rows {
             report.line(format_args!("{} <- {}", shown(layout, &row.copy.directory), row.copy.source));
-            details(row).into_iter().for_each(|line| report.line(format_args!("  {line}")));
+            for line in details(row) {
+                report.line(format_args!("  {line}"));
+            }
         }
     }
     // Whoever asks from a script wants to know whether something is wrong.

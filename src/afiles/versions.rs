@@ -44,7 +44,9 @@ pub fn list(args: &Versions, layout: &Layout) -> Result<Report, Failure> {
     if args.json {
         report.out = ascii(&found.iter().map(|it| as_json(it, &root)).collect());
     } else {
-        found.iter().for_each(|it| report.line(as_text(it, &args.path, below)));
+        for it in &found {
+            report.line(as_text(it, &args.path, below));
+        }
     }
     if found.is_empty() {
         report.note(format_args!("nothing of {} was kept", Escaped::os(&args.path)));

@@ -10,13 +10,16 @@ use crate::event::EventPath;
 /// How many paths are gathered before they are handed over.
 const GATHERED: usize = 512;
 
+/// Takes a group of paths.
+type Each<'e> = dyn FnMut(&mut Sftp, Vec<Wanted>) -> Result<(), TransferError> + 'e;
+
 /// Lists `wire` and everything below it, and hands it over in groups, a directory before what is in it. `at` is where it is to be
 /// below the copy. Symlinks are paths like any other, and are not followed.
 pub fn walk(
     sftp: &mut Sftp,
     wire: &[u8],
     at: Option<&EventPath>,
-    each: &mut dyn FnMut(&mut Sftp, Vec<Wanted>) -> Result<(), TransferError>,
+    each: &mut Each<'_>,
 ) -> Result<(), TransferError> {
     let mut directories = vec![(wire.to_owned(), at.cloned())];
     let mut group = Vec::new();

@@ -54,7 +54,7 @@ impl FromStr for ToolSet {
     }
 }
 
-/// Reads `ro`, `wo` or `rw`.
+/// Reads `ro`, `wo`, `rw`, `drop` or `none`.
 pub fn access(word: &str) -> Result<Access, BadWord> {
     let access: Result<Access, WordError> = Access::deserialize(word.into_deserializer());
     Ok(access?)

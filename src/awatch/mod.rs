@@ -3,10 +3,17 @@
 //! `watcher` finds the changes, `record` makes events of them, and a subcommand says where they go.
 
 pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod index;
+pub mod journal;
 pub mod names;
-mod output;
-mod record;
+pub mod nats;
+pub mod pass_over;
+pub mod record;
+mod run;
 pub mod sight;
+mod status;
 mod stream;
 pub mod watcher;
 
@@ -14,6 +21,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rrsync_rs::layout::Layout;
 
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::{Report, finish};
@@ -42,6 +50,20 @@ fn no_command(error: &clap::Error) -> ExitCode {
 
 fn command(command: Command) -> Result<Report, Failure> {
     match command {
+        Command::Run(args) => {
+            let layout = layout()?;
+            let ended = run::run(&args, &layout).map_err(|failure| failure.abbreviated(&layout));
+            ended.map(|()| Report::default())
+        }
+        Command::Status(args) => {
+            let layout = layout()?;
+            status::run(&args, &layout).map_err(|failure| failure.abbreviated(&layout))
+        }
+        // In confinement there is no home.
         Command::Stream(args) => stream::run(&args).map(|()| Report::default()),
     }
+}
+
+fn layout() -> Result<Layout, Failure> {
+    Layout::from_env().ok_or_else(|| Failure::new(Exit::Failed, "HOME is not set to an absolute path"))
 }

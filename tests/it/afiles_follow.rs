@@ -11,7 +11,7 @@ fn pod(sandbox: &Sandbox) -> Pod<'_> {
     sandbox.pod("chef", &["--workspace", "papers", "--writable", "papers/build"])
 }
 
-fn papers(sandbox: &Sandbox) -> std::path::PathBuf {
+pub(crate) fn papers(sandbox: &Sandbox) -> std::path::PathBuf {
     sandbox.home().join("papers")
 }
 
@@ -25,13 +25,15 @@ fn untimed(dir: &Path) -> Vec<(String, String)> {
     everything(dir).into_iter().map(without).collect()
 }
 
-fn same(pod: &Pod<'_>, sandbox: &Sandbox) {
+/// The copy is the same as its source.
+#[track_caller]
+pub(crate) fn same(pod: &Pod<'_>, sandbox: &Sandbox) {
     assert_eq!(untimed(&pod.path("copy")), untimed(&papers(sandbox)));
 }
 
 /// Waits for the news that `path` has come.
 #[track_caller]
-fn arrived(following: &mut Following, path: &str) -> Vec<(String, String)> {
+pub(crate) fn arrived(following: &mut Following, path: &str) -> Vec<(String, String)> {
     following.until(|kind, what| kind == "arrived" && what == path)
 }
 
@@ -111,7 +113,6 @@ fn thousands_of_files_at_once_all_arrive() {
         sandbox.write(&format!("papers/d{}/{index}", index % 50), index.to_string());
     }
     let mut left = 2000;
-    following.talk();
     while left > 0 {
         let told = following.until(|kind, _| kind == "arrived");
         left -= told.iter().filter(|(kind, _)| kind == "arrived").count();

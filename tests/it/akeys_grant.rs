@@ -129,3 +129,37 @@ fn the_policy_is_put_back_when_the_key_file_cannot_be_written() {
     home.akeys(&["grant", "set", NAME, "--expires", "2040-01-01"]).fails(1, "has another name");
     assert_eq!(home.read(POLICY), policy);
 }
+
+#[test]
+fn rules_for_files_are_shown_in_words() {
+    let home = installed();
+    let policy = home.read(POLICY);
+    let rules =
+        "access = \"rw\"\nversions = true\nquota = \"10G\"\nquota-files = 1000\nmin-free = \"1500\"\n";
+    let ruled = policy.replacen("access = \"ro\"\n", rules, 1);
+    assert_ne!(ruled, policy);
+    home.write(POLICY, &format!("{ruled}[workspace.papers.names]\nhide = [\".git\"]\n[workspace.papers.paths]\n\"in\" = \"drop\"\n"));
+    home.make("papers/in");
+    let shown = home.akeys(&["grant", "show", NAME]).ok().out;
+    for words in [
+        "papers/in is drop",
+        "what is overwritten or removed is kept",
+        "at most 10 GiB",
+        "at most 1000 files",
+        "1500 bytes stay free",
+        "not seen: .git",
+        "! rsync may not use papers: it does not keep the rule \"names.hide\"; sftp and scp do",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let listed = home.akeys(&["list"]).ok().out;
+    let listed = listed.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        listed.contains("read and write papers (what is overwritten or removed is kept, at most 10 GiB,"),
+        "{listed}"
+    );
+    assert!(listed.contains("drop into papers/in"), "{listed}");
+    home.akeys(&["grant", "set", NAME, "--access", "papers=drop"]).ok();
+    let shown = home.akeys(&["grant", "show", NAME]).ok().out;
+    assert!(shown.contains("workspace papers is ~/papers, drop"), "{shown}");
+}

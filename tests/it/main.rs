@@ -11,6 +11,7 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod afiles_faults;
 mod afiles_fetch;
 mod afiles_follow;
 mod afiles_pull;
@@ -31,6 +32,7 @@ mod akeys_grant;
 mod akeys_guard;
 mod akeys_history;
 mod akeys_home;
+mod akeys_hostile;
 mod akeys_install;
 mod akeys_learn;
 mod akeys_list;
@@ -38,6 +40,7 @@ mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remote;
+mod akeys_remote_accounts;
 mod akeys_remove;
 mod akeys_report;
 mod akeys_rotate;

@@ -125,8 +125,19 @@ fn serve(gate: &Gate, environment: &Environment) -> ExitCode {
     record.reason = Some(refused.detail);
     record.learn.clone_from(&refused.refusal.change);
     let _ = log.write(&record);
-    let _ = writeln!(std::io::stderr(), "rrsync-rs: {}", refused.refusal);
+    let begun = record.rule == "scp.protocol";
+    tell(&refused.refusal, !drop_in && !begun, environment);
     ExitCode::from(Exit::Refused as u8)
+}
+
+/// Tells the client why. A client of the old scp waits for an answer in its protocol, and some take none for a good one.
+fn tell(refusal: &Refusal, in_protocol: bool, environment: &Environment) {
+    let scp = matches!(Request::read(environment.command.as_deref()), Ok(Request::Scp(_)));
+    let _ = if in_protocol && scp {
+        writeln!(std::io::stdout(), "\u{2}rrsync-rs: {refusal}")
+    } else {
+        writeln!(std::io::stderr(), "rrsync-rs: {refusal}")
+    };
 }
 
 /// A session that ends here has answered a question.
@@ -173,7 +184,7 @@ fn under(
         Request::Sftp(subsystem) => return files(Protocol::Sftp(subsystem), terms, log, record),
         Request::Scp(command) => return files(Protocol::Scp(command), terms, log, record),
         Request::Watch(asked) => {
-            let stream = watch::judge(&asked, &terms)?;
+            let stream = watch::judge(&asked, &terms, environment.layout.as_ref())?;
             return stream::run(stream, &terms, log, record).map(|never| match never {});
         }
         Request::Exists(wanted, path) => {

@@ -91,7 +91,7 @@ impl Staging {
         let fd = self.session.as_fd().try_clone_to_owned()?;
         let prefix = "--temp-dir=".to_owned();
         let temporary = Arg::Pinned { prefix, fd, real: self.real.clone(), rest: OsString::new() };
-        let protected = deletes.then(|| Arg::Text(format!("--filter=P /{}/", self.above_name).into()));
+        let protected = deletes.then(|| Arg::Text(format!("--filter=P {}/", self.above_name).into()));
         Ok(std::iter::once(temporary).chain(protected).collect())
     }
 

@@ -14,7 +14,7 @@ use super::paths::{PathOption, Place, Target, destination, locate, path_option, 
 use super::words::Word;
 use crate::confine::{Isolation, Rights};
 use crate::grant::Access;
-use crate::policy::{Exposed, Keep, Policy, Use};
+use crate::policy::{Exposed, Keep, Policy};
 use crate::rules::Rules;
 use crate::verdict::{Change, Refusal};
 
@@ -133,9 +133,7 @@ pub fn judge(
     setting: Setting<'_>,
 ) -> Result<Plan, Refusal> {
     let targets = locate(paths, policy)?;
-    let changes = direction == Direction::Push || parsed.has_class(Class::DeletesSources);
     for target in &targets {
-        target.exposed.kept_by_rsync(if changes { Use::Write } else { Use::Read })?;
         options_allowed(direction, parsed, target.exposed, setting.rules)?;
     }
     let mut reach = ReachSet::default();
@@ -249,10 +247,6 @@ fn isolation(follows: bool, setting: Setting<'_>, held: Held) -> Result<Isolatio
     }
 }
 
-/// Where partial files are kept by who may delete nothing. rsync removes a partial file of which it has got the rest, and
-/// its directory: whatever is called like a client's own choice would go with it.
-const PARTIAL_DIR: &[u8] = b".rsync-partial";
-
 /// Options that a receiver does without where it only adds. Modes of directories that are there are not the client's;
 /// what is new is never written in place; and a partial file under the final name could not be completed any more.
 const LEFT_OUT_WHERE_ADDED: &[&str] = &["perms", "inplace", "partial"];
@@ -291,13 +285,6 @@ fn passed_on(
         Given::Long(row, value) => match (row.takes, value) {
             (Takes::Path(role), Some(value)) => {
                 let arg = path(&PathOption { name: row.name, role, value, exposed, base })?;
-                if role == Role::PartialDir
-                    && base.is_some()
-                    && !exposed.workspace.delete
-                    && !value.is_empty()
-                {
-                    return Ok(Some(long(row.name, Some(PARTIAL_DIR))));
-                }
                 // What arrives is staged elsewhere; and a copy of what may not be read is sent instead.
                 let unused = held.staged() && row.name == "temp-dir" || held.blind && row.name == "copy-dest";
                 arg.filter(|_| !unused)
@@ -434,9 +421,11 @@ fn options_allowed(
     };
     let listed =
         |list: &[String], name: &str| list.iter().any(|known| known == name || is_kind_of(name, known));
+    // File capabilities are extended attributes, and make a program as powerful as the set-user-ID bit does.
+    let empowers = push && !rules.setuid && nix::unistd::geteuid().is_root();
     let may_not = |name: &str, class: Class| {
         let followed = class == Class::FollowsLinks && listed(&rules.allow, name);
-        listed(&rules.deny, name) || refuses(class) && !followed
+        listed(&rules.deny, name) || refuses(class) && !followed || empowers && name == "xattrs"
     };
     for given in &parsed.options {
         let refused = match given {

@@ -17,7 +17,6 @@ use nix::unistd::{Gid, Uid, fchown, fchownat, ftruncate};
 
 use super::{Fault, Mount, OpenHow, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, kind};
-use crate::origin;
 
 /// The attributes of a file that the client may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,11 +194,11 @@ impl Vfs {
         });
         match opened {
             Ok(fd) => {
+                // What somebody else has changed meanwhile stays somebody else's.
+                let marked = changes.times.is_some() && mount.has_marked(&fd);
                 apply(&fd, &changes.given(mount, self.options.mode_mask, held.is_dir()))?;
-                if let Some(origin) =
-                    mount.origin.as_ref().filter(|_| changes.times.is_some() && !held.is_dir())
-                {
-                    let _ = origin::mark(&fd, origin);
+                if marked {
+                    mount.mark(&fd);
                 }
                 Ok(())
             }

@@ -18,7 +18,7 @@ use super::judge::{New, moving};
 use super::links;
 use super::place::Spot;
 use super::{ATTEMPTS, Fault, Mount, Rule, Vfs, VirtualPath};
-use crate::beneath::{Held, Last};
+use crate::beneath::{Held, Last, is_same};
 
 impl Vfs {
     /// Makes a directory.
@@ -101,28 +101,7 @@ impl Vfs {
             // What is published must be whole, also after a crash.
             syncfs(from_mount.reopen(source.at.parent().unwrap_or(Path::new("")), OFlag::O_RDONLY)?)?;
         }
-        again(|| {
-            let victim = to_mount.at(&target).ok().filter(|_| replace && !in_drop);
-            match victim {
-                Some(victim) if is_same(&victim, &held) => Ok(()),
-                Some(victim) => {
-                    to_mount.changing(&victim, &self.ours)?;
-                    let replaced = to_mount.replace_kept((&source.dir, &source.name), &target, &victim);
-                    // Gone meanwhile: then there is nothing to replace.
-                    replaced.map_err(|fault| if fault == GONE { AGAIN } else { fault })?;
-                    to_mount.lost(&victim);
-                    if !self.ours.made(&victim.fd) {
-                        self.ours.forget(&held.fd);
-                    }
-                    Ok(())
-                }
-                // Also where `replace` would allow it: what has come into being since must be judged first.
-                None => match rename_to_new(&source, &held, &target) {
-                    Err(Fault::Os(Errno::EEXIST)) if replace && !in_drop => Err(AGAIN),
-                    renamed => renamed,
-                },
-            }
-        })?;
+        again(|| self.take_name((&source, &held), (to_mount, &target), replace && !in_drop))?;
         if in_drop {
             from_mount.move_delivery(&source.at, (!publishes).then_some(target.at.as_path()));
         }
@@ -132,6 +111,34 @@ impl Vfs {
         settled.inspect_err(|_| {
             let _ = rename_to_new(&target, &held, &source);
         })
+    }
+
+    /// One try to give what is held at `source` the name of `target`.
+    fn take_name(
+        &self,
+        (source, held): (&Spot, &Held),
+        (mount, target): (&Mount, &Spot),
+        replace: bool,
+    ) -> Result<(), Fault> {
+        let Some(victim) = mount.at(target).ok().filter(|_| replace) else {
+            return match rename_to_new(source, held, target) {
+                // Also where it may be replaced: what has come into being since must be judged first.
+                Err(Fault::Os(Errno::EEXIST)) if replace => Err(AGAIN),
+                renamed => renamed,
+            };
+        };
+        if is_same(&victim.stat, &held.stat) {
+            return Ok(());
+        }
+        mount.changing(&victim, &self.ours)?;
+        let replaced = mount.replace_kept((&source.dir, &source.name), target, &victim);
+        // Gone meanwhile: then there is nothing to replace.
+        replaced.map_err(|fault| if fault == GONE { AGAIN } else { fault })?;
+        mount.lost(&victim);
+        if !self.ours.made(&victim.fd) {
+            self.ours.forget(&held.fd);
+        }
+        Ok(())
     }
 
     /// Gives a file a second name.
@@ -213,9 +220,8 @@ impl Mount {
     /// Whether the directory of `spot` still is where it was.
     fn in_place(&self, spot: &Spot) -> Result<(), Fault> {
         let there = self.hold(spot.at.parent().unwrap_or(Path::new("")), Last::Keep);
-        let (there, dir) = (there?.stat, fstat(&spot.dir)?);
-        let same = (there.st_dev, there.st_ino) == (dir.st_dev, dir.st_ino);
-        if same { Ok(()) } else { Err(Errno::EAGAIN.into()) }
+        let same = is_same(&there?.stat, &fstat(&spot.dir)?);
+        if same { Ok(()) } else { Err(AGAIN) }
     }
 
     /// A symlink has been judged by its place; in a directory that was moved meanwhile it must not stay.
@@ -239,10 +245,6 @@ fn again(mut change: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
         changed = change();
     }
     changed
-}
-
-fn is_same(one: &Held, two: &Held) -> bool {
-    (one.stat.st_dev, one.stat.st_ino) == (two.stat.st_dev, two.stat.st_ino)
 }
 
 /// Renames, and fails when the target exists.

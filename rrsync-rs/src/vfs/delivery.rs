@@ -19,7 +19,7 @@ use nix::sys::stat::fstat;
 use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
 
 use super::{Fault, Mount, Rule};
-use crate::beneath::Held;
+use crate::beneath::{Held, is_same};
 use crate::grant::Access;
 
 /// The attribute that says whose a delivery is: the name of a grant.
@@ -115,7 +115,7 @@ impl Mount {
         let held = self.root().hold_plain(entry).ok()?;
         let known = self.deliveries.0.borrow().get(entry).cloned();
         if let Some(known) = known {
-            return is_same(&known.file, &held).then_some(known);
+            return is_file(&held, &known.file).then_some(known);
         }
         let origin = self.origin.as_deref()?;
         // A file is not opened for reading: the kernel does not let this session read it.
@@ -123,7 +123,7 @@ impl Mount {
         let file = File::from(self.reopen(entry, flags).ok()?);
         let mut owner = [0; 256];
         let length = fgetxattr(&file, OWNER, &mut owner).ok()?;
-        let own = owner.get(..length)? == origin.as_bytes() && is_same(&file, &held);
+        let own = owner.get(..length)? == origin.as_bytes() && is_file(&held, &file);
         let free = own && self.room_for_delivery().is_ok() && file.try_lock().is_ok();
         free.then(|| self.remember_delivery(entry, file))
     }
@@ -147,6 +147,6 @@ pub(super) fn moving_delivery(from: (&Mount, &Path), to: (&Mount, &Path)) -> Res
     }
 }
 
-fn is_same(file: &File, held: &Held) -> bool {
-    fstat(file.as_fd()).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (held.stat.st_dev, held.stat.st_ino))
+fn is_file(held: &Held, file: &File) -> bool {
+    fstat(file.as_fd()).is_ok_and(|stat| is_same(&stat, &held.stat))
 }

@@ -15,8 +15,8 @@ use super::delivery::Delivery;
 use super::sums::Run;
 use super::upload::Upload;
 use super::{Changes, Fault, Mount, Options, Rule, View};
+use crate::beneath::is_same;
 use crate::copying::copy;
-use crate::origin;
 use crate::sha256::Sum;
 
 /// A regular file that the client may use as it asked to.
@@ -40,6 +40,8 @@ pub struct OpenFile {
     pub(super) visible: bool,
     pub(super) size: Cell<u64>,
     pub(super) changed: Cell<bool>,
+    /// Whether all that is in it is this key's, so that it may be marked so when it has changed.
+    pub(super) own: bool,
     pub(super) read: Run,
     pub(super) written: Run,
 }
@@ -123,7 +125,7 @@ impl OpenFile {
         wanted: impl Fn() -> Result<(), Fault>,
     ) -> Result<u64, Fault> {
         let (from, into) = (fstat(&self.fd)?, fstat(&target.fd)?);
-        if (from.st_dev, from.st_ino) == (into.st_dev, into.st_ino) {
+        if is_same(&from, &into) {
             return Err(Errno::EBUSY.into());
         }
         if !self.reads || !target.writes {
@@ -155,15 +157,16 @@ impl OpenFile {
             self.make_room(size, 0)?;
             self.written.spoil();
         }
+        let marked = !self.writes && self.mount.has_marked(&self.fd);
         apply(&self.fd, &changes.given(&self.mount, self.options.mode_mask, false))?;
-        self.changed.set(self.changed.get() || changes.size.is_some() || changes.times.is_some());
         if let Some(size) = changes.size {
             self.size.set(size);
             self.mount.shrink(old.saturating_sub(size), 0);
         }
-        if !self.writes {
-            self.mark();
+        if marked {
+            self.mount.mark(&self.fd);
         }
+        self.changed.set(true);
         Ok(())
     }
 
@@ -196,8 +199,12 @@ impl OpenFile {
 
     /// Closes the file; an atomic upload becomes visible under its name. Dropping it instead removes the upload.
     pub fn close(mut self) -> Result<(), Fault> {
-        if self.writes {
-            self.mark();
+        if self.writes && self.own && self.changed.get() {
+            self.mount.mark(&self.fd);
+        }
+        if let Some(upload) = self.upload.take_if(|_| !self.changed.get()) {
+            // What was there is left as it is.
+            upload.give_up(self.fd.as_fd());
         }
         if let Some(mut upload) = self.upload.take()
             && let Err(fault) = self.still_own().and_then(|()| upload.publish(self.fd.as_fd()))
@@ -270,16 +277,6 @@ impl OpenFile {
     fn still_own(&self) -> Result<(), Fault> {
         let own = self.delivery.as_ref().is_none_or(|delivery| delivery.is_open());
         if own { Ok(()) } else { Err(Fault::Refused(Rule::Delivered)) }
-    }
-
-    /// Marks what the session has changed.
-    fn mark(&self) {
-        if self.changed.get()
-            && let Some(origin) = &self.mount.origin
-        {
-            // A file system without attributes has no marks.
-            let _ = origin::mark(&self.fd, origin);
-        }
     }
 }
 

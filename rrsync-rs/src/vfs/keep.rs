@@ -16,7 +16,7 @@ use super::hidden;
 use super::links;
 use super::place::{Spot, hold_in, open_in};
 use super::{Fault, Mount};
-use crate::beneath::{Held, kind};
+use crate::beneath::{Held, is_same, kind};
 use crate::versions::{Loss, Reason, StoreError};
 
 impl Mount {
@@ -142,10 +142,6 @@ impl Mount {
             journal.end();
         }
     }
-}
-
-fn is_same(one: &FileStat, two: &FileStat) -> bool {
-    (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
 }
 
 fn times(stat: &FileStat) -> (i64, i64, i64) {

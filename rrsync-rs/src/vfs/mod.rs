@@ -11,6 +11,9 @@
 //! | `wo` | no content, no listing, no link target; of what is there, only that it is there and of which type |
 //! | `overwrite = false` | what was there before the session keeps content, name and attributes |
 //! | `delete = false` | what was there before the session keeps its name |
+//! | `append = true` | what was there before the session may only get more content at its end |
+//! | `drop` | something new under a hidden name, published by one rename; nothing else is there: `delivery` |
+//! | `none` | nothing is there, but what leads to a sub-path that is exposed |
 //!
 //! What the session itself made (`Ours`) it may see, change and remove in all writable modes: clients upload under a
 //! temporary name and rename it, set the mode after writing, and compare the size before they are content.

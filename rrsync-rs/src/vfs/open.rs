@@ -17,6 +17,7 @@ use super::attributes::size_of;
 use super::delivery::{Delivery, Standing};
 use super::file::End;
 use super::judge::New;
+use super::place::Spot;
 use super::sums::Run;
 use super::upload::Upload;
 use super::{ATTEMPTS, Fault, Mount, OpenFile, Rule, Vfs, VirtualPath};
@@ -48,6 +49,14 @@ impl OpenHow {
 
     fn changes(&self) -> bool {
         self.write || self.truncate || self.append
+    }
+
+    fn end(&self, grows_only: bool) -> End {
+        match (self.append, grows_only) {
+            (true, _) => End::Always,
+            (false, true) => End::Only,
+            (false, false) => End::Anywhere,
+        }
     }
 
     fn flags(&self) -> OFlag {
@@ -110,23 +119,11 @@ impl Vfs {
         if how.reads() {
             mount.reading(&held.at)?;
         }
-        let mut end = if how.append { End::Always } else { End::Anywhere };
-        let mut grows_only = false;
-        if how.changes()
-            && let Err(fault) = mount.changing(held, &self.ours)
-        {
-            mount.writing(&held.at)?;
-            if !mount.rules.files.append {
-                return Err(fault);
-            }
-            if how.truncate || !how.write {
-                return Err(Rule::AppendOnly.into());
-            }
-            grows_only = true;
-            end = if how.append { End::Always } else { End::Only };
-        }
+        let grows_only = how.changes() && self.grows_only(mount, held, how)?;
+        let own = how.truncate || how.changes() && is_marked(mount, held);
+        let end = how.end(grows_only);
         if how.changes() && mount.replaces_whole() && !grows_only && delivery.is_none() {
-            let (upload, fd) = Upload::replacing(mount, held, how, how.reads() || self.options.sums)?;
+            let (upload, fd) = Upload::replacing(mount, held, how, self.reads_itself(how))?;
             // The file that takes the place of another is the session's own only if the other was.
             if self.ours.made(&held.fd) {
                 self.ours.remember_made(&fd);
@@ -134,7 +131,8 @@ impl Vfs {
                 self.ours.remember_filled(&fd);
             }
             let size = size_of(&fd)?;
-            let opened = Opened { upload: Some(upload), delivery, size, end, grows_only };
+            let opened =
+                Opened { upload: Some(upload), delivery, size, end, grows_only, changed: how.truncate, own };
             return Ok(self.opened(mount, &held.at, fd, how, opened));
         }
         let mut flags = how.flags();
@@ -152,7 +150,27 @@ impl Vfs {
             }
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        Ok(self.opened(mount, &held.at, fd, how, Opened { upload: None, delivery, size, end, grows_only }))
+        let opened = Opened { upload: None, delivery, size, end, grows_only, changed: how.truncate, own };
+        Ok(self.opened(mount, &held.at, fd, how, opened))
+    }
+
+    /// Whether what is there may be given more content at its end only.
+    ///
+    /// # Errors
+    /// When it may not be given what `how` asks for.
+    fn grows_only(&self, mount: &Mount, held: &Held, how: &OpenHow) -> Result<bool, Fault> {
+        let Err(fault) = mount.changing(held, &self.ours) else { return Ok(false) };
+        mount.writing(&held.at)?;
+        match mount.rules.files.append {
+            true if how.write && !how.truncate => Ok(true),
+            true => Err(Rule::AppendOnly.into()),
+            false => Err(fault),
+        }
+    }
+
+    /// Whether the descriptor must be able to read, for the client or for the record.
+    fn reads_itself(&self, how: &OpenHow) -> bool {
+        how.reads() || self.options.sums
     }
 
     /// Opens a file that is there; where sums are recorded also for reading, if that is possible.
@@ -170,54 +188,57 @@ impl Vfs {
 
     fn make(&self, mount: &Rc<Mount>, rest: &Path, how: &OpenHow) -> Result<OpenFile, Fault> {
         let spot = mount.spot(rest)?;
-        let mut delivery = mount.making(&spot, New::File)?;
+        let delivery = mount.making(&spot, New::File)?;
         if how.reads() {
             mount.reading(&spot.at)?;
         }
         mount.room.write(&spot.dir, 1)?;
-        let asked = how.mode & self.options.mode_mask;
         let modes = &mount.rules.files.modes;
-        let mode = Mode::from_bits_truncate(modes.given(asked, false));
+        let mode = Mode::from_bits_truncate(modes.given(how.mode & self.options.mode_mask, false));
         let at = spot.at.clone();
-        let begins_delivery = delivery.is_none() && mount.drop_of(&at).is_some();
-        let published = begins_delivery && !spot.name.as_bytes().starts_with(b".");
-        let whole = how.write && mount.replaces_whole() && delivery.is_none() && !begins_delivery;
-        let (fd, upload) = if whole || published {
+        let in_drop = mount.drop_of(&at).is_some();
+        let begins_delivery = in_drop && delivery.is_none() && spot.name.as_bytes().starts_with(b".");
+        let published = in_drop && delivery.is_none() && !begins_delivery;
+        let whole = how.write && mount.replaces_whole() && !in_drop;
+        let (fd, upload, delivery) = if whole || published {
             let replace = mount.rules.overwrite && !how.exclusive && !published;
-            let (upload, fd) = Upload::new(mount, spot, (mode, how.reads() || self.options.sums), replace)?;
-            (fd, Some(upload))
+            let (upload, fd) = Upload::new(mount, spot, (mode, self.reads_itself(how)), replace)?;
+            (fd, Some(upload), delivery)
+        } else if begins_delivery {
+            mount.room_for_delivery()?;
+            let fd = self.make_in_place(mount, &spot, how, mode)?;
+            let own = fd.try_clone().map_err(|_| Errno::EMFILE)?;
+            let delivery = mount.take_delivery(&spot.at, own)?;
+            (fd, None, Some(delivery))
         } else {
-            if begins_delivery {
-                mount.room_for_delivery()?;
-            }
-            mount.grow(0, 1)?;
-            let mut flags = how.flags();
-            if self.options.sums && how.write {
-                flags = (flags - OFlag::O_ACCMODE) | OFlag::O_RDWR;
-            }
-            let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-            let name = Path::new(&spot.name);
-            let fd = open_beneath(&spot.dir, name, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, mode)
-                .map_err(Fault::resolving)
-                .inspect_err(|_| mount.shrink(0, 1))?;
-            if begins_delivery {
-                let own = fd.try_clone().map_err(|_| Errno::EMFILE)?;
-                delivery = Some(mount.take_delivery(&spot.at, own)?);
-            }
-            (fd, None)
+            (self.make_in_place(mount, &spot, how, mode)?, None, delivery)
         };
         if let Some(forced) = modes.file {
             fchmod(&fd, Mode::from_bits_truncate(forced))?;
         }
-        if mount.remembers(&at) && !begins_delivery {
+        if mount.remembers(&at) && !in_drop {
             self.ours.remember_made(&fd);
         }
-        let end = if how.append { End::Always } else { End::Anywhere };
-        Ok(self.opened(mount, &at, fd, how, Opened { upload, delivery, size: 0, end, grows_only: false }))
+        let end = how.end(false);
+        let opened = Opened { upload, delivery, size: 0, end, grows_only: false, changed: true, own: true };
+        Ok(self.opened(mount, &at, fd, how, opened))
+    }
+
+    /// Makes a file under its own name.
+    fn make_in_place(&self, mount: &Mount, spot: &Spot, how: &OpenHow, mode: Mode) -> Result<OwnedFd, Fault> {
+        mount.grow(0, 1)?;
+        let mut flags = how.flags() | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        if self.options.sums && how.write {
+            flags = (flags - OFlag::O_ACCMODE) | OFlag::O_RDWR;
+        }
+        let name = Path::new(&spot.name);
+        open_beneath(&spot.dir, name, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, mode)
+            .map_err(Fault::resolving)
+            .inspect_err(|_| mount.shrink(0, 1))
     }
 
     fn opened(&self, mount: &Rc<Mount>, at: &Path, fd: OwnedFd, how: &OpenHow, opened: Opened) -> OpenFile {
-        let Opened { upload, delivery, size, end, grows_only } = opened;
+        let Opened { upload, delivery, size, end, grows_only, changed, own } = opened;
         // A handle for writing was judged already; one for reading may still be used to set attributes.
         let changing = if grows_only {
             Err(Rule::AppendOnly)
@@ -243,7 +264,8 @@ impl Vfs {
             changing,
             visible,
             size: Cell::new(size),
-            changed: Cell::new(how.truncate || how.create),
+            changed: Cell::new(changed),
+            own,
             read: Run::default(),
             written: Run::default(),
             fd,
@@ -259,4 +281,15 @@ struct Opened {
     end: End,
     /// Whether it was there before, and may only get more at its end.
     grows_only: bool,
+    /// Whether opening it has changed it already.
+    changed: bool,
+    /// Whether all that is in it is this key's.
+    own: bool,
+}
+
+/// Whether what is there is marked as this key's, and nobody else has changed it since.
+fn is_marked(mount: &Mount, held: &Held) -> bool {
+    let opened =
+        mount.reopen_same(held, OFlag::O_RDONLY).or_else(|_| mount.reopen_same(held, OFlag::O_WRONLY));
+    opened.is_ok_and(|file| mount.has_marked(&file))
 }

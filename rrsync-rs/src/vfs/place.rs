@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -24,6 +24,7 @@ use crate::grant::{Access, Quota, Workspace};
 use crate::layout::Layout;
 use crate::ledger::{Ledger, Usage};
 use crate::name::WorkspaceName;
+use crate::origin;
 use crate::versions::Store;
 
 /// A workspace in the virtual tree: its name, its open root, its rules and its belongings.
@@ -153,6 +154,18 @@ impl Mount {
             return Err(Errno::ENOENT.into());
         }
         hold_in(&spot.dir, &spot.name, &spot.at)
+    }
+
+    /// Whether the file is marked as this key's, as it is now.
+    pub(super) fn has_marked(&self, file: impl AsFd) -> bool {
+        self.origin.is_some() && origin::of(file) == self.origin
+    }
+
+    /// Marks the file as this key's, as it is now. A file system without attributes has no marks.
+    pub(super) fn mark(&self, file: impl AsFd) {
+        if let Some(origin) = &self.origin {
+            let _ = origin::mark(file, origin);
+        }
     }
 
     /// Allows the workspace to grow.

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::JoinHandle;
 
+use nix::unistd::Pid;
+
 use crate::support::{Account, GATE};
 
 mod md4;
@@ -74,6 +76,11 @@ impl Sender {
         }
         let said = std::thread::spawn(move || messages(from_server));
         Some(Self { server, to_server, seed: hello[4..].try_into().unwrap(), said, errors })
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.server.id().try_into().unwrap())
     }
 
     fn number(&mut self, number: i32) {

@@ -68,7 +68,7 @@ impl Batch {
     }
 
     /// Takes in an event.
-    pub fn add(&mut self, event: Event) {
+    pub fn add(&mut self, event: &Event) {
         let from = event.from.as_ref().and_then(|from| self.inside(from));
         let directory = event.kind == Kind::Directory;
         let Some(path) = self.inside(&event.path) else {
@@ -78,7 +78,7 @@ impl Batch {
             }
             return;
         };
-        let hint = Hint::of(&event);
+        let hint = Hint::of(event);
         match (event.reason, from) {
             (Reason::Removed, _) => self.want(path, Want::Gone { directory }),
             (Reason::Renamed, Some(from)) => {
@@ -200,7 +200,7 @@ mod tests {
         }
     }
 
-    fn shown(batch: Batch) -> Vec<String> {
+    fn shown(batch: &Batch) -> Vec<String> {
         let text = |path: &EventPath| String::from_utf8_lossy(path.as_bytes()).into_owned();
         let want = |(path, want): (&EventPath, &Want)| match want {
             Want::Like(_) => text(path),
@@ -221,8 +221,10 @@ mod tests {
         let all = |events: Vec<Event>, below: Option<&str>| {
             let at = |path: &str| EventPath::new(path.into()).unwrap();
             let mut batch = Batch::new(below.map(at), vec![at("own")]);
-            events.into_iter().for_each(|event| batch.add(event));
-            shown(batch)
+            for event in events {
+                batch.add(&event);
+            }
+            shown(&batch)
         };
         for (events, below, steps) in [
             (vec![event(Created, File, "a", None), event(Modified, File, "a", None)], None, vec!["a"]),

@@ -33,6 +33,7 @@ use crate::afiles::rsync::{Change, Item, Rsync};
 use crate::afiles::sftp::{Sftp, SftpError};
 use crate::afiles::tell::{Deed, Teller};
 use crate::afiles::words::Push;
+use crate::awatch::watcher::dirs::Root;
 use crate::awatch::watcher::known::Memory;
 use crate::awatch::watcher::{Options, Rules, Setting as WatchSetting, Watcher, WatcherError, look};
 use crate::common::exit::{Exit, Failure};
@@ -111,7 +112,9 @@ impl Pusher<'_> {
             while !pending.is_empty() {
                 let batch: Vec<EventPath> = pending.iter().take(LARGEST_BATCH).cloned().collect();
                 self.send(&rsync, &batch)?;
-                batch.iter().for_each(|path| drop(pending.remove(path)));
+                for path in &batch {
+                    pending.remove(path);
+                }
             }
             if self.stand.same().map_err(TransferError::from)? {
                 self.teller.state("in-sync", None);
@@ -126,7 +129,7 @@ impl Pusher<'_> {
 
     fn watch(&self) -> Result<Watcher<Memory, NotHidden>, WatcherError> {
         let root = File::open(self.tree.real())?;
-        let root = look::open_directory(&OwnedFd::from(root), b".")?;
+        let root = Root::Held(look::open_directory(OwnedFd::from(root), b".")?);
         let options = Options { alone: false, hash_limit: 0, ..Options::default() };
         Watcher::begin(WatchSetting { root, store: Memory::default(), rules: NotHidden, options })
     }

@@ -94,7 +94,7 @@ impl Session<'_, '_, '_> {
                 Some(Message::Hello { .. }) => {}
                 Some(Message::Event { cursor, event }) => {
                     self.cursor = Some(cursor);
-                    self.batch.add(*event);
+                    self.batch.add(&event);
                     if self.batch.len() >= LARGEST_BATCH {
                         self.apply()?;
                     }

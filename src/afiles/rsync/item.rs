@@ -127,15 +127,12 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut left = text;
     while let Some((first, rest)) = left.split_first() {
-        match octal(left) {
-            Some(byte) => {
-                bytes.push(byte);
-                left = left.get(5..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                left = rest;
-            }
+        if let Some(byte) = octal(left) {
+            bytes.push(byte);
+            left = left.get(5..).unwrap_or_default();
+        } else {
+            bytes.push(*first);
+            left = rest;
         }
     }
     bytes

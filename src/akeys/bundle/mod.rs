@@ -25,7 +25,7 @@ pub use file::{parse, receive, render};
 pub use from::{BadFrom, FromList};
 pub use key::{BadKey, HostKey, NatsUrl, NatsWord, PodKey};
 pub use signature::sign;
-pub use succession::{BadSuccessor, MergeError, Successor, succeed};
+pub use succession::{BadSuccessor, MergeError, Successor, refuse_revoked, succeed};
 
 /// A bundle as it came: what it says, who has signed it, and its very bytes, which the signature is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub struct AccessWord {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BadAccess {
     /// No `=`.
-    #[error("no access: NAME[/SUB]=ro, wo or rw")]
+    #[error("no access: NAME[/SUB]=ro, wo, rw, drop or none")]
     NoAccess,
     /// A part of it says nothing.
     #[error(transparent)]

@@ -17,7 +17,7 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::WorkspaceName;
 
-use super::bundle::{Bundle, Offer, succeed};
+use super::bundle::{Bundle, Offer, refuse_revoked, succeed};
 use super::cli::Install;
 use super::effect;
 use super::failures::{bundle_failure, demand_signer};
@@ -85,7 +85,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
         report.line(format_args!("made {}", shown(layout, &made.path)));
     }
     report.line(summary(&edit, &written, layout));
-    report.notes.extend(effect::loose_places(layout));
+    report.notes.extend(effect::notes(plans.iter().map(|plan| plan.key.key().algorithm()), layout));
     Ok(report)
 }
 
@@ -112,14 +112,20 @@ fn wanted_bundle(args: &Install, layout: &Layout) -> Result<Found, Failure> {
     })
 }
 
-/// A bundle that is not imported. Where a signed one of its name is, it must be one that could be imported now.
+/// A bundle that is not imported. Where a signed one of its name is, it must be one that could be imported now; and a key
+/// that was revoked, as far as anything here says so, comes back by no bundle.
 fn bundle_in(path: &Path, args: &Install, layout: &Layout) -> Result<Found, Failure> {
     let received = shelf::read(path)?;
     demand_signer(args.signer.as_ref(), &received)?;
     let federation = &received.bundle.federation;
-    let kept = Shelf::Imported.load(layout, federation)?.filter(|kept| kept.signer.is_some());
+    let refused = |error| bundle_failure(&error, federation);
+    let imported = Shelf::Imported.load(layout, federation)?;
+    for here in imported.iter().chain(&Shelf::Own.load(layout, federation)?) {
+        refuse_revoked(&here.bundle, &received.bundle).map_err(refused)?;
+    }
+    let kept = imported.filter(|kept| kept.signer.is_some());
     if let Some(kept) = &kept {
-        succeed(Some(kept), received.clone()).map_err(|error| bundle_failure(&error, federation))?;
+        succeed(Some(kept), received.clone()).map_err(refused)?;
     }
     Ok(Found { trusted: kept.is_some(), received })
 }

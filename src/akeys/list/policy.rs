@@ -2,7 +2,7 @@
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::exposure;
-use rrsync_rs::grant::{Grant, Workspace};
+use rrsync_rs::grant::{Grant, Tool, Workspace};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::WorkspaceName;
 
@@ -23,6 +23,7 @@ pub fn policy_findings(grant: &Grant, layout: &Layout) -> Vec<Finding> {
                     findings.push(Finding::new("exposure", text));
                 }
                 findings.extend(sub_path_findings(name, workspace));
+                findings.extend(unkept_rule(grant, name, workspace));
             }
             Err(error) => {
                 let text = format!("workspace {name}, {}: {error}", Escaped::os(&workspace.path));
@@ -31,6 +32,20 @@ pub fn policy_findings(grant: &Grant, layout: &Layout) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A tool of the grant that cannot be used where it could be, because it would not keep a rule.
+fn unkept_rule(grant: &Grant, name: &WorkspaceName, workspace: &Workspace) -> Option<Finding> {
+    if !grant.tools.contains(&Tool::Rsync) {
+        return None;
+    }
+    let writes = workspace.places().any(|(_, access)| access.may_write());
+    let (rule, what) = match workspace.files.beyond_rsync(false) {
+        Some(rule) => (rule, "use"),
+        None => (workspace.files.beyond_rsync(true).filter(|_| writes)?, "push into"),
+    };
+    let text = format!("rsync may not {what} {name}: it does not keep the rule \"{rule}\"; sftp and scp do");
+    Some(Finding::new("rsync-rule", text))
 }
 
 fn sub_path_findings(name: &WorkspaceName, workspace: &Workspace) -> impl Iterator<Item = Finding> {

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 
 use super::compare::Verdict;
 use super::dirs::{DirId, Place};
-use super::known::{Known, Store};
-use super::resolve::{Batch, New};
+use super::known::{Detail, Known, Store};
+use super::look::Stat;
+use super::resolve::{Batch, Found, New};
 use super::settle::Report;
 use super::{Change, Rules, WatcherError};
 use crate::event::{EventPath, Kind, Reason};
@@ -25,6 +26,8 @@ enum Act {
     Modify(usize),
     /// It is the same file, and its attributes are others.
     Attributes(usize),
+    /// Another file has taken its place, and nobody can tell them apart.
+    Same(usize),
     /// It is gone.
     Remove(usize),
 }
@@ -73,7 +76,7 @@ fn acts<S: Store, R: Rules>(batch: &Batch<'_, S, R>) -> Vec<Act> {
             (Some(_), Some(Verdict::Attributes)) => acts.push((1, Act::Attributes(index))),
             (Some(_), Some(_)) => acts.push((1, Act::Modify(index))),
             (Some(_), None) if found.moved_from.is_some() => acts.push((0, Act::Rename(index))),
-            (Some(new), None) if place_taken(new) => acts.push((1, Act::Modify(index))),
+            (Some(new), None) if place_taken(new) => acts.push((1, replacement(found, new, index))),
             (Some(_), None) => acts.push((1, Act::Create(index))),
             (None, _) => {}
         }
@@ -88,6 +91,20 @@ fn acts<S: Store, R: Rules>(batch: &Batch<'_, S, R>) -> Vec<Act> {
     acts.into_iter().map(|(_, act)| act).collect()
 }
 
+/// Another file has taken the place of one. With the same content, that is no change of the content.
+fn replacement(found: &Found, new: &New, index: usize) -> Act {
+    let Some(Detail { stat, sha256: Some(sha256) }) = found.old.and_then(|old| old.detail) else {
+        return Act::Modify(index);
+    };
+    let attributes = |stat: &Stat| (stat.mode, stat.owner, stat.modified);
+    match new.sha256 {
+        Some(now) if now != sha256 => Act::Modify(index),
+        None => Act::Modify(index),
+        Some(_) if attributes(&stat) != attributes(&new.stat) => Act::Attributes(index),
+        Some(_) => Act::Same(index),
+    }
+}
+
 impl Act {
     fn index(self) -> usize {
         match self {
@@ -95,6 +112,7 @@ impl Act {
             | Self::Create(index)
             | Self::Modify(index)
             | Self::Attributes(index)
+            | Self::Same(index)
             | Self::Remove(index) => index,
         }
     }
@@ -124,7 +142,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                 parent_known && free() && !into_itself
             }
             Act::Create(_) => parent_known && free(),
-            Act::Modify(_) | Act::Attributes(_) => parent_known,
+            Act::Modify(_) | Act::Attributes(_) | Act::Same(_) => parent_known,
             Act::Remove(_) => {
                 let Some(dir) = found.old.and_then(|old| old.dir) else { return true };
                 // What is moved out of it has to leave first.
@@ -143,7 +161,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         match act {
             Act::Remove(_) => return self.remove(index, changes),
             Act::Rename(_) => return self.rename(index, changes),
-            Act::Create(_) | Act::Modify(_) | Act::Attributes(_) => {}
+            Act::Create(_) | Act::Modify(_) | Act::Attributes(_) | Act::Same(_) => {}
         }
         let reason = match act {
             Act::Create(_) => Reason::Created,
@@ -158,8 +176,10 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         if let Some(id) = id {
             self.unborn.remove(&id);
         }
-        let kind = stat.kind;
-        changes.push(Change { reason, path, from: None, kind, stat: Some(stat), sha256, origin });
+        if !matches!(act, Act::Same(_)) {
+            let kind = stat.kind;
+            changes.push(Change { reason, path, from: None, kind, stat: Some(stat), sha256, origin });
+        }
         Ok(())
     }
 
@@ -192,7 +212,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                 (detail.stat.size, detail.stat.modified) != (stat.size, stat.modified)
                     || (evidence.wrote && (sha256.is_none() || sha256 != detail.sha256))
             }
-            None => evidence.wrote,
+            None => evidence.wrote || (evidence.compared && stat.modified >= self.watcher.begun),
         };
         if kind == Kind::File && rewritten {
             let origin = self.found[index].new.as_mut().and_then(|new| new.origin.take());
@@ -227,6 +247,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                 watcher.inotify.unwatch(watch);
             }
             watcher.unwatched.remove(&dir);
+            watcher.offline.remove(&dir);
             gone.insert(dir);
         }
         watcher.settling.forget(|dir| gone.contains(&dir));

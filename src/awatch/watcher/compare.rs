@@ -29,6 +29,8 @@ pub fn compare(known: &Known, now: &Stat, evidence: Evidence, begun: i64) -> Ver
         }
         (Some(detail), Kind::Symlink | Kind::Other) => attributes(&detail.stat, now),
         (None, _) if now.changed < begun => Verdict::Same,
+        // It is changed by whatever is made or removed in it.
+        (None, Kind::Directory) if !evidence.attributes => Verdict::Same,
         (None, Kind::File) if evidence.wrote || evidence.closed || evidence.compared => Verdict::Modified,
         (None, _) if evidence.attributes || evidence.compared => Verdict::Attributes,
         (None, _) => Verdict::Same,

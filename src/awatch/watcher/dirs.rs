@@ -5,9 +5,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::look::{self, Identity};
@@ -38,10 +41,19 @@ pub struct Dir {
     pub watch: Option<i32>,
 }
 
+/// How the workspace is reached.
+#[derive(Debug)]
+pub enum Root {
+    /// It is held open.
+    Held(OwnedFd),
+    /// It is opened anew by its path, which has no symlink in it, each time: nothing keeps it from being unmounted.
+    At(PathBuf),
+}
+
 /// All of them.
 #[derive(Debug)]
 pub struct Dirs {
-    root: OwnedFd,
+    root: Root,
     table: HashMap<DirId, Dir>,
     by_watch: HashMap<i32, DirId>,
     by_identity: HashMap<Identity, DirId>,
@@ -52,22 +64,28 @@ pub struct Dirs {
 const MAX_PATH: usize = 4000;
 
 impl Dirs {
-    /// The tree below `root`, of which nothing else is known yet. Numbers from `next` on are given to new directories.
-    pub fn new(root: OwnedFd, next: u32) -> io::Result<Self> {
-        let identity = look::open(&root)?.identity;
+    /// The tree below `root`, of which nothing else is known yet. Numbers after `highest` are given to new directories.
+    pub fn new(root: Root, highest: u32) -> io::Result<Self> {
+        let identity = match &root {
+            Root::Held(fd) => look::open(fd)?.identity,
+            Root::At(path) => look::open(look::open_directory(CWD, path.as_os_str().as_bytes())?)?.identity,
+        };
         let dir = Dir { parent: ROOT, name: Name::from(&b""[..]), identity, watch: None };
         Ok(Self {
             root,
             table: HashMap::from([(ROOT, dir)]),
             by_watch: HashMap::new(),
             by_identity: HashMap::from([(identity, ROOT)]),
-            next,
+            next: highest,
         })
     }
 
-    /// The workspace, open.
-    pub fn root(&self) -> &OwnedFd {
-        &self.root
+    /// The workspace, where it is held open.
+    pub fn held(&self) -> Option<&OwnedFd> {
+        match &self.root {
+            Root::Held(fd) => Some(fd),
+            Root::At(_) => None,
+        }
     }
 
     /// One directory; `None` when it has been forgotten.
@@ -76,13 +94,8 @@ impl Dirs {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.table.len()
-    }
-
-    /// Whether there is none, which never is: the root stays.
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
     }
 
     /// The directory with that watch.
@@ -93,6 +106,16 @@ impl Dirs {
     /// The directory with that identity.
     pub fn identified(&self, identity: Identity) -> Option<DirId> {
         self.by_identity.get(&identity).copied()
+    }
+
+    /// The number of each.
+    pub fn numbers(&self) -> Vec<DirId> {
+        self.table.keys().copied().collect()
+    }
+
+    /// The highest number that was given.
+    pub fn highest(&self) -> u32 {
+        self.next
     }
 
     /// A new number.
@@ -174,7 +197,11 @@ impl Dirs {
     pub fn open(&self, id: DirId) -> io::Result<OwnedFd> {
         let stale = || io::Error::from(Errno::STALE);
         let dir = self.table.get(&id).ok_or_else(stale)?;
-        let path = self.path(id, b"");
+        let (base, mut path) = match &self.root {
+            Root::Held(fd) => (fd.as_fd(), Vec::new()),
+            Root::At(path) => (CWD, [path.as_os_str().as_bytes(), b"/"].concat()),
+        };
+        path.extend(self.path(id, b""));
         let mut rest = path.as_slice();
         let mut opened: Option<OwnedFd> = None;
         loop {
@@ -184,7 +211,10 @@ impl Dirs {
             };
             let (part, after) = rest.split_at(cut);
             let part = if part.is_empty() { b"." } else { part };
-            let next = look::open_directory(opened.as_ref().unwrap_or(&self.root), part);
+            let next = match &opened {
+                Some(above) => look::open_directory(above, part),
+                None => look::open_directory(base, part),
+            };
             opened = Some(next.map_err(|error| match Errno::from_io_error(&error) {
                 Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => stale(),
                 _ => error,

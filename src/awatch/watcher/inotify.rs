@@ -82,11 +82,11 @@ impl Inotify {
         )
     }
 
-    /// Goes back to `root`, so that no other directory is kept from being unmounted.
-    pub fn return_to(&self, root: &OwnedFd) {
+    /// Goes back to `root`, or to where nothing is ever unmounted, so that no other directory is kept from it.
+    pub fn return_to(&self, root: Option<&OwnedFd>) {
         if self.alone {
             // Where that fails, the root has gone as well.
-            let _ = rustix::process::fchdir(root);
+            let _ = root.map_or_else(|| rustix::process::chdir("/"), rustix::process::fchdir);
         }
     }
 

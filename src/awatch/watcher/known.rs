@@ -18,7 +18,7 @@ pub struct Known {
     pub kind: Kind,
     /// A directory's number.
     pub dir: Option<DirId>,
-    /// Its inode.
+    /// Its inode; 0 where that is not known.
     pub inode: u64,
     /// More than a listing of its directory tells.
     pub detail: Option<Detail>,
@@ -51,8 +51,13 @@ impl Known {
 
 /// Why the store does not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+#[error("{what}")]
+pub struct StoreError {
+    /// What it says.
+    pub what: String,
+    /// Whether what is known is lost.
+    pub lost: bool,
+}
 
 /// Where it is kept.
 pub trait Store {
@@ -94,7 +99,7 @@ struct Listed {
 impl Listed {
     fn known(self) -> Known {
         let dir = u32::try_from(self.number).ok().filter(|_| self.kind == Kind::Directory).map(DirId);
-        Known { kind: self.kind, dir, inode: self.number, detail: None }
+        Known { kind: self.kind, dir, inode: if dir.is_some() { 0 } else { self.number }, detail: None }
     }
 }
 

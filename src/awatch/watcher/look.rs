@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, openat, statx};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, makedev, openat, statx,
+};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +16,7 @@ use crate::sys::lease;
 /// What a name leads to, whatever it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// The file system.
+    /// The file system, as stat(2) numbers it.
     pub device: u64,
     /// Its number there, which another one gets when it is gone.
     pub inode: u64,
@@ -55,7 +57,7 @@ impl Stat {
         Self {
             kind,
             identity: Identity {
-                device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+                device: makedev(stat.stx_dev_major, stat.stx_dev_minor),
                 inode: stat.stx_ino,
                 born: if born { nanoseconds(stat.stx_btime) } else { 0 },
             },

@@ -17,15 +17,15 @@ pub mod settle;
 mod tests;
 mod walk;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::inotify::ReadFlags;
 
 use crate::event::{EventPath, Kind, Reason};
-use dirs::{DirId, Dirs, Place};
+use dirs::{DirId, Dirs, Place, Root};
 use inotify::{Inotify, Notice};
 use known::{Store, StoreError};
 use look::Stat;
@@ -38,7 +38,7 @@ pub trait Rules {
 }
 
 /// How a watcher works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// When something has settled.
     pub times: Times,
@@ -126,8 +126,12 @@ pub struct Watcher<S, R> {
     /// Directories that cannot be watched, and are compared from time to time.
     unwatched: BTreeSet<DirId>,
     next_scan: Option<Instant>,
-    /// When the watch began, in nanoseconds since 1970, by the clock that marks files.
+    /// Directories at which something was mounted that is not now.
+    offline: HashSet<DirId>,
+    /// When the names were listed, in nanoseconds since 1970.
     begun: i64,
+    /// When something was looked at for the last time.
+    seen: i64,
     lost: Option<Lost>,
 }
 
@@ -147,9 +151,25 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         self.lost
     }
 
+    /// When the names were listed, when something was looked at for the last time, and the highest number of a directory: what a
+    /// later watcher goes on from.
+    pub fn memory(&self) -> Resume {
+        Resume { begun: self.begun, seen: self.seen, dirs: self.dirs.highest() }
+    }
+
+    /// What is known.
+    pub fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Gives back what is known, for a later watcher.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
     /// How many directories are known, and how many of them cannot be watched.
     pub fn directories(&self) -> (usize, usize) {
-        (self.dirs.len(), self.unwatched.len())
+        (self.dirs.count(), self.unwatched.len())
     }
 
     /// How many names have not settled yet.
@@ -276,6 +296,36 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         }
     }
 
+    /// Something was mounted or unmounted on this system: the directories at `places`, relative to the workspace, and those where
+    /// something is missing are looked at.
+    pub fn mounts_changed(&mut self, places: &[Vec<u8>], now: Instant) -> Result<(), WatcherError> {
+        let mut wanted: Vec<Place> = Vec::new();
+        for id in std::mem::take(&mut self.offline) {
+            wanted.extend(self.dirs.get(id).map(|dir| (dir.parent, dir.name.clone())));
+        }
+        for place in places {
+            wanted.extend(self.place(place)?);
+        }
+        for place in wanted {
+            self.settling.report(&place, Report::Look, &self.options.times, now);
+        }
+        Ok(())
+    }
+
+    /// The place of a path, if the directory that holds it is known.
+    fn place(&self, path: &[u8]) -> Result<Option<Place>, WatcherError> {
+        let mut dir = dirs::ROOT;
+        let mut names = path.split(|byte| *byte == b'/').peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                return Ok(Some((dir, dirs::Name::from(name))));
+            }
+            let Some(below) = self.store.get(dir, name)?.and_then(|known| known.dir) else { break };
+            dir = below;
+        }
+        Ok(None)
+    }
+
     /// What has settled by now, in an order in which each change can be made after the one before.
     pub fn settle(&mut self, now: Instant) -> Result<Vec<Change>, WatcherError> {
         let mut batch = self.settling.due(now, BATCH);
@@ -284,20 +334,56 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         if batch.is_empty() && !scan {
             return Ok(Vec::new());
         }
-        let scan = if scan { self.unwatched.iter().copied().collect() } else { Vec::new() };
-        if !scan.is_empty() {
-            self.next_scan = Some(now + self.options.scan);
-        }
-        let changes = resolve::resolve(self, batch, &scan, now);
-        self.inotify.return_to(self.dirs.root());
+        let scan: Vec<DirId> = if scan { self.unwatched.iter().copied().collect() } else { Vec::new() };
+        self.next_scan = if self.unwatched.is_empty() { None } else { Some(now + self.options.scan) };
+        self.resolve(batch, &scan, false, now)
+    }
+
+    /// Compares everything that is known with what is there: after a time in which nobody watched, or in which reports were
+    /// lost.
+    pub fn compare(&mut self, now: Instant) -> Result<Vec<Change>, WatcherError> {
+        self.lost = None;
+        let all = self.dirs.numbers();
+        self.resolve(Vec::new(), &all, true, now)
+    }
+
+    fn resolve(
+        &mut self,
+        due: Vec<(Place, Pending)>,
+        scan: &[DirId],
+        thorough: bool,
+        now: Instant,
+    ) -> Result<Vec<Change>, WatcherError> {
+        let seen = nanoseconds_now();
+        let changes = resolve::resolve(self, due, scan, thorough, now);
+        self.seen = seen;
+        self.inotify.return_to(self.dirs.held());
         changes
     }
 }
 
+/// What a watcher goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// When the names were listed, in nanoseconds since 1970.
+    pub begun: i64,
+    /// When something was looked at for the last time.
+    pub seen: i64,
+    /// The highest number of a directory.
+    pub dirs: u32,
+}
+
+/// Now, by the clock that marks files. They may be marked by one that is a tick behind, so what was changed that long before may
+/// have been changed after.
+fn nanoseconds_now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    i64::try_from(now).unwrap_or(i64::MAX) - 10_000_000
+}
+
 /// A tree to watch, and how.
 pub struct Setting<S, R> {
-    /// The workspace, open.
-    pub root: OwnedFd,
+    /// The workspace.
+    pub root: Root,
     /// What is known about it.
     pub store: S,
     /// What to leave out.

@@ -4,7 +4,7 @@
 //! A thing that has another name is found by its identity, not by the kernel's cookies: so a rename that happened while nobody
 //! watched is one, too.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -92,11 +92,13 @@ pub(super) struct Batch<'w, S, R> {
     thorough: bool,
 }
 
-/// Looks at a batch of names, and at every name in the directories `scan`, and announces what differs.
+/// Looks at a batch of names, and at every name in the directories `scan`, and announces what differs. `thorough`: what is below
+/// a directory of which something has changed may have changed as well.
 pub(super) fn resolve<S: Store, R: Rules>(
     watcher: &mut Watcher<S, R>,
     due: Vec<(Place, Pending)>,
     scan: &[DirId],
+    thorough: bool,
     now: Instant,
 ) -> Result<Vec<Change>, WatcherError> {
     let mut batch = Batch {
@@ -111,7 +113,7 @@ pub(super) fn resolve<S: Store, R: Rules>(
         gone: HashMap::new(),
         fresh: Vec::new(),
         deep: Vec::new(),
-        thorough: false,
+        thorough,
     };
     for (place, _) in due {
         batch.pull(&place)?;
@@ -201,6 +203,13 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         {
             return self.same(place, old, stat, fd, pending);
         }
+        if let (Some(old), Some(stat)) = (&old, &stat)
+            && self.is_unmounted(*dir, old, stat)
+        {
+            // What is not mounted is not removed.
+            self.watcher.offline.extend(old.dir);
+            return Ok(Outcome::Nothing);
+        }
         if let Some(old) = &old
             && pending.tries < PATIENCE
             && !self.follow(old, place, stat.is_some())?
@@ -231,6 +240,15 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         Ok(Outcome::Found)
     }
 
+    /// Whether a file system was mounted at a name in `dir`, and is not any more.
+    fn is_unmounted(&self, dir: DirId, old: &Known, stat: &Stat) -> bool {
+        let Some(id) = old.dir.filter(|_| stat.kind == Kind::Directory) else { return false };
+        let device = |id| self.watcher.dirs.get(id).map(|dir| dir.identity.device);
+        let (above, now) = (device(dir), Some(stat.identity.device));
+        let before = device(id).or(old.detail.map(|detail| detail.stat.identity.device));
+        above == now && before.is_some() && before != now
+    }
+
     /// Looks where something that has gone from its name is now, if that was reported; `false` when that has not settled. A file
     /// whose name leads to another one by now was replaced, wherever it is.
     fn follow(&mut self, old: &Known, place: &Place, taken: bool) -> Result<bool, WatcherError> {
@@ -258,14 +276,18 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         self.due.remove(place).or_else(|| self.watcher.settling.take(place))
     }
 
+    fn is_watched(&self, known: &Known) -> bool {
+        known.dir.is_some_and(|id| self.watcher.dirs.get(id).is_some())
+    }
+
     fn is_same(&self, old: &Known, stat: &Stat) -> bool {
-        match old.dir {
-            // One that could not be entered is not known by more than its name.
-            Some(id) => match self.watcher.dirs.get(id) {
-                Some(dir) => dir.identity == stat.identity,
-                None => stat.kind == Kind::Directory,
-            },
-            None => old.is(stat),
+        if old.kind != stat.kind {
+            return false;
+        }
+        match (old.dir.and_then(|id| self.watcher.dirs.get(id)), &old.detail) {
+            (Some(dir), _) => dir.identity == stat.identity,
+            (None, Some(detail)) => detail.stat.is(stat),
+            (None, None) => old.inode == 0 || old.inode == stat.identity.inode,
         }
     }
 
@@ -279,7 +301,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         pending: Pending,
     ) -> Result<Outcome, WatcherError> {
         if let Some(id) = old.dir {
-            self.same_directory(place, id, &stat, fd, pending)?;
+            self.same_directory(place, id, &stat, fd)?;
         }
         let mut verdict = compare::compare(&old, &stat, pending.evidence, self.watcher.begun);
         let mut new =
@@ -317,7 +339,6 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         id: DirId,
         stat: &Stat,
         fd: &OwnedFd,
-        pending: Pending,
     ) -> Result<(), WatcherError> {
         let watcher = &mut *self.watcher;
         let known = watcher.dirs.get(id).map(|dir| dir.watch.is_some() || watcher.unwatched.contains(&id));
@@ -330,8 +351,6 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                 return Ok(());
             }
             watcher.watch(id, &dir)?;
-            self.deep.push(id);
-        } else if self.thorough && pending.evidence.compared {
             self.deep.push(id);
         }
         Ok(())
@@ -442,9 +461,9 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             return Ok(());
         };
         let same = |batch: &Self, other: usize| {
-            let old =
-                batch.found[other].old.and_then(|old| old.dir).and_then(|id| batch.watcher.dirs.get(id));
-            old.is_some_and(|dir| dir.identity == stat.identity)
+            let Found { old, moved_to, .. } = &batch.found[other];
+            let known = old.filter(|old| old.dir.is_some() && (old.inode != 0 || batch.is_watched(old)));
+            moved_to.is_none() && known.is_some_and(|old| batch.is_same(&old, &stat))
         };
         let mut before = self.gone.get(&stat.identity.inode).into_iter().flatten().copied();
         if let Some(before) = before.rfind(|other| same(self, *other)) {
@@ -496,17 +515,54 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         }
         let mut listing = Listing::default();
         self.watcher.list(id, &fd, &mut listing)?;
-        let listed = listing.iter().map(|entry| Name::from(entry.name));
-        let known = self.watcher.store.names(id)?.into_iter().map(|(name, _)| name);
-        let names: BTreeSet<Name> = listed.chain(known).collect();
-        for name in names {
-            let place = (id, name);
-            let fresh = Pending::compared(self.now);
-            let mut pending = self.reported(&place).unwrap_or(fresh);
-            pending.evidence = pending.evidence.and(fresh.evidence);
-            self.observe(&place, pending)?;
+        let mut known: HashMap<Name, Known> = self.watcher.store.names(id)?.into_iter().collect();
+        for entry in listing.iter() {
+            let (name, known) = match known.remove_entry(entry.name) {
+                Some((name, known)) => (name, Some(known)),
+                None => (Name::from(entry.name), None),
+            };
+            let Ok(stat) = look::at(&*fd, entry.name) else { continue };
+            let evidence = match (known, stat) {
+                (Some(known), Some(stat)) => match self.obvious(&known, &stat) {
+                    Some(evidence) => evidence,
+                    None => continue,
+                },
+                _ => Evidence { compared: true, ..Evidence::default() },
+            };
+            self.observe_with(&(id, name), evidence)?;
+        }
+        for name in known.into_keys() {
+            self.observe_with(&(id, name), Evidence { compared: true, ..Evidence::default() })?;
         }
         Ok(())
+    }
+
+    fn observe_with(&mut self, place: &Place, evidence: Evidence) -> Result<(), WatcherError> {
+        let mut pending = self.reported(place).unwrap_or_else(|| Pending::look(self.now));
+        pending.evidence = pending.evidence.and(evidence);
+        self.observe(place, pending).map(drop)
+    }
+
+    /// `None` when nothing has changed, which is so for nearly every name; otherwise what speaks for it. Two writes within one tick
+    /// of the clock leave the same times, so what was written just before it was looked at is in doubt.
+    fn obvious(&self, known: &Known, stat: &Stat) -> Option<Evidence> {
+        let evidence = Evidence { compared: true, ..Evidence::default() };
+        match &known.detail {
+            _ if known.dir.is_some() && !(self.is_watched(known) && self.is_same(known, stat)) => {
+                Some(evidence)
+            }
+            Some(detail) if known.dir.is_some() => {
+                let same = (detail.stat.mode, detail.stat.owner) == (stat.mode, stat.owner);
+                (!same).then_some(evidence)
+            }
+            Some(detail) if detail.stat == *stat => {
+                let doubt = stat.kind == Kind::File && stat.changed >= self.watcher.seen;
+                doubt.then_some(Evidence { wrote: true, ..evidence })
+            }
+            Some(_) => Some(evidence),
+            None if known.dir.is_some() => None,
+            None => (!known.is(stat) || stat.changed >= self.watcher.begun).then_some(evidence),
+        }
     }
 
     /// A file that was changed in place has changed under all its names, and only one of them was reported.

@@ -2,10 +2,10 @@
 //!
 //! A directory is watched first and read afterwards, so that whatever appears in between is reported, read, or both.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::dirs::{Dir, DirId, Dirs, Name, ROOT};
 use super::inotify::{Inotify, WatchError};
@@ -13,7 +13,7 @@ use super::known::{Known, Store};
 use super::listing::Listing;
 use super::look::{self, Identity};
 use super::settle::Settling;
-use super::{Rules, Setting, Watcher, WatcherError};
+use super::{Resume, Rules, Setting, Watcher, WatcherError, nanoseconds_now};
 use crate::event::Kind;
 
 /// A directory that is being walked through.
@@ -31,11 +31,25 @@ const HELD_OPEN: usize = 16;
 impl<S: Store, R: Rules> Watcher<S, R> {
     /// Watches a tree of which nothing is known. When this comes back, every later change is reported.
     pub fn begin(setting: Setting<S, R>) -> Result<Self, WatcherError> {
+        let begun = nanoseconds_now();
+        let mut watcher = Self::new(setting, Resume { begun, seen: begun, dirs: 0 })?;
+        watcher.walk(true)?;
+        Ok(watcher)
+    }
+
+    /// Watches a tree of which something is known from before. When this comes back, every later change is reported; what has
+    /// changed meanwhile, [`Watcher::compare`] tells.
+    pub fn resume(setting: Setting<S, R>, from: Resume) -> Result<Self, WatcherError> {
+        let mut watcher = Self::new(setting, from)?;
+        watcher.walk(false)?;
+        Ok(watcher)
+    }
+
+    fn new(setting: Setting<S, R>, from: Resume) -> Result<Self, WatcherError> {
         let Setting { root, store, rules, options } = setting;
-        let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let mut watcher = Self {
+        Ok(Self {
             inotify: Inotify::new(options.alone)?,
-            dirs: Dirs::new(root, 0)?,
+            dirs: Dirs::new(root, from.dirs)?,
             store,
             rules,
             options,
@@ -46,18 +60,19 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             orphans: HashMap::new(),
             unwatched: BTreeSet::new(),
             next_scan: None,
-            // File systems mark files by a clock that may be a tick behind.
-            begun: i64::try_from(begun).unwrap_or(i64::MAX) - 10_000_000,
+            offline: HashSet::new(),
+            begun: from.begun,
+            seen: from.seen,
             lost: None,
-        };
-        watcher.walk()?;
-        Ok(watcher)
+        })
     }
 
-    fn walk(&mut self) -> Result<(), WatcherError> {
-        let root = look::open_directory(self.dirs.root(), b".")?;
+    /// Watches every directory. With `fresh`, each is new, and its names are taken down; otherwise only those that are known are
+    /// entered.
+    fn walk(&mut self, fresh: bool) -> Result<(), WatcherError> {
+        let root = self.dirs.open(ROOT)?;
         let mut listing = Listing::default();
-        let dirs = self.enter(ROOT, &root, &mut listing)?;
+        let dirs = self.enter(ROOT, &root, &mut listing, fresh)?;
         let mut frames = vec![Frame { id: ROOT, fd: Some(root), dirs }];
         while let Some(frame) = frames.last_mut() {
             let Some((name, id)) = frame.dirs.pop() else {
@@ -75,17 +90,29 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             let Ok(fd) = look::open_directory(fd, &name) else { continue };
             let identity = look::open(&fd)?.identity;
             let parent = frame.id;
+            if !fresh && !self.is_known(parent, &name, identity)? {
+                continue;
+            }
             if !self.adopt(id, parent, name, identity) {
                 continue;
             }
-            let dirs = self.enter(id, &fd, &mut listing)?;
+            let dirs = self.enter(id, &fd, &mut listing, fresh)?;
             if let Some(above) = frames.len().checked_sub(HELD_OPEN) {
                 frames[above].fd = None;
             }
             frames.push(Frame { id, fd: Some(fd), dirs });
         }
-        self.inotify.return_to(self.dirs.root());
+        self.inotify.return_to(self.dirs.held());
         Ok(())
+    }
+
+    /// Whether the directory at a name is the one that is known there.
+    fn is_known(&self, dir: DirId, name: &[u8], identity: Identity) -> Result<bool, WatcherError> {
+        let known = self.store.get(dir, name)?;
+        Ok(known.is_some_and(|known| match known.detail {
+            Some(detail) => detail.stat.identity == identity,
+            None => known.inode == identity.inode,
+        }))
     }
 
     /// Takes in a directory, unless it is one that is known already, mounted a second time.
@@ -104,9 +131,13 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         id: DirId,
         fd: &OwnedFd,
         listing: &mut Listing,
+        fresh: bool,
     ) -> Result<Vec<(Name, DirId)>, WatcherError> {
         let watched = self.watch(id, fd)?;
         self.list(id, fd, listing)?;
+        if !fresh {
+            return self.known_directories(id, listing);
+        }
         listing.number(|| self.dirs.number());
         if watched {
             self.store.list(id, listing)?;
@@ -119,6 +150,19 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             }
         }
         Ok(listing.iter().filter_map(|entry| Some((Name::from(entry.name), entry.dir?))).collect())
+    }
+
+    /// The directories of a listing that are known, and are the same as before as far as a listing tells.
+    fn known_directories(&self, id: DirId, listing: &Listing) -> Result<Vec<(Name, DirId)>, WatcherError> {
+        let mut dirs = Vec::new();
+        for entry in listing.iter().filter(|entry| entry.kind == Kind::Directory) {
+            if let Some(known) = self.store.get(id, entry.name)?
+                && let Some(dir) = known.dir
+            {
+                dirs.push((Name::from(entry.name), dir));
+            }
+        }
+        Ok(dirs)
     }
 
     /// Watches an open directory; `false` when the limit is reached, so that it has to be compared from time to time.

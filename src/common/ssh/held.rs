@@ -1,6 +1,6 @@
 //! One held connection for each host, account and key.
 //!
-//! It is a master in the background whose socket only this account can reach (ControlMaster in ssh_config(5)). Whatever
+//! It is a master in the background whose socket only this account can reach (`ControlMaster` in `ssh_config(5)`). Whatever
 //! is asked of the host is a channel on it, which costs a tenth of a login. It ends by itself when nobody has used it for a
 //! while.
 

@@ -7,12 +7,17 @@ use crate::support::{Account, Listener, Outcome};
 
 /// Runs curl; a URL is what follows the port.
 #[track_caller]
-fn curl(served: &Served, listener: &Listener<'_>, args: &[&str]) -> Outcome {
+pub(super) fn curl(served: &Served, listener: &Listener<'_>, args: &[&str]) -> Outcome {
     let mut command = served.command("curl");
     listener.make_known();
     command.args(["-sS", "--user", &format!("{}:", Account::current().name), "--key"]).arg(&served.key.file);
-    let base = format!("sftp://127.0.0.1:{}", listener.port());
-    let args: Vec<_> = args.iter().map(|arg| arg.replace("sftp:/", &format!("{base}/"))).collect();
+    let port = listener.port();
+    let url = |arg: &&str| {
+        ["sftp", "scp"].iter().fold((*arg).to_owned(), |arg, scheme| {
+            arg.replace(&format!("{scheme}:/"), &format!("{scheme}://127.0.0.1:{port}/"))
+        })
+    };
+    let args: Vec<_> = args.iter().map(url).collect();
     with(command, &args)
 }
 

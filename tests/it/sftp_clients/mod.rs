@@ -5,6 +5,7 @@
 
 mod curl;
 mod lftp;
+mod old_scp;
 mod openssh_scp;
 mod openssh_sftp;
 mod paramiko;
@@ -202,6 +203,24 @@ fn same_files(one: &Path, other: &Path) {
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
     for (path, content) in &one {
         assert!(*content == other[path], "{} differs", path.display());
+    }
+}
+
+/// Each pair of files has the same content.
+#[track_caller]
+fn same_contents(pairs: &[(PathBuf, PathBuf)]) {
+    for (one, other) in pairs {
+        assert!(fs::read(one).unwrap() == fs::read(other).unwrap(), "{} {}", one.display(), other.display());
+    }
+}
+
+/// The copies of `sub/f` have its time and its mode.
+#[track_caller]
+fn times_and_modes_are_kept(copies: &[PathBuf]) {
+    for copy in copies {
+        let metadata = fs::metadata(copy).unwrap();
+        let found = (metadata.mtime().cast_unsigned(), metadata.mode() & 0o777);
+        assert_eq!(found, (LONG_AGO, 0o640), "{}", copy.display());
     }
 }
 

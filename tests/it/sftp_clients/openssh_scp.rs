@@ -1,9 +1,8 @@
 //! scp(1) as it is today, over SFTP: both directions, through this machine, trees, globs and names with blanks.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 
-use super::{HARD_NAMES, LONG_AGO, Served, picture, same_files};
+use super::{HARD_NAMES, Served, picture, same_contents, same_files, times_and_modes_are_kept};
 
 #[test]
 fn files_and_trees_go_both_ways() {
@@ -35,7 +34,7 @@ fn files_and_trees_go_both_ways() {
         client.scp(args).succeeds();
     }
     let (local, shelf) = (|path: &str| served.local(path), |path: &str| served.shelf(path));
-    for (one, other) in [
+    same_contents(&[
         (local("got/big"), shelf("ro/big")),
         (local("got/in.txt"), shelf("ro/in.txt")),
         (local("got/blanks"), shelf("ro/sub/a name with blanks")),
@@ -49,14 +48,7 @@ fn files_and_trees_go_both_ways() {
         (shelf("rw/by-default"), local("tree/big")),
         (shelf("rw/through"), local("tree/big")),
         (shelf("rw/big.large"), local("tree/big")),
-    ] {
-        assert!(
-            fs::read(&one).unwrap() == fs::read(&other).unwrap(),
-            "{} {}",
-            one.display(),
-            other.display()
-        );
-    }
+    ]);
     for (one, other) in [
         (local("got/tree"), shelf("ro/sub")),
         (local("got/sub"), shelf("ro/sub")),
@@ -66,14 +58,7 @@ fn files_and_trees_go_both_ways() {
     ] {
         same_files(&one, &other);
     }
-    for kept in [local("got/tree/f"), shelf("rw/tree/sub/f"), shelf("rw/kept")] {
-        let metadata = fs::metadata(&kept).unwrap();
-        assert_eq!(
-            (metadata.mtime().cast_unsigned(), metadata.mode() & 0o777),
-            (LONG_AGO, 0o640),
-            "{kept:?}"
-        );
-    }
+    times_and_modes_are_kept(&[local("got/tree/f"), shelf("rw/tree/sub/f"), shelf("rw/kept")]);
     assert!(
         HARD_NAMES.iter().filter(|name| name.starts_with("na")).all(|name| local("got").join(name).exists())
     );

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{HARD_NAMES, Served, ends, installed, picture, same_files, with};
 use crate::support::{Account, Listener, Outcome, Run, run};
 
-struct Putty<'s> {
+pub(super) struct Putty<'s> {
     served: &'s Served,
     listener: Listener<'s>,
 }
@@ -14,7 +14,7 @@ struct Putty<'s> {
 impl<'s> Putty<'s> {
     /// These clients have a format for keys of their own.
     #[track_caller]
-    fn new(served: &'s Served) -> Self {
+    pub(super) fn new(served: &'s Served) -> Self {
         with(
             served.command("puttygen"),
             &[served.key.file.to_str().unwrap(), "-O", "private", "-o", "key.ppk"],
@@ -47,9 +47,15 @@ impl<'s> Putty<'s> {
     /// A remote path is written with a leading `host:`.
     #[track_caller]
     fn pscp(&self, args: &[&str]) -> Outcome {
+        self.pscp_by("-sftp", args)
+    }
+
+    /// The same by one of the two protocols.
+    #[track_caller]
+    pub(super) fn pscp_by(&self, protocol: &str, args: &[&str]) -> Outcome {
         let host = format!("{}@127.0.0.1:", Account::current().name);
         let mut command = self.command("pscp");
-        command.arg("-sftp");
+        command.arg(protocol);
         with(command, &args.iter().map(|arg| arg.replace("host:", &host)).collect::<Vec<_>>())
     }
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::client::Client;
+use super::pod::Pod;
 use super::programs::find_program;
 use super::sandbox::{Key, Sandbox, write_private};
 
@@ -64,6 +65,21 @@ impl<'s> Listener<'s> {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         write_private(&file, keys.replace("sandbox ", &format!("[127.0.0.1]:{} ", self.port())).as_bytes());
         file
+    }
+
+    /// Ends every sshd that serves somebody, as a restart of the host would.
+    pub(crate) fn cut(&self) {
+        for child in self.children.lock().unwrap().iter_mut() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+
+    /// A pod that logs in through the port.
+    #[track_caller]
+    pub(crate) fn pod(&self, name: &str, install: &[&str]) -> Pod<'s> {
+        let address = format!("127.0.0.1:{}", self.port());
+        Pod::new(self.sandbox, name, &address, "", install)
     }
 
     /// A client that logs in through the port.

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::outcome::{Outcome, Run, run};
@@ -99,6 +101,23 @@ impl<'s> Pod<'s> {
         entries.map(|entry| entry.path()).filter(|path| path.extension().is_none()).collect()
     }
 
+    /// Kills what holds the connections, as a network that is gone would, only at once.
+    #[track_caller]
+    pub(crate) fn cut(&self) {
+        let mut cut = 0;
+        for socket in self.sockets() {
+            let mut ssh = Command::new(find_program("ssh"));
+            ssh.arg("-F").arg("none").arg("-S").arg(&socket).args(["-O", "check", "host"]);
+            let said = String::from_utf8(ssh.output().unwrap().stderr).unwrap();
+            let Some(pid) = said.split("pid=").nth(1).and_then(|rest| rest.split(')').next()) else {
+                continue;
+            };
+            kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
+            cut += 1;
+        }
+        assert!(cut > 0, "no connection is held");
+    }
+
     fn at_home(&self, command: &mut Command) {
         built_environment(command, &self.home);
         command.current_dir(&self.home);
@@ -151,8 +170,8 @@ impl Following {
         }
     }
 
-    /// The running program.
-    pub(crate) fn talk(&mut self) -> &mut Talk {
-        &mut self.0
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 }

@@ -7,6 +7,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// Long enough for a loaded machine with two cores.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -61,6 +64,12 @@ impl Talk {
                 panic!("{} ended, {status}: {said}", self.shown)
             }
         }
+    }
+
+    /// Sends a signal.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
     /// Waits for the end: how, and what was said on standard error.

@@ -50,6 +50,7 @@ fn shown(word: &Word) -> String {
 
 /// Opens the uniform directory around `at` for the kernel's rules, or `at` itself with the parts that they must not reach.
 fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Result<(), Refusal> {
+    exposed.kept_by_rsync(wanted)?;
     let scope = exposed.scope(at, wanted)?;
     let missing = |_| {
         let message =

@@ -29,6 +29,10 @@ pub(in crate::rsync) struct PathOption<'a> {
     pub(in crate::rsync) base: Option<&'a Path>,
 }
 
+/// Where partial files are kept by who may delete nothing. rsync removes a partial file of which it has got the rest, and
+/// its directory: whatever is called like a client's own choice would go with it.
+const PARTIAL_DIR: &str = ".rsync-partial";
+
 /// The argument for a path option; nothing when a sender would never look at it.
 ///
 /// A receiver's directories are relative to the destination, as rsync has it; a basis or temporary directory that is not
@@ -102,7 +106,18 @@ pub(in crate::rsync) fn path_option(
         Role::Basis | Role::FilesFrom => {}
         Role::BackupDir | Role::PartialDir | Role::TempDir | Role::LogFile => {
             allow(exposed, &at, Use::Write, reach)?;
+            // The destination's own rule is held by its options; this may be another workspace.
+            if !exposed.workspace.overwrite && base.is_some() && !std::ptr::eq(exposed, option.exposed) {
+                let message = format!("--{name} names a place that may only be added to");
+                return Err(Refusal::new("access.write", message));
+            }
         }
+    }
+    if role == Role::PartialDir
+        && base.is_some()
+        && !(exposed.workspace.delete && option.exposed.workspace.delete)
+    {
+        return Ok(Some(Arg::Text(OsString::from(format!("{prefix}{PARTIAL_DIR}")))));
     }
     if role == Role::PartialDir && !anchored && !climbs {
         // A relative one stands for a directory of that name beside each file, not for one place.

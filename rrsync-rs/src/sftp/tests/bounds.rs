@@ -369,9 +369,17 @@ fn what_is_written_is_marked() {
         assert_eq!(mark("box/new"), None);
         // What changes nothing says nothing.
         assert_eq!(client.code(SETSTAT, s("box/new").n(4).n(0o600)), 0);
-        let handle = client.open("box/new", READ_FILE).unwrap();
+        for flags in [READ_FILE, WRITE_FILE | 0x08] {
+            let handle = client.open("box/new", flags).unwrap();
+            assert_eq!(client.close(&handle), 0);
+            assert_eq!(mark("box/new"), None, "{flags}");
+        }
+        // Nor does what is done to another one's content make it this key's.
+        assert_eq!(client.code(SETSTAT, s("box/new").n(8).n(5).n(6)), 0);
+        let handle = client.open("box/new", WRITE_FILE).unwrap();
+        assert_eq!(client.write(&handle, 0, "T"), 0);
         assert_eq!(client.close(&handle), 0);
-        assert_eq!(mark("box/new"), None);
+        assert_eq!((mark("box/new"), text(&tree, "box/new").as_str()), (None, "The owner's"));
         assert_eq!(client.code(REMOVE, s("box/new")), 0);
     }
 }

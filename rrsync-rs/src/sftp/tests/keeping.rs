@@ -1,7 +1,7 @@
 //! `versions = true`: what a client overwrites or removes can be had again.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::symlink;
 
 use super::super::wire::packet::*;
 use super::*;
@@ -82,18 +82,6 @@ fn whatever_takes_a_content_away_keeps_it() {
     let names =
         fs::read_dir(tree.path("box/sub")).unwrap().count() + fs::read_dir(tree.path("box")).unwrap().count();
     assert_eq!(names, 2, "sub and sub/g, and nothing hidden");
-}
-
-#[test]
-fn the_removed_file_itself_is_kept_without_a_copy() {
-    let tree = Tree::new();
-    let inode = fs::metadata(tree.path("box/in.txt")).unwrap().ino();
-    let mut client = versioned(&tree);
-    assert_eq!(client.code(REMOVE, s("box/in.txt")), 0);
-    let content = store(&tree).directories()[0].1.clone();
-    let kept: Vec<u64> =
-        fs::read_dir(content).unwrap().map(|entry| entry.unwrap().metadata().unwrap().ino()).collect();
-    assert_eq!(kept, [inode]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod akeys_there;
 mod installer;
+mod known;
 mod probe;
 mod session;
 
@@ -51,7 +52,10 @@ pub(super) fn run(args: &Install, host: &Destination, layout: &Layout) -> Result
         None => there.by_installer(args, &found, &offers, &mut report)?,
     };
     if !args.dry_run {
-        let host_keys = if host_keys.is_empty() { known.host_keys } else { host_keys };
+        let host_keys = match host_keys {
+            named if named.is_empty() => there.host_keys(known.host_keys, &mut report),
+            named => named,
+        };
         let known = Known { host_keys, ..known };
         there.issue_card(args, offers[0], &bundle.federation, known, layout, &mut report)?;
     }
@@ -108,6 +112,22 @@ impl<'a> There<'a> {
             }
             None => self.account.place.clone(),
         }
+    }
+
+    /// The keys that go on the card, of those that the host says it has: it is the host that ssh has reached only when ssh
+    /// knows it by one of them. Else it speaks of another sshd than the one that answered, and ssh's word counts.
+    fn host_keys(&self, told: BTreeSet<HostPublicKey>, report: &mut Report) -> BTreeSet<HostPublicKey> {
+        let known = known::keys(&self.account);
+        if known.is_empty() || !told.is_disjoint(&known) {
+            return told;
+        }
+        if !told.is_empty() {
+            report.note(format_args!(
+                "{} says that it has other host keys; on the card are those by which ssh here knows it",
+                self.host
+            ));
+        }
+        known
     }
 
     /// Writes the card here, from which it goes to the pod.

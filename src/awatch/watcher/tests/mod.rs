@@ -1,6 +1,7 @@
 //! A real directory, a real kernel, and every change that a watcher has to get right: what happens, and what is said.
 
 mod content;
+mod copy;
 mod names;
 mod replay;
 mod trees;
@@ -15,9 +16,10 @@ use std::time::{Duration, Instant};
 use rrsync_rs::escape::Escaped;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::dirs::Root;
 use super::known::Memory;
 use super::{Change, Lost, Options, Rules, Setting, Watcher};
-use crate::event::Reason;
+use crate::event::{Kind, Reason};
 use crate::sys::lease;
 
 /// Nothing is left out.
@@ -121,7 +123,7 @@ impl Scene {
 }
 
 pub(super) fn watch(workspace: &Path, options: Options) -> Watcher<Memory, Everything> {
-    let root = fs::File::open(workspace).unwrap().into();
+    let root = Root::Held(fs::File::open(workspace).unwrap().into());
     Watcher::begin(Setting { root, store: Memory::default(), rules: Everything, options }).unwrap()
 }
 

@@ -27,20 +27,24 @@ fn a_new_file_and_an_append_are_one_change_each() {
 fn a_temporary_file_that_gets_its_name_is_a_change_of_that_name() {
     let mut scene = Scene::new(&["old"]);
     for (target, says) in [("old", "modified old"), ("new", "created new"), ("new", "modified new")] {
-        scene.write(".new.Xy12ab", "content");
+        scene.write(".new.Xy12ab", says);
         scene.mv(".new.Xy12ab", target);
         scene.says(&[says]);
     }
+    // With the same content, only the time is another.
+    scene.write(".new.Xy12ab", "modified new");
+    scene.mv(".new.Xy12ab", "new");
+    scene.says(&["attributes new"]);
 }
 
 #[test]
 fn an_editor_that_moves_the_old_file_out_of_the_way_modifies_it() {
     // vim with 'backupcopy' off, and Kate: the old one is renamed, the new one written, the old one removed.
     let mut scene = Scene::new(&["draft"]);
-    for _ in 0..2 {
+    for content in ["new", "newer"] {
         scene.mv("draft", "draft~");
         let mut file = File::create(scene.path("draft")).unwrap();
-        file.write_all(b"new").unwrap();
+        file.write_all(content.as_bytes()).unwrap();
         file.sync_all().unwrap();
         drop(file);
         fs::remove_file(scene.path("draft~")).unwrap();
@@ -186,9 +190,9 @@ fn a_file_that_comes_and_goes_was_never_there() {
 fn a_file_that_is_removed_and_made_again_is_modified() {
     // git checkout.
     let mut scene = Scene::new(&["tracked"]);
-    for _ in 0..2 {
+    for branch in ["other branch", "main"] {
         fs::remove_file(scene.path("tracked")).unwrap();
-        scene.write("tracked", "other branch");
+        scene.write("tracked", branch);
         scene.says(&["modified tracked"]);
     }
     fs::remove_file(scene.path("tracked")).unwrap();

@@ -2,9 +2,8 @@
 
 use std::io::{self, BufWriter, Stdout, Write as _};
 
-use uuid::Uuid;
-
-use super::sight::{Seen, Sight};
+use crate::awatch::record::Identity;
+use crate::awatch::sight::{Seen, Sight};
 use crate::event::{Cursor, Event, Message};
 
 /// A stream being written.
@@ -17,34 +16,38 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// A stream of the journal `journal`, of which a reader may know what is in `sight`.
-    pub(super) fn new(sight: Sight, journal: Uuid) -> Self {
-        let cursor = Cursor { journal, sequence: 0 };
-        Self { out: BufWriter::new(io::stdout()), sight, cursor, behind: false }
+    /// A stream that begins at `cursor`, of which a reader may know what is in `sight`.
+    pub(super) fn new(sight: Sight, cursor: Cursor) -> Self {
+        Self { out: BufWriter::new(io::stdout()), sight, cursor, behind: true }
     }
 
-    /// Writes any message.
-    pub(super) fn message(&mut self, message: &Message) -> io::Result<()> {
+    /// Where the stream is.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Writes the first line, and sends it.
+    pub(super) fn hello(&mut self, identity: &Identity) -> io::Result<()> {
+        self.message(&identity.hello())?;
+        self.out.flush()
+    }
+
+    fn message(&mut self, message: &Message) -> io::Result<()> {
         serde_json::to_writer(&mut self.out, message)?;
         self.behind = true;
         self.out.write_all(b"\n")
     }
 
-    /// Sends what has been written.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-
-    /// Writes the next event, if the reader may know of it. It is counted in any case: a cursor is a place in the journal.
-    pub(super) fn event(&mut self, event: Event) -> io::Result<()> {
-        self.cursor.sequence += 1;
-        let cursor = self.cursor;
+    /// Writes the event at `cursor`, if the reader may know of it. The stream is there in any case: a cursor is a place in the
+    /// journal.
+    pub(super) fn event(&mut self, cursor: Cursor, event: Event) -> io::Result<()> {
+        self.cursor = cursor;
         match self.sight.filter(Box::new(event)) {
             Seen::Nothing => Ok(()),
             Seen::Event(event) => self.message(&Message::Event { cursor, event }),
             Seen::Directory(event) => {
                 self.message(&Message::Event { cursor, event })?;
-                self.resync("a directory has come into sight")
+                self.resync("a directory has come into sight, or has left it in part")
             }
         }
     }
@@ -52,6 +55,12 @@ impl Output {
     /// Tells the reader to compare everything.
     pub(super) fn resync(&mut self, why: &str) -> io::Result<()> {
         self.message(&Message::Resync { cursor: self.cursor, why: why.to_owned() })
+    }
+
+    /// The same, at another place.
+    pub(super) fn resync_at(&mut self, cursor: Cursor, why: &str) -> io::Result<()> {
+        self.cursor = cursor;
+        self.resync(why)
     }
 
     /// Tells the reader that it knows everything, if it has not been told since the last event.

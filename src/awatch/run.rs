@@ -1,0 +1,91 @@
+//! `awatch run`: from the command line to the daemon.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rrsync_rs::escape::Escaped;
+use rrsync_rs::layout::Layout;
+use rrsync_rs::name::{Label, WorkspaceName};
+
+use super::cli::Run;
+use super::config::{self, Config};
+use super::daemon;
+use super::daemon::workspace::Setup;
+use super::journal;
+use super::nats::server::{Login, Server};
+use super::record::Identity;
+use super::watcher::Options;
+use crate::akeys::shelf;
+use crate::common::exit::{Exit, Failure};
+use crate::common::input;
+
+/// Runs the daemon until it is told to stop.
+pub(super) fn run(args: &Run, layout: &Layout) -> Result<(), Failure> {
+    let source = || {
+        let mut config = match &args.dir {
+            Some(dir) => one(dir, args, layout)?,
+            None => of_file(args.config.as_deref(), layout)?,
+        };
+        if let (None, Some(federation)) = (&config.nats, &config.federation) {
+            config.nats = of_federation(federation, layout)?;
+        }
+        Ok(config)
+    };
+    daemon::run(layout, &source, args.log)
+}
+
+/// The configuration in a file.
+pub(super) fn of_file(path: Option<&Path>, layout: &Layout) -> Result<Config, Failure> {
+    let usual = layout.watch_file();
+    let path = path.unwrap_or(&usual);
+    let author = rrsync_rs::watch::author();
+    input::own(path, |text| config::parse(text, layout, &author)).map_err(|error| {
+        let exit = if error.is_missing() { Exit::NoMatch } else { Exit::Failed };
+        let failure = Failure::new(exit, &error);
+        if error.is_missing() { failure.hint("name a directory: awatch run DIR") } else { failure }
+    })
+}
+
+/// One directory, as the command line says.
+fn one(dir: &Path, args: &Run, layout: &Layout) -> Result<Config, Failure> {
+    let path = std::path::absolute(dir).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => name_of(&path)?,
+    };
+    let setup = Setup {
+        state: layout.watch_of(&name),
+        identity: Identity {
+            author: rrsync_rs::watch::author(),
+            project: args.project.clone(),
+            workspace: name.clone(),
+        },
+        path,
+        options: Options::default(),
+        ignore: Vec::new(),
+        global_ignore: Some(layout.ignore_file()),
+        retention: journal::RETENTION,
+    };
+    let nats = args.nats.clone().map(|url| Server { url, login: Login::None, authority: None });
+    Ok(Config { workspaces: BTreeMap::from([(name, setup)]), nats, federation: args.federation.clone() })
+}
+
+fn name_of(path: &Path) -> Result<WorkspaceName, Failure> {
+    let last = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    last.parse().map_err(|error| {
+        let message = format!("{}: {error}", Escaped::os(path));
+        Failure::new(Exit::Usage, message).hint("give the workspace a name: --name")
+    })
+}
+
+/// The server that a federation's bundle names.
+pub(super) fn of_federation(federation: &Label, layout: &Layout) -> Result<Option<Server>, Failure> {
+    let found = shelf::find(layout, federation)
+        .map_err(|error| Failure::new(Exit::Failed, error))?
+        .ok_or_else(|| Failure::new(Exit::NoMatch, format!("there is no federation {federation} here")))?;
+    let Some(url) = found.received.bundle.nats else { return Ok(None) };
+    let url = url.to_string().parse().map_err(|error| {
+        Failure::new(Exit::Failed, format!("the bundle of {federation} names {url}: {error}"))
+    })?;
+    Ok(Some(Server { url, login: Login::None, authority: None }))
+}
