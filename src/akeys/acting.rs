@@ -63,11 +63,13 @@ fn refuse_what_runs_programs(command: &Command) -> Result<(), Failure> {
         Command::Report(args) => args.all_users,
         _ => false,
     };
-    if runs {
-        return Err(Failure::new(Exit::Usage, "this cannot be done with --account")
-            .hint("log in to the account and do it there"));
-    }
-    Ok(())
+    if runs { Err(refusal()) } else { Ok(()) }
+}
+
+/// What is said to whatever would start a program as another account.
+pub fn refusal() -> Failure {
+    Failure::new(Exit::Usage, "this cannot be done with --account")
+        .hint("log in to the account and do it there")
 }
 
 /// Takes on the groups and the ids of an account, all of them, and makes sure that there is no way back.

@@ -27,7 +27,8 @@ pub use keys::*;
 #[command(name = "akeys", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// Another account, with its rights and no others; for root.
-    #[arg(long, value_name = "NAME", global = true)]
+    // An id of its own: a subcommand's argument with the same one would be taken for it.
+    #[arg(id = "acting-for", long = "account", value_name = "NAME", global = true)]
     pub account: Option<String>,
     /// What to do.
     #[command(subcommand)]
@@ -715,5 +716,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_account_to_forget_is_not_one_to_act_for() {
+        use clap::Parser as _;
+        let cli = super::Cli::try_parse_from(["akeys", "federation", "forget", "anna@laptop"]).unwrap();
+        assert_eq!(cli.account, None);
+        let cli = super::Cli::try_parse_from(["akeys", "list", "--account", "anna"]).unwrap();
+        assert_eq!(cli.account.as_deref(), Some("anna"));
     }
 }

@@ -26,6 +26,7 @@ mod akeys_doctor;
 mod akeys_expire;
 mod akeys_explain;
 mod akeys_faults;
+mod akeys_faults_keys;
 mod akeys_federation;
 mod akeys_format;
 mod akeys_grant;

@@ -9,6 +9,7 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::{Accounts, View, own};
+use crate::akeys::account::Account;
 use crate::akeys::audit::{Code, Told};
 use crate::akeys::list::Kind;
 use crate::akeys::names::{self, Passwd};
@@ -40,7 +41,12 @@ pub(in crate::akeys) fn all(layout: &Layout, target: Option<Target>, logins: Opt
         return all;
     }
     // Two names for one number are one account for the system, but sshd may read other files for each.
+    let own_name = Account::own(layout.home()).name;
     for account in listed {
+        if account.name == own_name {
+            all.views.push(own(layout, target, None));
+            continue;
+        }
         match ask(&account, target) {
             Ok(view) => all.views.push(view),
             Err(why) => all.notes.push(format!("{}: {why}", Escaped(account.name.as_bytes()))),

@@ -12,6 +12,7 @@ use rrsync_rs::escape::Escaped;
 use tempfile::TempDir;
 
 use super::known;
+use crate::akeys::acting;
 use crate::card::{Destination, Place, User};
 use crate::common::child::{self, Ended};
 use crate::common::exit::{Exit, Failure};
@@ -45,6 +46,9 @@ pub(super) struct Account {
 impl Session {
     /// Makes ready. Nothing is connected yet.
     pub(super) fn to(destination: &Destination) -> Result<Self, Failure> {
+        if acting::for_another() {
+            return Err(acting::refusal());
+        }
         let private = |dir: PathBuf| tempfile::Builder::new().prefix("akeys-").tempdir_in(dir);
         let mut control = private(std::env::temp_dir());
         if control.as_ref().is_ok_and(|dir| dir.path().as_os_str().len() > MAX_SOCKET) {
