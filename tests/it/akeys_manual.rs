@@ -31,6 +31,7 @@ fn every_option_is_in_the_manual() {
         &["federation", "remove"],
         &["install"],
         &["list"],
+        &["report"],
         &["explain"],
         &["audit"],
         &["doctor"],
