@@ -18,7 +18,7 @@ use super::watcher::look::{Identity, Stat};
 use crate::event::Kind;
 
 /// The form of the file; one of another form is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE entry (
@@ -31,7 +31,8 @@ const SCHEMA: &str = "
     CREATE TABLE state (
         one INTEGER PRIMARY KEY CHECK (one = 1), journal BLOB NOT NULL, sequence INTEGER NOT NULL,
         begun INTEGER NOT NULL, seen INTEGER NOT NULL, dirs INTEGER NOT NULL, device INTEGER NOT NULL,
-        inode INTEGER NOT NULL, born INTEGER NOT NULL, boot TEXT NOT NULL
+        inode INTEGER NOT NULL, born INTEGER NOT NULL, boot TEXT NOT NULL, place_inode INTEGER NOT NULL,
+        place_born INTEGER NOT NULL
     );
 ";
 
@@ -52,6 +53,8 @@ pub struct State {
     pub root: Identity,
     /// Since which start of the system it has been written.
     pub boot: String,
+    /// Which directory the journal is in, by inode and birth: a copy of it is in another.
+    pub place: (u64, i64),
 }
 
 /// An open index.
@@ -116,20 +119,24 @@ impl Index {
                     born: row.get(7)?,
                 },
                 boot: row.get(8)?,
+                place: (row.get::<_, i64>(9)?.cast_unsigned(), row.get(10)?),
             })
         };
-        let sql = "SELECT journal, sequence, begun, seen, dirs, device, inode, born, boot FROM state";
+        let sql = "SELECT journal, sequence, begun, seen, dirs, device, inode, born, boot, place_inode, place_born FROM state";
         self.db.query_row(sql, [], read).optional().map_err(failed)
     }
 
     /// Takes the state in, to be committed with everything else.
     pub fn set_state(&self, state: &State) -> Result<(), StoreError> {
-        let State { journal, sequence, begun, seen, dirs, root, boot } = state;
+        let State { journal, sequence, begun, seen, dirs, root, boot, place } = state;
         let (sequence, device, inode) =
             (sequence.cast_signed(), root.device.cast_signed(), root.inode.cast_signed());
-        let sql = "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let sql = "INSERT OR REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let bytes = &journal.as_bytes()[..];
-        self.run(sql, params![bytes, sequence, begun, seen, dirs, device, inode, root.born, boot]).map(drop)
+        let place_inode = place.0.cast_signed();
+        let values =
+            params![bytes, sequence, begun, seen, dirs, device, inode, root.born, boot, place_inode, place.1];
+        self.run(sql, values).map(drop)
     }
 
     /// Puts an event into the outbox.

@@ -38,19 +38,22 @@ pub struct BadRule {
 pub struct PassOver {
     rules: Gitignore,
     sight: Sight,
+    /// All rules, as they were written.
+    text: String,
 }
 
 /// Rules being collected; a later one decides over an earlier one, as in .gitignore.
 #[derive(Debug)]
 pub struct Collected {
     builder: GitignoreBuilder,
+    text: String,
     /// Rules that were left out because they cannot be read.
     pub bad: Vec<BadRule>,
 }
 
 impl Default for Collected {
     fn default() -> Self {
-        Self { builder: GitignoreBuilder::new(""), bad: Vec::new() }
+        Self { builder: GitignoreBuilder::new(""), text: String::new(), bad: Vec::new() }
     }
 }
 
@@ -58,6 +61,7 @@ impl Collected {
     /// Adds the lines of a text.
     pub fn text(&mut self, source_name: &str, text: &str) {
         for (index, line) in text.lines().enumerate() {
+            self.text.extend([line, "\n"]);
             if let Err(error) = self.builder.add_line(None, line) {
                 let problem = Escaped(error.to_string().as_bytes()).to_string();
                 self.bad.push(BadRule { source_name: source_name.to_owned(), line: index + 1, problem });
@@ -88,7 +92,7 @@ impl Collected {
             self.bad.push(BadRule { source_name, line: 1, problem });
             Gitignore::empty()
         });
-        (PassOver { rules, sight }, self.bad)
+        (PassOver { rules, sight, text: self.text }, self.bad)
     }
 }
 
@@ -126,6 +130,19 @@ impl Rules for PassOver {
         let path = path();
         let out_of_sight = if directory { !self.sight.reaches(&path) } else { !self.sight.sees(&path) };
         out_of_sight || self.rules.matched(OsStr::from_bytes(&path), directory).is_ignore()
+    }
+
+    fn depend_on_place(&self) -> bool {
+        // Only a rule with a slash that is not its last character is about more than a name.
+        self.text.lines().any(|line| line.trim_end().trim_end_matches('/').contains('/'))
+            || !self.sight.is_everything()
+    }
+}
+
+impl PassOver {
+    /// Whether both say the same.
+    pub fn is(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 }
 

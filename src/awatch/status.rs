@@ -94,7 +94,10 @@ fn show(status: &Status, now: Timestamp, out: &mut String) {
     if status.unwatched > 0 {
         let _ = write!(out, ", {} of them cannot be watched and are compared", status.unwatched);
     }
-    let _ = writeln!(out, "; {} names unsettled", status.unsettled);
+    let lag = status
+        .unsettled_since
+        .map(|since| format!(", for {}", age(now.duration_since(since).unsigned_abs())));
+    let _ = writeln!(out, "; {} names unsettled{}", status.unsettled, lag.unwrap_or_default());
     if let Some(cursor) = status.cursor {
         let _ = writeln!(out, "  cursor {cursor}");
     }

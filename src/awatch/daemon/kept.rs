@@ -89,13 +89,14 @@ impl Kept {
         }
         let mut names = Names::default();
         let mut known = None;
+        let place = place(&journal_dir).map_err(KeptError::Journal)?;
         if let Some(state) = &old {
-            match go_on(&journal_dir, &index, state, retention)? {
+            match go_on(place, &journal_dir, &index, state, retention)? {
                 Ok(journal) => known = Some(journal),
                 Err(reason) => why = reason,
             }
         }
-        let state = State { root, boot: boot(), ..old.clone().unwrap_or_else(|| fresh(root)) };
+        let state = State { root, boot: boot(), place, ..old.clone().unwrap_or_else(|| fresh(root)) };
         let (journal, state) = if let Some(journal) = known {
             (journal, state)
         } else {
@@ -163,10 +164,15 @@ impl Kept {
             index.post(state.sequence, &line)?;
             lines.push((state.sequence, line));
         }
-        (state.begun, state.seen, state.dirs) = (memory.begun, memory.seen, memory.dirs);
-        index.set_state(&state)?;
+        index.set_state(&State {
+            begun: memory.begun,
+            seen: memory.seen,
+            dirs: memory.dirs,
+            ..state.clone()
+        })?;
         index.commit()?;
         self.state = state;
+        self.remember(memory);
         if self.behind {
             return self.catch_up(index);
         }
@@ -174,6 +180,15 @@ impl Kept {
             self.behind = true;
             KeptError::Journal(error)
         })
+    }
+
+    fn remember(&mut self, Resume { begun, seen, dirs }: Resume) {
+        (self.state.begun, self.state.seen, self.state.dirs) = (begun, seen, dirs);
+    }
+
+    /// Takes in what was learnt without a change.
+    pub fn learnt(&self, index: &Index) -> Result<(), KeptError> {
+        Ok(index.commit()?)
     }
 
     /// Whether the journal has not taken all events. They are safe in the index.
@@ -190,7 +205,8 @@ impl Kept {
     }
 
     /// Makes all of it survive a power cut, and says so in the index.
-    pub fn close(mut self, index: &Index) -> Result<(), KeptError> {
+    pub fn close(mut self, index: &Index, memory: Resume) -> Result<(), KeptError> {
+        self.remember(memory);
         self.journal.sync().map_err(KeptError::Journal)?;
         ON_DISK.clone_into(&mut self.state.boot);
         index.set_state(&self.state)?;
@@ -217,11 +233,27 @@ fn set_aside(dir: &Path) -> io::Result<()> {
 }
 
 fn fresh(root: look::Identity) -> State {
-    State { journal: Uuid::nil(), sequence: 0, begun: 0, seen: 0, dirs: 0, root, boot: String::new() }
+    State {
+        journal: Uuid::nil(),
+        sequence: 0,
+        begun: 0,
+        seen: 0,
+        dirs: 0,
+        root,
+        boot: String::new(),
+        place: (0, 0),
+    }
+}
+
+/// Which directory it is.
+fn place(dir: &Path) -> io::Result<(u64, i64)> {
+    let found = look::open(std::fs::File::open(dir)?)?.identity;
+    Ok((found.inode, found.born))
 }
 
 /// Opens the journal that the index is of, and gives it what it has not got; or says why it cannot be gone on with.
 fn go_on(
+    place: (u64, i64),
     dir: &Path,
     index: &Index,
     state: &State,
@@ -230,6 +262,10 @@ fn go_on(
     if state.boot != ON_DISK && state.boot != boot() {
         // Numbers may have been given that nothing is left of.
         return Ok(Err("the system stopped before everything was on the disk".to_owned()));
+    }
+    if state.place != place {
+        // What is in a copy may be older than what a reader has seen.
+        return Ok(Err("what was kept was put back from a copy".to_owned()));
     }
     let mut journal = match Journal::open(dir, state.journal, retention) {
         Ok(journal) => journal,

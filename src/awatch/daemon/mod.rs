@@ -58,6 +58,9 @@ struct Daemon<'a> {
     announce: bool,
 }
 
+/// How long the threads have to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the daemon calls itself in its own lines.
 const SELF: &str = "awatch";
 
@@ -122,6 +125,7 @@ impl Daemon<'_> {
             self.end(&name);
         }
         wanted.retain(|name, _| !self.running.contains_key(name));
+        self.running.values().for_each(|running| running.control.reread());
         for (name, setup) in wanted {
             let running = self.start(setup)?;
             self.running.insert(name, running);
@@ -166,8 +170,14 @@ impl Daemon<'_> {
         for running in self.running.values() {
             running.control.stop();
         }
-        while let Some((_, running)) = self.running.pop_first() {
-            let _ = running.thread.join();
+        let until = Instant::now() + PATIENCE;
+        while self.running.values().any(|running| !running.thread.is_finished()) {
+            if Instant::now() >= until {
+                // In the middle of a long comparison. What is kept is whole at every moment.
+                let why = "not every workspace has stopped in time; what is kept is whole all the same";
+                return self.log.say(Level::Warning, &SELF, why);
+            }
+            thread::sleep(Duration::from_millis(1));
         }
     }
 

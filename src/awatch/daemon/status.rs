@@ -77,6 +77,9 @@ pub struct Status {
     pub unwatched: usize,
     /// How many names have not settled.
     pub unsettled: usize,
+    /// Since when the one of them has not that has waited longest: a writer may still have it open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled_since: Option<Timestamp>,
     /// Where the journal is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
@@ -103,6 +106,7 @@ impl Shared {
             directories: 0,
             unwatched: 0,
             unsettled: 0,
+            unsettled_since: None,
             cursor: None,
             nats: None,
             last: VecDeque::new(),
@@ -117,6 +121,11 @@ impl Shared {
     /// What it is now.
     pub fn get(&self) -> Status {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many names have not settled, as it was told last.
+    pub fn unsettled(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unsettled
     }
 
     /// Takes in that the thread is doing something else.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -53,7 +54,9 @@ pub struct Control(Arc<Signal>);
 #[derive(Debug)]
 struct Signal {
     stop: AtomicBool,
-    /// Counts the times that the main thread has asked for a sign of life, and the answers.
+    /// Whether the rules for what is passed over are to be read again.
+    reread: AtomicBool,
+    /// Whether the main thread has asked for a sign of life, and has had no answer.
     asked: AtomicBool,
     wake: OwnedFd,
 }
@@ -62,12 +65,19 @@ impl Control {
     /// A new one.
     pub fn new() -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self(Arc::new(Signal { stop: AtomicBool::new(false), asked: AtomicBool::new(false), wake })))
+        let [stop, reread, asked] = [false; 3].map(AtomicBool::new);
+        Ok(Self(Arc::new(Signal { stop, reread, asked, wake })))
     }
 
     /// Asks the thread to stop.
     pub fn stop(&self) {
         self.0.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Asks the thread to read the rules for what is passed over again.
+    pub fn reread(&self) {
+        self.0.reread.store(true, Ordering::Release);
         self.wake();
     }
 
@@ -161,6 +171,12 @@ const PAUSES: [Duration; 5] = [
     Duration::from_mins(1),
 ];
 
+/// How soon it is shown how much has not settled.
+const SHOW: Duration = Duration::from_secs(1);
+
+/// How long something may be learnt while nothing else happens.
+const LEARN: Duration = Duration::from_millis(5);
+
 /// How often a directory that is not there is looked for.
 const ABSENT: Duration = Duration::from_secs(1);
 
@@ -235,15 +251,16 @@ impl Workspace {
         loop {
             let mut watcher = self.begin(Root::At(path.clone()), index, &mut kept)?;
             let end = self.follow(&mut watcher, &mut kept);
+            let memory = watcher.memory();
             index = watcher.into_store();
             match end? {
                 End::Rules => {}
                 End::Gone => {
-                    kept.close(&index)?;
+                    kept.close(&index, memory)?;
                     return Err(Trouble::Absent("it was removed, moved or unmounted".to_owned()));
                 }
                 End::Stop => {
-                    kept.close(&index)?;
+                    kept.close(&index, memory)?;
                     return Ok(());
                 }
             }
@@ -276,12 +293,11 @@ impl Workspace {
     ) -> Result<Watcher<Index, PassOver>, Trouble> {
         let begun = Instant::now();
         let setup = self.setup.clone();
-        let (rules, told) =
-            pass_over::collect(setup.global_ignore.as_deref(), &setup.ignore, &setup.path, Sight::default());
+        let (rules, told) = self.rules();
         for line in told {
             self.say(Level::Warning, format_args!("{line}; that rule is left out"));
         }
-        let options = Options { alone: self.alone, ..setup.options };
+        let options = Options { alone: self.alone, learn: true, ..setup.options };
         let setting = Setting { root, store: index, rules, options };
         self.status.doing(Doing::Comparing, None);
         let mut watcher = match kept.resume() {
@@ -309,6 +325,23 @@ impl Workspace {
         Ok(watcher)
     }
 
+    /// What is passed over, and what of it cannot be read.
+    fn rules(&self) -> (PassOver, Vec<String>) {
+        let Setup { global_ignore, ignore, path, .. } = &self.setup;
+        pass_over::collect(global_ignore.as_deref(), ignore, path, Sight::default())
+    }
+
+    /// Shows how much is watched, and how much of that has not settled.
+    fn show(&self, watcher: &Watcher<Index, PassOver>) {
+        let (directories, unwatched) = watcher.directories();
+        let unsettled = watcher.unsettled();
+        let since = watcher.oldest().map(|oldest| Timestamp::now() - oldest.elapsed());
+        self.status.set(|status| {
+            (status.directories, status.unwatched) = (directories, unwatched);
+            (status.unsettled, status.unsettled_since) = (unsettled, since);
+        });
+    }
+
     fn record(
         &self,
         watcher: &mut Watcher<Index, PassOver>,
@@ -316,15 +349,9 @@ impl Workspace {
         changes: Vec<Change>,
     ) -> Result<(), Trouble> {
         let memory = watcher.memory();
-        let (directories, unwatched, unsettled) = {
-            let (directories, unwatched) = watcher.directories();
-            (directories, unwatched, watcher.unsettled())
-        };
         let recorded = kept.record(watcher.store(), changes, memory, &self.status);
-        self.status.set(|status| {
-            (status.directories, status.unwatched, status.unsettled) = (directories, unwatched, unsettled);
-            status.cursor = Some(kept.cursor());
-        });
+        self.status.set(|status| status.cursor = Some(kept.cursor()));
+        self.show(watcher);
         match recorded {
             Err(KeptError::Journal(error)) if kept.is_behind() => {
                 // The events are safe in the index, and go into the journal as soon as it takes them.
@@ -342,6 +369,7 @@ impl Workspace {
         let (_, mut unwatched) = watcher.directories();
         // Where there is no /proc, what is mounted later is found when it is looked at for another reason.
         let mut mounts = Mounts::below(&self.setup.path).ok();
+        let mut shown = Instant::now();
         loop {
             let now = Instant::now();
             watcher.read(now)?;
@@ -370,17 +398,34 @@ impl Workspace {
             if self.control.stops() {
                 return Ok(End::Stop);
             }
-            if rules {
-                self.say(Level::Notice, format_args!("{OWN} has changed"));
+            let reread = rules || self.control.0.reread.swap(false, Ordering::AcqRel);
+            if reread && !self.rules().0.is(watcher.rules()) {
+                self.say(Level::Notice, "the rules for what is passed over have changed");
                 return Ok(End::Rules);
             }
             if kept.is_behind() && kept.catch_up(watcher.store()).is_ok() {
                 self.status.doing(Doing::Watching, None);
                 (self.grown)();
             }
-            let next = watcher.next().map(|next| next.saturating_duration_since(now));
-            let next =
-                if kept.is_behind() { Some(next.map_or(ABSENT, |next| next.min(ABSENT))) } else { next };
+            let mut next = watcher.next().map(|next| next.saturating_duration_since(now));
+            if kept.is_behind() {
+                next = Some(next.map_or(ABSENT, |next| next.min(ABSENT)));
+            }
+            if watcher.unsettled() != self.status.unsettled() {
+                // Looking for the oldest costs as much as there are names, so it is not done each time.
+                let left = SHOW.saturating_sub(now.duration_since(shown));
+                if left.is_zero() {
+                    self.show(watcher);
+                    shown = now;
+                } else {
+                    next = Some(next.map_or(left, |next| next.min(left)));
+                }
+            }
+            if watcher.is_learning() && next.is_none_or(|next| next > LEARN) {
+                watcher.learn(now + LEARN)?;
+                kept.learnt(watcher.store())?;
+                next = Some(Duration::ZERO);
+            }
             let table = mounts.as_ref().map(|mounts| (mounts.as_fd(), PollFlags::PRI));
             let fds: Vec<_> = [(watcher.fd(), PollFlags::IN)].into_iter().chain(table).collect();
             let has_table = fds.len() == 2;

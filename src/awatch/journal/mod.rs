@@ -64,8 +64,10 @@ pub struct Journal {
     dir: PathBuf,
     id: Uuid,
     file: File,
-    /// How long the current segment is.
+    /// How long the current segment is, as far as it was written as a whole.
     bytes: u64,
+    /// Whether more than that may be there.
+    torn: bool,
     /// The number of the last event.
     last: u64,
     retention: u64,
@@ -84,7 +86,7 @@ impl Journal {
         let (bytes, last) = end(&file)?;
         file.set_len(bytes)?;
         let last = last.unwrap_or(segment.first - 1);
-        Ok(Self { dir: dir.to_owned(), id, file, bytes, last, retention })
+        Ok(Self { dir: dir.to_owned(), id, file, bytes, torn: false, last, retention })
     }
 
     /// The number of its last event.
@@ -105,11 +107,13 @@ impl Journal {
             text.extend_from_slice(line);
             text.push(b'\n');
         }
-        if let Err(error) = self.file.write_all(&text) {
-            // What is half there would be read as a line once more follows.
+        // What is half there would be read as a line once more follows.
+        if self.torn {
             self.file.set_len(self.bytes)?;
-            return Err(error);
         }
+        self.torn = true;
+        self.file.write_all(&text)?;
+        self.torn = false;
         self.bytes += text.len() as u64;
         self.last = number;
         Ok(())

@@ -122,8 +122,14 @@ impl Reader {
                 }
                 continue;
             }
-            let message = serde_json::from_slice(&self.line)?;
+            let message = serde_json::from_slice(&self.line);
             self.line.clear();
+            let Ok(message) = message else {
+                // What else is wrong with it nobody knows, so nothing behind it is believed either.
+                self.place(None)?;
+                self.resync = Some("a line of the journal is damaged".to_owned());
+                continue;
+            };
             if let Message::Event { cursor, event } = message
                 && cursor.sequence > self.cursor.sequence
             {
@@ -150,20 +156,33 @@ impl Reader {
         if let Some(open) = &self.segment
             && same(open.get_ref(), &file)?
         {
-            // A line that was half there, and is not any more, is not read on.
             let at = self.line.len() as u64;
             let position = self.segment.as_mut().map_or(Ok(0), io::Seek::stream_position)?;
-            if file.metadata()?.len() < position
+            let length = file.metadata()?.len();
+            if length < position
                 && let Some(open) = &mut self.segment
             {
+                // A line that was half there, and is not any more, is not read on.
                 open.seek(SeekFrom::Start(position - at))?;
                 self.line.clear();
             }
-            return Ok(false);
+            // Nothing is added to a segment once there is a later one, so what comes next has been in one that is gone.
+            let later = all.iter().find(|segment| segment.first > next).filter(|_| length == position);
+            return match later {
+                Some(later) => {
+                    self.enter(File::open(&later.path)?);
+                    Ok(true)
+                }
+                None => Ok(length > position),
+            };
         }
+        self.enter(file);
+        Ok(true)
+    }
+
+    fn enter(&mut self, file: File) {
         self.line.clear();
         self.segment = Some(BufReader::new(file));
-        Ok(true)
     }
 
     /// Nothing more, unless another journal has been begun.

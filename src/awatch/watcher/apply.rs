@@ -195,6 +195,9 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         watcher.store.put(to.0, &to.1, &Known::seen(stat, old.dir, sha256))?;
         if let Some(dir) = old.dir {
             watcher.dirs.relocate(dir, to.clone());
+            if watcher.rules.depend_on_place() {
+                watcher.renamed.push(dir);
+            }
         }
         let kind = stat.kind;
         let change = Change {
@@ -237,7 +240,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
     }
 
     /// Forgets a directory and all that is below it.
-    fn forget(&mut self, dir: DirId) -> Result<(), WatcherError> {
+    pub(super) fn forget(&mut self, dir: DirId) -> Result<(), WatcherError> {
         let watcher = &mut *self.watcher;
         let mut gone = HashSet::new();
         let mut dirs = vec![dir];

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod dirs;
 pub mod inotify;
 pub mod known;
+mod learn;
 pub mod listing;
 pub mod look;
 mod resolve;
@@ -35,6 +36,11 @@ use settle::{Evidence, Occupant, Pending, Report, Settling, Times};
 pub trait Rules {
     /// Whether `name` is nobody's concern, with everything below it; `path` makes its path, relative to the workspace.
     fn skips(&self, name: &[u8], path: impl FnOnce() -> Vec<u8>, directory: bool) -> bool;
+
+    /// Whether that may be another matter when a directory above it gets another name.
+    fn depend_on_place(&self) -> bool {
+        false
+    }
 }
 
 /// How a watcher works.
@@ -48,11 +54,19 @@ pub struct Options {
     pub scan: Duration,
     /// Whether nobody else in this process needs the working directory.
     pub alone: bool,
+    /// Whether all that is listed is to be known in detail as well, as soon as there is time for it.
+    pub learn: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { times: Times::default(), hash_limit: 1 << 18, scan: Duration::from_secs(10), alone: false }
+        Self {
+            times: Times::default(),
+            hash_limit: 1 << 18,
+            scan: Duration::from_secs(10),
+            alone: false,
+            learn: false,
+        }
     }
 }
 
@@ -128,6 +142,10 @@ pub struct Watcher<S, R> {
     next_scan: Option<Instant>,
     /// Directories at which something was mounted that is not now.
     offline: HashSet<DirId>,
+    /// Directories of which more is to be known than the names.
+    unlearnt: Vec<DirId>,
+    /// Directories that have another name, so that other rules may hold for what is in them.
+    renamed: Vec<DirId>,
     /// When the names were listed, in nanoseconds since 1970.
     begun: i64,
     /// When something was looked at for the last time.
@@ -143,7 +161,8 @@ impl<S: Store, R: Rules> Watcher<S, R> {
 
     /// When [`Watcher::settle`] has something to do, if nothing else happens.
     pub fn next(&self) -> Option<Instant> {
-        self.settling.next().into_iter().chain(self.next_scan).min()
+        let recheck = (!self.renamed.is_empty()).then(Instant::now);
+        self.settling.next().into_iter().chain(self.next_scan).chain(recheck).min()
     }
 
     /// Why it cannot go on.
@@ -177,10 +196,25 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         self.settling.len()
     }
 
+    /// Since when the one of them has not that has waited longest.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.settling.oldest()
+    }
+
+    /// What is left out.
+    pub fn rules(&self) -> &R {
+        &self.rules
+    }
+
     /// Takes in what the kernel has reported.
     pub fn read(&mut self, now: Instant) -> Result<(), WatcherError> {
         let mut notices = Vec::new();
+        let seen = nanoseconds_now();
         self.inotify.drain(|notice| notices.push(notice))?;
+        if notices.is_empty() && self.settling.is_empty() && self.unwatched.is_empty() && seen > self.seen {
+            // As if everything had been looked at: whatever has changed would have been reported.
+            self.seen = seen;
+        }
         for notice in notices {
             self.notice(notice, now)?;
         }
@@ -331,12 +365,19 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         let mut batch = self.settling.due(now, BATCH);
         settle::sort(&mut batch, &self.dirs);
         let scan = self.next_scan.is_some_and(|when| when <= now);
-        if batch.is_empty() && !scan {
+        if batch.is_empty() && !scan && self.renamed.is_empty() {
             return Ok(Vec::new());
         }
-        let scan: Vec<DirId> = if scan { self.unwatched.iter().copied().collect() } else { Vec::new() };
-        self.next_scan = if self.unwatched.is_empty() { None } else { Some(now + self.options.scan) };
-        self.resolve(batch, &scan, false, now)
+        let mut dirs: Vec<DirId> = if scan { self.unwatched.iter().copied().collect() } else { Vec::new() };
+        if scan || self.next_scan.is_none() {
+            self.next_scan = (!self.unwatched.is_empty()).then(|| now + self.options.scan);
+        }
+        let renamed = std::mem::take(&mut self.renamed);
+        if !renamed.is_empty() {
+            let is_in = |dir: &DirId| renamed.iter().any(|above| self.dirs.is_within(*dir, *above));
+            dirs.extend(self.dirs.numbers().into_iter().filter(is_in));
+        }
+        self.resolve(batch, &dirs, false, now)
     }
 
     /// Compares everything that is known with what is there: after a time in which nobody watched, or in which reports were
@@ -355,6 +396,10 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         now: Instant,
     ) -> Result<Vec<Change>, WatcherError> {
         let seen = nanoseconds_now();
+        if seen < self.seen {
+            // The clock was set back: a change from now on may bear a time before the beginning.
+            self.begun = self.begun.min(seen);
+        }
         let changes = resolve::resolve(self, due, scan, thorough, now);
         self.seen = seen;
         self.inotify.return_to(self.dirs.held());

@@ -523,15 +523,25 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             };
             let Ok(stat) = look::at(&*fd, entry.name) else { continue };
             let evidence = match (known, stat) {
-                (Some(known), Some(stat)) => match self.obvious(&known, &stat) {
-                    Some(evidence) => evidence,
-                    None => continue,
-                },
+                (Some(known), Some(stat)) => {
+                    let Some(evidence) = self.obvious(&known, &stat) else {
+                        self.learn(id, entry.name, &known, stat)?;
+                        continue;
+                    };
+                    evidence
+                }
                 _ => Evidence { compared: true, ..Evidence::default() },
             };
             self.observe_with(&(id, name), evidence)?;
         }
-        for name in known.into_keys() {
+        for (name, known) in known {
+            let directory = known.kind == Kind::Directory;
+            if self.watcher.rules.skips(&name, || self.watcher.dirs.path(id, &name), directory) {
+                // By rules that have changed, or by its new name: it is nobody's concern any more, which is no change.
+                self.watcher.store.remove(id, &name)?;
+                known.dir.map_or(Ok(()), |dir| self.forget(dir))?;
+                continue;
+            }
             self.observe_with(&(id, name), Evidence { compared: true, ..Evidence::default() })?;
         }
         Ok(())
@@ -563,6 +573,14 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             None if known.dir.is_some() => None,
             None => (!known.is(stat) || stat.changed >= self.watcher.begun).then_some(evidence),
         }
+    }
+
+    /// Takes in more than its name of something that has not changed.
+    fn learn(&mut self, id: DirId, name: &[u8], known: &Known, stat: Stat) -> Result<(), WatcherError> {
+        if self.watcher.options.learn && known.detail.is_none() && stat.changed < self.watcher.begun {
+            self.watcher.store.put(id, name, &Known::seen(stat, known.dir, None))?;
+        }
+        Ok(())
     }
 
     /// A file that was changed in place has changed under all its names, and only one of them was reported.

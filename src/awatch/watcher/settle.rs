@@ -54,6 +54,8 @@ pub struct Pending {
     pub occupant: Occupant,
     /// How often it has been put off without a report in between.
     pub tries: u8,
+    /// When something was reported about it first.
+    since: Instant,
     /// Until when it may still be going on; `None` while a writer has the file open.
     due: Option<Instant>,
     /// Because it has gone, or has come from another name.
@@ -76,6 +78,7 @@ impl Pending {
             written: None,
             occupant: Occupant::Known,
             tries: 0,
+            since: now,
             due: Some(now),
             held: None,
             queued: None,
@@ -200,6 +203,11 @@ impl Settling {
         if let Some(pending) = self.pending.get_mut(place) {
             pending.evidence = pending.evidence.and(evidence);
         }
+    }
+
+    /// Since when the name has been here that has been here longest.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.pending.values().map(|pending| pending.since).min()
     }
 
     /// When the next name is due.

@@ -47,6 +47,8 @@ impl<S: Store, R: Rules> Watcher<S, R> {
 
     fn new(setting: Setting<S, R>, from: Resume) -> Result<Self, WatcherError> {
         let Setting { root, store, rules, options } = setting;
+        // A clock that was set back may have marked any change with a time that seems to be long past.
+        let begun = if nanoseconds_now() < from.seen { 1 } else { from.begun };
         Ok(Self {
             inotify: Inotify::new(options.alone)?,
             dirs: Dirs::new(root, from.dirs)?,
@@ -61,7 +63,9 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             unwatched: BTreeSet::new(),
             next_scan: None,
             offline: HashSet::new(),
-            begun: from.begun,
+            unlearnt: Vec::new(),
+            renamed: Vec::new(),
+            begun,
             seen: from.seen,
             lost: None,
         })
@@ -141,6 +145,9 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         listing.number(|| self.dirs.number());
         if watched {
             self.store.list(id, listing)?;
+            if self.options.learn {
+                self.unlearnt.push(id);
+            }
         } else {
             for entry in listing.iter() {
                 // What cannot be watched has to be compared, so it has to be known in detail.
