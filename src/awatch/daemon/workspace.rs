@@ -94,14 +94,14 @@ impl Control {
     }
 
     /// Whether to stop. Asking is the sign of life.
-    fn stops(&self) -> bool {
+    pub fn stops(&self) -> bool {
         self.0.asked.store(false, Ordering::Release);
         self.0.stop.load(Ordering::Acquire)
     }
 
     /// Waits until something happens to one of `fds`, something is asked, or the time is over; `None` is for ever. Tells whether it
     /// happened to the last of them.
-    fn wait(&self, fds: &[(BorrowedFd<'_>, PollFlags)], time: Option<Duration>) -> io::Result<bool> {
+    pub fn wait(&self, fds: &[(BorrowedFd<'_>, PollFlags)], time: Option<Duration>) -> io::Result<bool> {
         let wake = self.0.wake.as_fd();
         let others = fds;
         let mut fds = vec![PollFd::new(&wake, PollFlags::IN)];
