@@ -14,6 +14,9 @@
 mod afiles_faults;
 mod afiles_fetch;
 mod afiles_follow;
+mod afiles_hostile;
+mod afiles_loops;
+mod afiles_networks;
 mod afiles_pull;
 mod akeys_accounts;
 mod akeys_add;
