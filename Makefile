@@ -15,7 +15,7 @@ help:
 	@echo 'make check                     formatting, lints, manual, dependencies'
 	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
-	@echo 'make bench-sftp                its SFTP beside OpenSSH, with ratios'
+	@echo 'make bench-sftp [QUICK=1]      its SFTP beside OpenSSH, with ratios'
 	@echo 'make bench-follow [QUICK=1]    a copy that follows, beside lsyncd, Unison, Syncthing and a loop of rsync'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'
@@ -49,7 +49,8 @@ bench:
 	@bench/run.sh
 
 bench-sftp:
-	@bench/run.sh sftp
+	@scripts/packages.sh rclone || true
+	@bench/run.sh sftp $(if $(QUICK),--quick)
 
 # Peers that are missing are named where they would be compared.
 bench-follow:
