@@ -15,7 +15,7 @@ help:
 	@echo 'make check                     formatting, lints, manual, dependencies'
 	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
-	@echo 'make bench-sftp                its SFTP beside OpenSSH, with ratios'
+	@echo 'make bench-sftp [QUICK=1]      its SFTP beside OpenSSH, with ratios'
 	@echo 'make bench-keys [QUICK=1]      akeys beside ssh-keygen and ansible, up to 100,000 keys'
 	@echo 'make bench-follow [QUICK=1]    a copy that follows, beside lsyncd, Unison, Syncthing and a loop of rsync'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
@@ -51,7 +51,8 @@ bench:
 	@bench/run.sh
 
 bench-sftp:
-	@bench/run.sh sftp
+	@scripts/packages.sh rclone || true
+	@bench/run.sh sftp $(if $(QUICK),--quick)
 
 bench-keys:
 	@bench/run.sh keys $(if $(QUICK),--quick,--docs docs)

@@ -5,7 +5,7 @@ Everything is measured in one run, turn by turn, so that whatever else the machi
 medians, with the minimum behind them where it says something. Nothing is asserted.
 
     BENCH_RUNS=200     starts of each kind
-    BENCH_RRSYNC=PATH  the rrsync to compare with, otherwise /usr/bin/rrsync
+    BENCH_RRSYNC=PATH  the rrsync to compare with, otherwise /usr/bin/rrsync; the rsync beside it is what all of them run
     BENCH_REPEATS=5    transfers of each kind
     BENCH_MB=1024      the size of the large file
     BENCH_FILES=20000  the number of small ones
@@ -23,6 +23,9 @@ import time
 GATE, SCRATCH = sys.argv[1:3]
 STAMP = f"{SCRATCH}/stamp"
 RRSYNC = os.environ.get("BENCH_RRSYNC", "/usr/bin/rrsync")
+# An rrsync passes options on that an older rsync does not know.
+os.environ["PATH"] = f"{os.path.dirname(RRSYNC)}:{os.environ['PATH']}"
+RSYNC = shutil.which("rsync")
 PULL = "rsync --server --sender -logDtpre.iLsfxCIvu . sub/"
 PUSH = "rsync --server -logDtpre.iLsfxCIvu . in/"
 
@@ -191,12 +194,11 @@ def start_up(home, papers):
     if not pairs[0][1]:
         print(f"skipped: rrsync ({RRSYNC} is not installed, or is another program than expected)")
 
-    rsync = shutil.which("rsync")
-    words = [rsync, *PULL.split(" ")[1:-1], f"{papers}/sub/"]
+    words = [RSYNC, *PULL.split(" ")[1:-1], f"{papers}/sub/"]
     direct, bare = Start("rsync", words), Start("floor", [f"{SCRATCH}/floor", *words])
-    real = pairs_for(rsync, home, papers)
+    real = pairs_for(RSYNC, home, papers)
     run_all(real, direct, bare)
-    print(f"\nthe same up to rsync's first word, {rsync} itself with all that it loads ({direct.median:.2f},")
+    print(f"\nthe same up to rsync's first word, {RSYNC} itself with all that it loads ({direct.median:.2f},")
     print(f"{direct.least:.2f} are subtracted)")
     show(real, bare, direct)
     print(f"{'a bare exec':16} {bare.median - direct.median:6.2f} ({bare.least - direct.least:4.2f})")
@@ -238,10 +240,10 @@ def transfers(home):
     subprocess.run(["cp", "-a", f"{server}/.", client], check=True)
     shells = [
         ("without", shell("plain.sh", f"cd '{server}' && eval \"exec $*\"")),
-        ("gate", shell("gate.sh", f"SSH_ORIGINAL_COMMAND=\"$*\" HOME='{home}' exec '{GATE}' '{server}'")),
+        ("gate", shell("gate.sh", f"SSH_ORIGINAL_COMMAND=\"$*\" HOME='{home}' exec '{GATE}' -rsync '{RSYNC}' '{server}'")),
     ]
-    if os.path.exists(RRSYNC):
-        line = f"SSH_ORIGINAL_COMMAND=\"$*\" HOME='{home}' exec '{RRSYNC}' '{server}'"
+    if rrsync := rrsync_that_runs(RSYNC):
+        line = f"SSH_ORIGINAL_COMMAND=\"$*\" HOME='{home}' exec '{rrsync}' '{server}'"
         shells.append(("rrsync", shell("rrsync.sh", line)))
     repeats = number("BENCH_REPEATS", 5)
     print(f"transfers, in s (median of {repeats}, in turn; {size} MB in one file, {files} small files; no ssh)")

@@ -5,12 +5,15 @@ Everything is measured in one run, turn by turn, so that whatever else the machi
 medians; a ratio is the median of the ratios of each turn, gate to the other, so below 1 the gate is ahead. Nothing is
 asserted.
 
-    BENCH_REPEATS=5       turns
+    BENCH_REPEATS=3       turns
+    BENCH_STARTS=40       starts
     BENCH_MB=1024         the size of the large file
     BENCH_FILES=10000     the number of small files, of 4 kB each
     BENCH_ENTRIES=100000  entries of the directory that is listed
     BENCH_LINK_MB=64      the same over a link of 40 ms; sftp waits for each file's replies
     BENCH_LINK_FILES=50
+
+With --quick all of these are smaller, and there is one turn: to see that everything works.
 """
 
 import os
@@ -26,6 +29,9 @@ from sshd import ROUND_TRIP, Port, locked, number, write
 GATE, SCRATCH = sys.argv[1:3]
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 INIT = struct.pack(">IBI", 5, 1, 3)
+if "--quick" in sys.argv[3:]:
+    for setting in ["REPEATS=1", "STARTS=8", "MB=64", "FILES=500", "ENTRIES=20000", "LINK_MB=8", "LINK_FILES=10"]:
+        os.environ.setdefault(*f"BENCH_{setting}".split("="))
 
 
 class Server:
@@ -226,7 +232,7 @@ def starts(servers, port):
         master.terminate()
         master.wait()
     login = lambda server: ["ssh", "-F", ssh_config(port, server), "-s", "h", "sftp"]
-    measure("with the login", servers, turns // 4, lambda server: first_byte(login(server)))
+    measure("with the login", servers, max(1, turns // 4), lambda server: first_byte(login(server)))
 
 
 def rclone(server, port, source, target):
@@ -246,14 +252,18 @@ def through_sshd(servers, port, turns):
     for title, commands in batches():
         once = lambda server: sftp(server, ["-F", ssh_config(port, server), "h"], commands)
         measure(title, servers, turns, once, clean)
+    by_rclone(servers, port, turns, "", "through sshd")
+
+
+def by_rclone(servers, port, turns, prefix, how):
     if not shutil.which("rclone"):
         return print("skipped: rclone is not installed")
-    heading(f"through sshd, by rclone, in s ({turns} turns)", servers)
+    heading(f"{how}, by rclone, in s ({turns} turns)", servers)
     remote = lambda server, path: f":sftp:{server.served}/{path}"
-    down = lambda server: rclone(server, port, remote(server, "small"), "got")
-    measure("small files, down", servers, turns, down, clean)
-    up = lambda server: rclone(server, port, "small", remote(server, "in"))
-    measure("small files, up", servers, turns, up, clean)
+    down = lambda server: rclone(server, port, remote(server, f"{prefix}small"), "got")
+    measure(f"{prefix}small files, down", servers, turns, down, clean)
+    up = lambda server: rclone(server, port, f"{prefix}small", remote(server, "in"))
+    measure(f"{prefix}small files, up", servers, turns, up, clean)
 
 
 def over_a_link(servers, port, turns):
@@ -261,6 +271,7 @@ def over_a_link(servers, port, turns):
     for title, commands in batches("link-"):
         once = lambda server: sftp(server, ["-F", ssh_config(port, server), "h"], commands)
         measure(title, servers, turns, once, clean)
+    by_rclone(servers, port, turns, "link-", "through sshd over a link of 40 ms")
 
 
 def main():
@@ -268,13 +279,15 @@ def main():
     print(f"{version}; {os.uname().sysname} {os.uname().release}; {os.cpu_count()} processors, load "
           f"{os.getloadavg()[0]:.1f}; one file of {number('BENCH_MB', 1024)} MB, {number('BENCH_FILES', 10000)} small "
           f"files, {number('BENCH_ENTRIES', 100000)} entries")
+    begin = time.perf_counter()
     servers = lay_out()
-    turns = number("BENCH_REPEATS", 5)
+    turns = number("BENCH_REPEATS", 3)
     without_ssh(servers, turns)
     port = Port(f"{SCRATCH}/sshd_config")
     starts(servers, port)
-    through_sshd(servers, port, turns)
+    through_sshd(servers, port, max(1, turns - 1))
     link(servers, max(1, turns // 2))
+    print(f"\nmeasured in {time.perf_counter() - begin:.0f} s")
 
 
 def link(servers, turns):

@@ -70,9 +70,13 @@ def late(source, sink, delay):
                     room.wait()
                 due, data = queue[0]
             time.sleep(max(0.0, due - time.monotonic()))
-            if not data:
-                return sink.shutdown(socket.SHUT_WR)
-            sink.sendall(data)
+            try:
+                if not data:
+                    return sink.shutdown(socket.SHUT_WR)
+                sink.sendall(data)
+            except OSError:
+                # Whoever it was for has gone.
+                data = b""
             with room:
                 queue.pop(0)
                 room.notify_all()

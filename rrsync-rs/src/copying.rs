@@ -9,7 +9,7 @@ use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, ftruncate, lseek};
 
 /// How much one call is asked for.
-const CHUNK: u64 = 16 << 20;
+pub const CHUNK: u64 = 16 << 20;
 
 /// Copies up to `length` bytes from one open file and offset to another, and tells how many there were.
 ///

@@ -1,6 +1,10 @@
 //! The command line of akeys(1), and nothing else: what was typed, each word already a checked type.
 
-#![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments are the help text, which has no markup"
+)]
 
 mod keys;
 
@@ -285,6 +289,9 @@ pub struct Revoke {
 pub struct Update {
     /// The federation.
     pub name: Label,
+    /// Do it in an account of another host, over ssh, by the akeys that is installed there: [USER@]HOST[:PORT].
+    #[arg(long, value_name = "DESTINATION", conflicts_with = "dry_run")]
+    pub host: Option<Destination>,
     /// Print what would change, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -1,6 +1,10 @@
 //! The command line of awatch(1), and nothing else: what was typed, each word already a checked type.
 
-#![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments are the help text, which has no markup"
+)]
 
 use std::path::PathBuf;
 

@@ -189,6 +189,63 @@ fn an_account_that_has_akeys_does_it_itself() {
 }
 
 #[test]
+fn a_directory_for_sockets_with_blanks_and_tokens_in_its_path_is_not_used() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    laptop.provide("rrsync-rs");
+    let odd = laptop.home().join("a %h");
+    fs::create_dir(&odd).unwrap();
+    let mut command = Command::new(laptop.home().join(".local/bin/akeys"));
+    command.args(["install", "--host", "host", "--federation", "playground"]).args(PAPERS);
+    command.env_clear().env("HOME", laptop.home()).env("TMPDIR", &odd);
+    command.env("PATH", format!("{}:/usr/bin:/bin", laptop.ssh.display()));
+    run(&mut command, &Run { deadline: Some(Duration::from_mins(2)), ..Run::default() }).succeeds();
+    assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
+    laptop.works();
+}
+
+#[test]
+fn keys_that_change_and_keys_that_go_reach_an_account_elsewhere() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    laptop.provide("rrsync-rs");
+    laptop.provide("akeys");
+    laptop.install(&PAPERS).succeeds();
+    let keys = || fs::read_to_string(sandbox.authorized_keys()).unwrap();
+    let before = keys();
+    laptop.akeys(&["federation", "rotate", "playground"]).succeeds();
+    let next = Sandbox::key_at(laptop.home().join(".ssh/akeys/next/playground.chef1"));
+    let blob = |key: &Key| key.public.split(' ').nth(1).unwrap().to_owned();
+    let update = |args: &[&str]| {
+        laptop.akeys(&[&["federation", "update", "playground", "--host", "host"], args].concat())
+    };
+    let done = update(&[]).succeeds();
+    assert!(
+        done.stdout_text().starts_with("host: ~/.ssh/authorized_keys:2: playground.chef1 gets "),
+        "{done}"
+    );
+    assert_eq!(keys(), before.replace(&blob(&laptop.pod), &blob(&next)));
+    let again = update(&[]).succeeds();
+    assert!(again.stdout_text().ends_with("playground is as its bundle says\n"), "{again}");
+    // Installed again, before any update, the line has the new key too.
+    fs::write(sandbox.authorized_keys(), &before).unwrap();
+    let done = laptop.install(&PAPERS).succeeds();
+    assert!(done.stdout_text().contains("put the new key into one line of "), "{done}");
+    assert_eq!(keys(), before.replace(&blob(&laptop.pod), &blob(&next)));
+    laptop.akeys(&["federation", "add", "playground", "--pod", "chef2"]).succeeds();
+    laptop.akeys(&["federation", "revoke", "playground", "--pod", "chef1"]).succeeds();
+    update(&["--dry-run"]).fails_with(2);
+    let done = update(&["--allow-lockout"]).succeeds();
+    assert!(done.stdout_text().contains(" goes: it was revoked\n"), "{done}");
+    assert_eq!(keys(), before.lines().next().unwrap().to_owned() + "\n");
+    // An account without akeys is not changed by half.
+    fs::remove_file(sandbox.home().join(".local/bin/akeys")).unwrap();
+    let before = laptop.account();
+    update(&[]).fails_with(4).says("host has no akeys\nhint: install it there");
+    assert_eq!(laptop.account(), before);
+}
+
+#[test]
 fn what_cannot_be_granted_there_is_refused_and_nothing_is_left() {
     let sandbox = Sandbox::new();
     let laptop = Laptop::new(&sandbox);

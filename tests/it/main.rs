@@ -49,6 +49,7 @@ mod akeys_rotate_key;
 mod akeys_signed;
 mod akeys_users;
 mod awatch_gate;
+mod documents;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;

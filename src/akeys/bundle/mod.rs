@@ -104,6 +104,13 @@ pub struct Suggestion {
     pub writable: BTreeSet<PathBuf>,
 }
 
+/// Whether a pod, or a tool set of it, is named as other files beside the private keys are: the public half of a key, the
+/// pinned host keys and the configuration of ssh of a federation. Changing or removing its key would be about those.
+pub fn is_taken(pod: &Label, set: Option<&Label>) -> bool {
+    ["known_hosts", "ssh_config", "pub"].contains(&pod.as_str())
+        || set.is_some_and(|set| set.as_str() == "pub")
+}
+
 impl Bundle {
     /// The name of the grant that installs `offer`: `FEDERATION.POD` or `FEDERATION.POD.SET`.
     ///

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
-use rrsync_rs::name::WorkspaceName;
+use rrsync_rs::name::{Label, WorkspaceName};
 
 use super::bundle::{Bundle, Offer, refuse_revoked, succeed};
 use super::cli::Install;
@@ -27,6 +27,7 @@ use super::guard::{Allowed, Guard};
 use super::safe_write;
 use super::shelf::{self, Found, Shelf};
 use super::sub_path::{self, Made};
+use crate::card::Destination;
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private::{self, IfThere};
@@ -87,6 +88,16 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     report.line(summary(&edit, &written, layout));
     report.notes.extend(effect::notes(plans.iter().map(|plan| plan.key.key().algorithm()), layout));
     Ok(report)
+}
+
+/// Lets what is installed in another account follow the bundle that is here.
+pub fn update_there(
+    federation: &Label,
+    allowed: Allowed,
+    host: &Destination,
+    layout: &Layout,
+) -> Result<Report, Failure> {
+    remote::update(federation, allowed, host, layout)
 }
 
 fn gate(args: &Install) -> Result<Gate, Failure> {

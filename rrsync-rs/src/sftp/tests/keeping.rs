@@ -78,10 +78,21 @@ fn whatever_takes_a_content_away_keeps_it() {
     expected.extend(overwritten("sub/g", "123x5"));
     assert_eq!(kept(&tree), expected);
     assert_eq!(fs::read_to_string(tree.path("box/sub/g")).unwrap(), "123x5!");
+    // A copy inside the server; and a second name, which has its own content from then on.
+    let (from, to) =
+        (client.open("box/sub/g", READ_FILE).unwrap(), client.open("box/sub/g", WRITE_FILE).unwrap());
+    assert_eq!(client.code(EXTENDED, s("copy-data").s(&from).q(3).q(3).s(&to).q(0)), 0);
+    assert_eq!((client.close(&from), client.close(&to)), (0, 0));
+    expected.extend(overwritten("sub/g", "123x5!"));
+    assert_eq!(client.code(EXTENDED, s("hardlink@openssh.com").s("box/sub/g").s("box/sub/h")), 0);
+    assert_eq!(client.put("box/sub/h", "other"), 0);
+    expected.extend(overwritten("sub/h", "x5!x5!"));
+    assert_eq!(kept(&tree), expected);
+    assert_eq!(fs::read_to_string(tree.path("box/sub/g")).unwrap(), "x5!x5!");
     client.end();
     let names =
         fs::read_dir(tree.path("box/sub")).unwrap().count() + fs::read_dir(tree.path("box")).unwrap().count();
-    assert_eq!(names, 2, "sub and sub/g, and nothing hidden");
+    assert_eq!(names, 3, "sub, sub/g and sub/h, and nothing hidden");
 }
 
 #[test]

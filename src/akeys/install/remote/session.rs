@@ -49,11 +49,13 @@ impl Session {
         if acting::for_another() {
             return Err(acting::refusal());
         }
-        let private = |dir: PathBuf| tempfile::Builder::new().prefix("akeys-").tempdir_in(dir);
-        let mut control = private(std::env::temp_dir());
-        if control.as_ref().is_ok_and(|dir| dir.path().as_os_str().len() > MAX_SOCKET) {
-            control = private("/tmp".into());
-        }
+        // The path of the socket is short, and nothing in it means anything to ssh.
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+        let fits = |dir: &Path| {
+            dir.as_os_str().len() < MAX_SOCKET - 20 && dir.as_os_str().as_encoded_bytes().iter().all(plain)
+        };
+        let dir = Some(std::env::temp_dir()).filter(|dir| fits(dir)).unwrap_or_else(|| "/tmp".into());
+        let control = tempfile::Builder::new().prefix("akeys-").tempdir_in(dir);
         let control = control.map_err(|error| Failure::new(Exit::Failed, format!("ssh: {error}")))?;
         Ok(Self { destination: destination.clone(), control })
     }
