@@ -16,7 +16,7 @@ help:
 	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
 	@echo 'make bench-sftp [QUICK=1]      its SFTP beside OpenSSH, with ratios'
-	@echo 'make bench-keys [QUICK=1]      akeys beside ssh-keygen, audit-ssh-keys and ansible, up to 100,000 keys'
+	@echo 'make bench-keys [QUICK=1]      akeys beside ssh-keygen and ansible, up to 100,000 keys'
 	@echo 'make bench-follow [QUICK=1]    a copy that follows, beside lsyncd, Unison, Syncthing and a loop of rsync'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""akeys beside ssh-keygen -lf, audit-ssh-keys and ansible's authorized_key, on key files from ten lines to a hundred thousand.
+"""akeys beside ssh-keygen -lf and ansible's authorized_key, on key files from ten lines to a hundred thousand.
 
 Six of ten keys are ed25519, four are RSA with 3072 bits, every fifth has a forced command. Everything is measured turn by
 turn; numbers are medians of wall-clock time for a whole run of each program, and the most memory that it has had. What is not
@@ -91,8 +91,8 @@ class Contender:
                 [f"{SCRATCH}/peak", "-o", figures, *argv], env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
             taken = time.monotonic() - begin
-        # 5: akeys audit has found something; 1: audit-ssh-keys has.
-        if ended.returncode not in (0, 1, 5):
+        # 5: akeys audit has found something.
+        if ended.returncode not in (0, 5):
             sys.exit(f"{self.name}: {open(f'{SCRATCH}/said', errors='replace').read()[-1000:]}")
         if self.changes:
             if os.path.getsize(path) == os.path.getsize(saved):
@@ -152,11 +152,6 @@ def contenders():
         Contender("add", "akeys add", akeys("add", NEW), changes=True),
         Contender("remove", "akeys remove", akeys("remove", "--line", "2", "--allow-lockout"), changes=True),
     ]
-    auditor = shutil.which("audit-ssh-keys")
-    if auditor:
-        all_of_them.append(Contender("audit", "audit-ssh-keys", lambda home, path: [auditor, path]))
-    else:
-        print("skipped: audit-ssh-keys is not on the PATH (pip install audit-ssh-keys)")
     if MODULE:
         all_of_them.append(Contender("add", "ansible's module alone", ansible_module("present"), changes=True))
         all_of_them.append(Contender("remove", "ansible's module alone", ansible_module("absent"), changes=True))
