@@ -1,12 +1,15 @@
 #!/bin/sh
 # Builds what a benchmark compares, and runs it: `make bench` for the gate and rsync (bench/bench.py), `make bench-sftp`
-# for SFTP (bench/sftp.py).
+# for SFTP (bench/sftp.py), `make bench-keys` for akeys (bench/keys.py), `make bench-follow` for afiles follow (bench/follow.py). Further arguments are the benchmark's.
 set -eu
 cd "$(dirname "$0")/.."
 name=${1:-bench}
+[ $# -eq 0 ] || shift
 
 case $name in
+    keys) needed='ssh-keygen python3' ;;
     sftp) needed='ssh ssh-keygen sftp python3' ;;
+    follow) needed='ssh ssh-keygen sftp rsync python3' ;;
     *) needed='rsync python3' ;;
 esac
 for program in $needed; do
@@ -23,4 +26,4 @@ for helper in floor peak stamp; do
     rustc --edition 2024 -C opt-level=3 -C panic=abort -C strip=symbols -C target-feature=+crt-static \
         -o "$scratch/$helper" "bench/$helper.rs"
 done
-python3 "bench/$name.py" "$programs/rrsync-rs" "$scratch"
+PYTHONDONTWRITEBYTECODE=1 python3 "bench/$name.py" "$programs/rrsync-rs" "$scratch" "$@"

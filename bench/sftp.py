@@ -5,37 +5,33 @@ Everything is measured in one run, turn by turn, so that whatever else the machi
 medians; a ratio is the median of the ratios of each turn, gate to the other, so below 1 the gate is ahead. Nothing is
 asserted.
 
-    BENCH_REPEATS=5       turns
+    BENCH_REPEATS=3       turns
+    BENCH_STARTS=40       starts
     BENCH_MB=1024         the size of the large file
     BENCH_FILES=10000     the number of small files, of 4 kB each
     BENCH_ENTRIES=100000  entries of the directory that is listed
     BENCH_LINK_MB=64      the same over a link of 40 ms; sftp waits for each file's replies
     BENCH_LINK_FILES=50
+
+With --quick all of these are smaller, and there is one turn: to see that everything works.
 """
 
 import os
 import shutil
-import socket
 import statistics
 import struct
 import subprocess
 import sys
-import threading
 import time
+
+from sshd import ROUND_TRIP, Port, locked, number, write
 
 GATE, SCRATCH = sys.argv[1:3]
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
-ROUND_TRIP = 0.040
 INIT = struct.pack(">IBI", 5, 1, 3)
-
-
-def number(name, usual):
-    return int(os.environ.get(name, usual))
-
-
-def program(name):
-    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    return path or sys.exit(f"missing: {name}. Nothing can be measured without it.")
+if "--quick" in sys.argv[3:]:
+    for setting in ["REPEATS=1", "STARTS=8", "MB=64", "FILES=500", "ENTRIES=20000", "LINK_MB=8", "LINK_FILES=10"]:
+        os.environ.setdefault(*f"BENCH_{setting}".split("="))
 
 
 class Server:
@@ -50,13 +46,6 @@ class Server:
         if self.name == "internal-sftp":
             return None
         return ([f"{SCRATCH}/peak", "-o", usage] if usage else []) + self.command.split()
-
-
-def write(path, text):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w") as file:
-        file.write(text)
-    os.chmod(path, 0o600)
 
 
 def lay_out():
@@ -112,78 +101,15 @@ def fill(directory, files, size):
             file.write(os.urandom(size))
 
 
-def locked():
-    """Whether sshd takes the account for a locked one unless PAM says otherwise, as in the tests."""
-    entry = subprocess.run(["getent", "shadow", str(os.getuid())], capture_output=True, text=True).stdout
-    return os.getuid() == 0 and entry.split(":")[1:2] == ["!"] or entry.split(":")[1:2] == ["!*"]
-
-
-class Port:
-    """sshd on a loopback port; every byte is `delay` seconds late in each direction."""
-
-    def __init__(self, delay=0.0):
-        self.delay = delay
-        if os.getuid() == 0:
-            os.makedirs("/run/sshd", exist_ok=True)
-        self.sshd = [program("sshd"), "-i", "-f", f"{SCRATCH}/sshd_config"]
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.number = self.socket.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client, _ = self.socket.accept()
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            server = client
-            if self.delay:
-                ours, server = socket.socketpair()
-                for ends in ((client, ours), (ours, client)):
-                    threading.Thread(target=late, args=(*ends, self.delay), daemon=True).start()
-            subprocess.Popen(self.sshd, stdin=server, stdout=server, stderr=subprocess.DEVNULL)
-            server.close()
-
-    def ssh_config(self, server):
-        """A file for ssh's -F."""
-        path = f"{server.key}.{self.number}.config"
-        write(
-            path,
-            f"Host *\nHostName 127.0.0.1\nPort {self.number}\nHostKeyAlias bench\nIdentityFile {server.key}\n"
-            f"IdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile {SCRATCH}/known_hosts\nBatchMode yes\n",
-        )
-        return path
-
-
-def late(source, sink, delay):
-    """Passes bytes on when they are old enough. No more is on the way than a fast link would hold."""
-    queue, room = [], threading.Condition()
-
-    def deliver():
-        while True:
-            with room:
-                while not queue:
-                    room.wait()
-                due, data = queue[0]
-            time.sleep(max(0.0, due - time.monotonic()))
-            if not data:
-                return sink.shutdown(socket.SHUT_WR)
-            sink.sendall(data)
-            with room:
-                queue.pop(0)
-                room.notify_all()
-
-    threading.Thread(target=deliver, daemon=True).start()
-    while True:
-        try:
-            data = source.recv(1 << 16)
-        except OSError:
-            data = b""
-        with room:
-            while len(queue) > 256:
-                room.wait()
-            queue.append((time.monotonic() + delay, data))
-            room.notify_all()
-        if not data:
-            return
+def ssh_config(port, server):
+    """A file for ssh's -F."""
+    path = f"{server.key}.{port.number}.config"
+    write(
+        path,
+        f"Host *\nHostName 127.0.0.1\nPort {port.number}\nHostKeyAlias bench\nIdentityFile {server.key}\n"
+        f"IdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile {SCRATCH}/known_hosts\nBatchMode yes\n",
+    )
+    return path
 
 
 def measure(title, servers, turns, once, before=lambda server: None):
@@ -296,17 +222,17 @@ def starts(servers, port):
     measure("without ssh", direct, turns, lambda server: first_byte(server.direct(), environment()))
     masters = []
     for server in servers:
-        held = ["ssh", "-F", port.ssh_config(server), "-S", f"{server.key}.held"]
+        held = ["ssh", "-F", ssh_config(port, server), "-S", f"{server.key}.held"]
         masters.append(subprocess.Popen([*held, "-MN", "h"], stderr=subprocess.DEVNULL))
         while subprocess.run([*held, "-O", "check", "h"], stderr=subprocess.DEVNULL).returncode:
             time.sleep(0.05)
-    held = lambda server: ["ssh", "-F", port.ssh_config(server), "-S", f"{server.key}.held", "-s", "h", "sftp"]
+    held = lambda server: ["ssh", "-F", ssh_config(port, server), "-S", f"{server.key}.held", "-s", "h", "sftp"]
     measure("on a connection that is open", servers, turns, lambda server: first_byte(held(server)))
     for master in masters:
         master.terminate()
         master.wait()
-    login = lambda server: ["ssh", "-F", port.ssh_config(server), "-s", "h", "sftp"]
-    measure("with the login", servers, turns // 4, lambda server: first_byte(login(server)))
+    login = lambda server: ["ssh", "-F", ssh_config(port, server), "-s", "h", "sftp"]
+    measure("with the login", servers, max(1, turns // 4), lambda server: first_byte(login(server)))
 
 
 def rclone(server, port, source, target):
@@ -324,23 +250,28 @@ def rclone(server, port, source, target):
 def through_sshd(servers, port, turns):
     heading(f"through sshd, by sftp, in s ({turns} turns)", servers)
     for title, commands in batches():
-        once = lambda server: sftp(server, ["-F", port.ssh_config(server), "h"], commands)
+        once = lambda server: sftp(server, ["-F", ssh_config(port, server), "h"], commands)
         measure(title, servers, turns, once, clean)
+    by_rclone(servers, port, turns, "", "through sshd")
+
+
+def by_rclone(servers, port, turns, prefix, how):
     if not shutil.which("rclone"):
         return print("skipped: rclone is not installed")
-    heading(f"through sshd, by rclone, in s ({turns} turns)", servers)
+    heading(f"{how}, by rclone, in s ({turns} turns)", servers)
     remote = lambda server, path: f":sftp:{server.served}/{path}"
-    down = lambda server: rclone(server, port, remote(server, "small"), "got")
-    measure("small files, down", servers, turns, down, clean)
-    up = lambda server: rclone(server, port, "small", remote(server, "in"))
-    measure("small files, up", servers, turns, up, clean)
+    down = lambda server: rclone(server, port, remote(server, f"{prefix}small"), "got")
+    measure(f"{prefix}small files, down", servers, turns, down, clean)
+    up = lambda server: rclone(server, port, f"{prefix}small", remote(server, "in"))
+    measure(f"{prefix}small files, up", servers, turns, up, clean)
 
 
 def over_a_link(servers, port, turns):
     heading(f"through sshd over a link of 40 ms, by sftp, in s ({turns} turns)", servers)
     for title, commands in batches("link-"):
-        once = lambda server: sftp(server, ["-F", port.ssh_config(server), "h"], commands)
+        once = lambda server: sftp(server, ["-F", ssh_config(port, server), "h"], commands)
         measure(title, servers, turns, once, clean)
+    by_rclone(servers, port, turns, "link-", "through sshd over a link of 40 ms")
 
 
 def main():
@@ -348,13 +279,15 @@ def main():
     print(f"{version}; {os.uname().sysname} {os.uname().release}; {os.cpu_count()} processors, load "
           f"{os.getloadavg()[0]:.1f}; one file of {number('BENCH_MB', 1024)} MB, {number('BENCH_FILES', 10000)} small "
           f"files, {number('BENCH_ENTRIES', 100000)} entries")
+    begin = time.perf_counter()
     servers = lay_out()
-    turns = number("BENCH_REPEATS", 5)
+    turns = number("BENCH_REPEATS", 3)
     without_ssh(servers, turns)
-    port = Port()
+    port = Port(f"{SCRATCH}/sshd_config")
     starts(servers, port)
-    through_sshd(servers, port, turns)
+    through_sshd(servers, port, max(1, turns - 1))
     link(servers, max(1, turns // 2))
+    print(f"\nmeasured in {time.perf_counter() - begin:.0f} s")
 
 
 def link(servers, turns):
@@ -363,10 +296,10 @@ def link(servers, turns):
     tried = subprocess.run(netem, capture_output=True, text=True)
     if tried.returncode:
         print(f"\nno netem here ({tried.stderr.strip() or 'unshare failed'}): a relay delays every byte instead")
-        return over_a_link(servers, Port(ROUND_TRIP / 2), turns)
+        return over_a_link(servers, Port(f"{SCRATCH}/sshd_config", ROUND_TRIP / 2), turns)
     os.unshare(os.CLONE_NEWNET)
     subprocess.run(netem[-1], shell=True, check=True)
-    over_a_link(servers, Port(), turns)
+    over_a_link(servers, Port(f"{SCRATCH}/sshd_config"), turns)
 
 
 main()

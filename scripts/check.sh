@@ -38,10 +38,12 @@ if have mandoc; then
 fi
 
 step 'shell scripts'
-for script in scripts/*.sh templates/*.sh src/akeys/install/remote/*.sh; do
-    sh -n "$script"
+scripts=$(find . -name '*.sh' ! -path '*/target/*')
+for script in $scripts; do
+    dash -n "$script"
 done
 bash -n .ci/run
 if have shellcheck; then
-    shellcheck scripts/*.sh .ci/run templates/*.sh src/akeys/install/remote/*.sh
+    # shellcheck disable=SC2086 # no name has a blank
+    shellcheck .ci/run $scripts
 fi

@@ -82,6 +82,10 @@ clean_up() {
         kill "$port_sshd" 2>/dev/null || true
         wait "$port_sshd" 2>/dev/null || true
     fi
+    # afiles keeps its connection for a minute.
+    for held in "$scratch"/pod/.local/state/akeys/ssh/*; do
+        [ ! -S "$held" ] || "$ssh" -F none -S "$held" -O exit laptop 2>/dev/null || true
+    done
     rm -rf "$scratch"
     # Another sshd may have come to use it meanwhile; then it is not ours to remove.
     [ -z "$made_run_sshd" ] || rmdir /run/sshd 2>/dev/null || true
@@ -109,7 +113,7 @@ fi
 
 umask 077
 mkdir -p "$scratch/pod/.local/bin" "$scratch/pod/.ssh" "$scratch/you/.local/bin" "$scratch/you/.ssh"
-cp "$programs/akeys" "$scratch/pod/.local/bin/"
+cp "$programs/akeys" "$programs/afiles" "$scratch/pod/.local/bin/"
 cp "$programs/akeys" "$programs/rrsync-rs" "$scratch/you/.local/bin/"
 ssh-keygen -q -t ed25519 -N '' -C laptop -f "$scratch/host_key"
 ssh-keygen -q -t ed25519 -N '' -C 'my own key' -f "$scratch/you/.ssh/id_ed25519"
@@ -307,6 +311,31 @@ works
 [ "$(grep -c '"verdict":"allow"' "$scratch/you/$audit")" -eq 3 ] || fail 'there should be 3 accepted requests'
 [ "$(grep -c '"verdict":"refuse"' "$scratch/you/$audit")" -eq 5 ] || fail 'there should be 5 refused requests'
 say '' 'sshd itself refused the forwarding, so the gate was not asked. A client behind a pipe has no address: UNKNOWN.'
+
+step 'The pod is told where you are'
+say 'A card names the account, its workspaces and the keys of its host. You hand it over; no secret is in it, and it grants'
+say 'nothing. The options are there because this sshd is not the one of the machine; yours is found.'
+cp "$scratch/host_key.pub" "$scratch/you/host_key.pub"
+as you 'akeys federation card playground --address laptop --host-key host_key.pub > card.toml; cat card.toml'
+works
+says 'workspaces = ["papers"]'
+cp "$scratch/you/card.toml" "$scratch/pod/card.toml"
+as pod 'akeys federation meet card.toml'
+works
+says "$(ssh-keygen -lf "$scratch/host_key.pub" | cut -d' ' -f2)"
+
+step 'afiles needs no more than that'
+say 'It finds the account by the name of the workspace, takes only the host that is pinned, and never shows half a file.'
+as pod 'afiles ls'
+works
+says '/papers:'
+echo 'x,y,z' >"$scratch/you/papers/figures/data.csv"
+as pod 'afiles pull papers: mine'
+works
+diff -r "$scratch/you/papers" "$scratch/pod/mine" >/dev/null || fail 'the copy differs'
+as pod 'afiles history'
+works
+says 'figures/data.csv'
 
 step 'You take it back'
 as you 'akeys remove --federation playground'

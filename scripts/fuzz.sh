@@ -22,6 +22,7 @@ fi
 
 # Static binaries cannot have the address sanitizer; RUSTFLAGS takes the place of the flags in .cargo/config.toml.
 target=$(rustc -vV | sed -n 's/^host: //p')
+# shellcheck disable=SC2048 # the names have no blanks
 for name in ${*:-$(ls seeds)}; do
     mkdir -p "corpus/$name" artifacts
     # shellcheck disable=SC2086 # no toolchain is no word

@@ -21,7 +21,7 @@ case $PREFIX in
         ;;
 esac
 root=${DESTDIR:-}$PREFIX
-programs='akeys awatch rrsync-rs'
+programs='afiles akeys awatch rrsync-rs'
 templates=$(find templates -type f)
 
 # put MODE FILE TARGET
@@ -71,7 +71,7 @@ case ${1:-install} in
         done
         case ":$PATH:" in
             *":$PREFIX/bin:"*) ;;
-            *) echo "note: $PREFIX/bin is not in your PATH" >&2 ;;
+            *) echo "note: $PREFIX/bin is not in your PATH: export PATH=\"$PREFIX/bin:\$PATH\"" >&2 ;;
         esac
         ;;
     uninstall)

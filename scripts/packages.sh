@@ -15,6 +15,8 @@ package_of() {
         setpriv | unshare | flock) echo util-linux ;;
         fusermount3) echo fuse3 ;;
         psftp | pscp | puttygen) echo putty-tools ;;
+        inotifywait) echo inotify-tools ;;
+        ip) echo iproute2 ;;
         *) echo "$1" ;;
     esac
 }

@@ -228,12 +228,15 @@ add_line() {
     seen=$new.seen
     temp "$new"
     temp "$seen"
-    end='' size=0
+    end='' size=0 was=''
     if [ -f "$keys" ]; then
         # -p: the mode, and the group where that is allowed.
         cp -p -- "$keys" "$new" || fail 1 "$keys cannot be copied"
         cat -- "$keys" >"$seen" || fail 1 "$keys cannot be copied"
         cmp -s -- "$new" "$seen" || fail 1 "$keys was changed by another program: try again"
+        facts "$new"
+        was=$mode
+        chmod u+w -- "$new" || fail 1 "$keys cannot be copied"
         size=$(wc -c <"$new")
         all=$(wc -l <"$new")
         crlf=$(grep -c "$cr\$" -- "$new")
@@ -243,6 +246,8 @@ add_line() {
         fi
     fi
     printf '%s\n' "$line$end" >>"$new" || fail 1 "$keys cannot be written"
+    # Whoever may not write into a read-only file may put another one in its place, which is as read-only.
+    case $was in -?-*) chmod u-w -- "$new" || fail 1 "$keys cannot be written" ;; esac
     to_disk "$new"
     # A full disk may have been noticed by nobody.
     [ "$(tail -n 1 "$new")" = "$line$end" ] || fail 1 "$keys cannot be written"
@@ -257,6 +262,8 @@ add_line() {
     mv -f -- "$new" "$keys" || fail 1 "$keys cannot be replaced"
     new='' made_ssh=''
     to_disk "$HOME/.ssh"
+    facts "$HOME"
+    case $mode in d????w* | d???????w*) say "others can write $HOME, so sshd may ignore the keys: chmod go-w $HOME" ;; esac
 }
 
 install_key() {

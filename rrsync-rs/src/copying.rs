@@ -4,10 +4,12 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::copy_file_range;
+use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
+use nix::unistd::{Whence, ftruncate, lseek};
 
 /// How much one call is asked for.
-const CHUNK: u64 = 16 << 20;
+pub const CHUNK: u64 = 16 << 20;
 
 /// Copies up to `length` bytes from one open file and offset to another, and tells how many there were.
 ///
@@ -46,6 +48,29 @@ pub fn copy<E: From<Errno>>(
         step(done as u64)?;
     }
     Ok(copied)
+}
+
+/// Copies all of an open file into an empty one. A hole stays a hole: it costs nothing to make, and must not cost the room
+/// of what it could hold when it is copied.
+pub fn copy_whole(from: BorrowedFd<'_>, into: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut at = 0;
+    loop {
+        let data = match lseek(from, at, Whence::SeekData) {
+            // Nothing but a hole, or the end.
+            Err(Errno::ENXIO) => break,
+            data => data?,
+        };
+        let hole = lseek(from, data, Whence::SeekHole)?;
+        let length = u64::try_from(hole - data).map_err(|_| Errno::EFBIG)?;
+        let copied = copy((from, data), (into, data), length, |_| Ok::<(), Errno>(()))?;
+        at = data.saturating_add_unsigned(copied);
+        if copied < length {
+            // It has become shorter meanwhile.
+            break;
+        }
+    }
+    let size = fstat(from)?.st_size;
+    if fstat(into)?.st_size < size { ftruncate(into, size) } else { Ok(()) }
 }
 
 /// Whether the kernel cannot copy between these two files, which reading and writing still can.

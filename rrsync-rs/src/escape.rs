@@ -22,7 +22,12 @@ impl<'a> Escaped<'a> {
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
+            // Nearly everything that is shown is plain ASCII, and is written in one piece.
+            let valid = chunk.valid();
+            let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+            let (head, tail) = valid.split_at(valid.bytes().take_while(|byte| plain(byte)).count());
+            f.write_str(head)?;
+            for c in tail.chars() {
                 match c {
                     '\\' => f.write_str("\\\\")?,
                     '\n' => f.write_str("\\n")?,

@@ -8,7 +8,7 @@
 //!
 //! Directories are compared by device and inode, so another spelling or a bind mount is the same directory. What this
 //! cannot see: a hard link to a protected file, a mount somewhere beneath the workspace, a symlink deeper in a hidden directory than
-//! [`LINKS_FROM`] looks, and places that only an environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
+//! `LINKS_FROM` looks, and places that only an environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,10 +1,12 @@
 //! How much there is in a workspace: one number of bytes and one of files, shared by all sessions, for its quota.
 //!
-//! The count is a file in the owner's state directory, changed under its lock. What a session is about to write it takes
-//! first, so a session that dies leaves a count that is too high, never too low. What others do in the workspace the
-//! count does not see; so it is made anew, by looking at every file, when there is none, after a day, and before anything
-//! is refused, though not more often than every half minute.
+//! The count is a file in the owner's state directory. Whoever changes how much there is holds its lock from the look at the
+//! file to the change of the count: two sessions that empty one file at once have made one room, not two. What a session is
+//! about to write it takes first, so a session that dies leaves a count that is too high, never too low. What others do in the
+//! workspace the count does not see; so it is made anew, by looking at every file, when there is none, after a day, and before
+//! anything is refused, though not more often than every half minute.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -42,18 +44,16 @@ struct Page {
     counted: u64,
 }
 
-/// What a session may use up before it asks again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Bytes, at least those that were asked for.
-    pub bytes: u64,
-    /// Which count they were taken from.
-    pub counted: u64,
-}
-
 /// The count of one workspace.
 #[derive(Debug)]
-pub struct Ledger(File);
+pub struct Ledger {
+    file: File,
+    holds: Cell<u32>,
+}
+
+/// While this lives, no other session changes the count.
+#[derive(Debug)]
+pub struct Hold<'a>(&'a Ledger);
 
 impl Ledger {
     /// Opens the count at `path`.
@@ -62,74 +62,59 @@ impl Ledger {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)?;
-        Ok(Self(file))
+        Ok(Self { file, holds: Cell::new(0) })
     }
 
-    /// Takes `need`, and up to `ahead` bytes more; `count` looks at every file.
+    /// Waits until no other session has it; who has it may take it again.
+    pub fn hold(&self) -> Result<Hold<'_>, Errno> {
+        if self.holds.get() == 0 {
+            self.file.lock().map_err(errno)?;
+        }
+        self.holds.set(self.holds.get() + 1);
+        Ok(Hold(self))
+    }
+
+    /// Takes `need`; `count` looks at every file.
     ///
     /// # Errors
     /// `EDQUOT` when that is more than there may be.
     pub fn take(
         &self,
         need: Usage,
-        ahead: u64,
         quota: Quota,
         count: impl Fn() -> Result<Usage, Errno>,
-    ) -> Result<Taken, Errno> {
-        self.locked(|now| {
-            let anew = || count().map(|usage| Page { usage, counted: now });
-            let mut page = match self.page() {
-                Some(page) if page.counted <= now && now - page.counted < OLD => page,
-                _ => anew()?,
-            };
-            if !fits(page.usage, need, quota) && now - page.counted >= FRESH {
-                page = anew()?;
-            }
-            let kept = fits(page.usage, need, quota).then(|| {
-                let left = quota.bytes.unwrap_or(u64::MAX).saturating_sub(page.usage.bytes);
-                let bytes = need.bytes.saturating_add(ahead).min(left);
-                page.usage.bytes = page.usage.bytes.saturating_add(bytes);
-                page.usage.files = page.usage.files.saturating_add(need.files);
-                Taken { bytes, counted: page.counted }
-            });
-            self.write(page)?;
-            kept.ok_or(Errno::EDQUOT)
-        })
+    ) -> Result<(), Errno> {
+        let _hold = self.hold()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let anew = || count().map(|usage| Page { usage, counted: now });
+        let mut page = match self.page() {
+            Some(page) if page.counted <= now && now - page.counted < OLD => page,
+            _ => anew()?,
+        };
+        if !fits(page.usage, need, quota) && now - page.counted >= FRESH {
+            page = anew()?;
+        }
+        let fit = fits(page.usage, need, quota);
+        if fit {
+            page.usage.bytes = page.usage.bytes.saturating_add(need.bytes);
+            page.usage.files = page.usage.files.saturating_add(need.files);
+        }
+        self.write(page)?;
+        if fit { Ok(()) } else { Err(Errno::EDQUOT) }
     }
 
     /// So much is there no longer.
     pub fn give(&self, gone: Usage) -> Result<(), Errno> {
-        self.lower(gone, |_| true)
-    }
-
-    /// Gives back what was taken and not used. A count made since then has never known of it.
-    pub fn give_back(&self, unused: Taken) -> Result<(), Errno> {
-        self.lower(Usage { bytes: unused.bytes, files: 0 }, |counted| counted == unused.counted)
-    }
-
-    fn lower(&self, by: Usage, concerns: impl FnOnce(u64) -> bool) -> Result<(), Errno> {
-        self.locked(|_| match self.page() {
-            Some(Page { usage, counted }) if concerns(counted) => {
-                let bytes = usage.bytes.saturating_sub(by.bytes);
-                let files = usage.files.saturating_sub(by.files);
-                self.write(Page { usage: Usage { bytes, files }, counted })
-            }
-            _ => Ok(()),
-        })
-    }
-
-    fn locked<T>(&self, change: impl FnOnce(u64) -> Result<T, Errno>) -> Result<T, Errno> {
-        let errno = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-        self.0.lock().map_err(errno)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let changed = change(now);
-        self.0.unlock().map_err(errno)?;
-        changed
+        let _hold = self.hold()?;
+        let Some(Page { usage, counted }) = self.page() else { return Ok(()) };
+        let bytes = usage.bytes.saturating_sub(gone.bytes);
+        let files = usage.files.saturating_sub(gone.files);
+        self.write(Page { usage: Usage { bytes, files }, counted })
     }
 
     fn page(&self) -> Option<Page> {
         let mut text = [0; LENGTH];
-        self.0.read_exact_at(&mut text, 0).ok()?;
+        self.file.read_exact_at(&mut text, 0).ok()?;
         let text = std::str::from_utf8(&text).ok()?.strip_suffix('\n')?;
         let mut words = text.strip_prefix("v1 ")?.split(' ').map(|word| word.parse().ok());
         let mut number = || words.next().flatten();
@@ -140,10 +125,22 @@ impl Ledger {
     fn write(&self, page: Page) -> Result<(), Errno> {
         let Page { usage: Usage { bytes, files }, counted } = page;
         let text = format!("v1 {bytes:020} {files:020} {counted:034}\n");
-        self.0
-            .write_all_at(text.as_bytes(), 0)
-            .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        self.file.write_all_at(text.as_bytes(), 0).map_err(errno)
     }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.holds.set(self.0.holds.get().saturating_sub(1));
+        if self.0.holds.get() == 0 {
+            let _ = self.0.file.unlock();
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "used as a map_err function")]
+fn errno(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 fn fits(usage: Usage, need: Usage, quota: Quota) -> bool {
@@ -193,19 +190,26 @@ mod tests {
             counts.set(counts.get() + 1);
             Ok(usage(500, 2))
         };
-        let taken = one.take(usage(100, 1), 50, QUOTA, count).unwrap();
-        assert_eq!(taken.bytes, 150);
-        assert_eq!(two.take(usage(300, 7), 500, QUOTA, count).unwrap().bytes, 350, "no more than is left");
-        assert_eq!(one.take(usage(1, 0), 0, QUOTA, count), Err(Errno::EDQUOT));
-        assert_eq!(one.take(usage(0, 1), 0, QUOTA, count), Err(Errno::EDQUOT));
-        assert_eq!(one.take(usage(0, 0), 0, QUOTA, count).map(|taken| taken.bytes), Ok(0));
+        one.take(usage(100, 1), QUOTA, count).unwrap();
+        two.take(usage(400, 7), QUOTA, count).unwrap();
+        assert_eq!(one.take(usage(1, 0), QUOTA, count), Err(Errno::EDQUOT));
+        assert_eq!(one.take(usage(0, 1), QUOTA, count), Err(Errno::EDQUOT));
+        assert_eq!(one.take(usage(0, 0), QUOTA, count), Ok(()));
         two.give(usage(200, 1)).unwrap();
-        assert_eq!(one.take(usage(200, 1), 0, QUOTA, count).map(|taken| taken.bytes), Ok(200));
-        two.give_back(Taken { bytes: 900, counted: taken.counted - 1 }).unwrap();
-        assert_eq!(one.take(usage(1, 0), 0, QUOTA, count), Err(Errno::EDQUOT), "of another count");
-        two.give_back(Taken { bytes: 10, ..taken }).unwrap();
-        assert_eq!(one.take(usage(10, 0), 0, QUOTA, count).map(|taken| taken.bytes), Ok(10));
+        assert_eq!(one.take(usage(200, 1), QUOTA, count), Ok(()));
         assert_eq!(counts.get(), 1);
+    }
+
+    #[test]
+    fn who_holds_the_count_holds_it_until_the_last_hold_ends() {
+        let scratch = Scratch::new("hold");
+        let (one, two) = (scratch.ledger(), scratch.ledger());
+        let outer = one.hold().unwrap();
+        drop(one.hold().unwrap());
+        one.give(usage(1, 0)).unwrap();
+        assert!(two.file.try_lock().is_err());
+        drop(outer);
+        assert!(two.file.try_lock().is_ok());
     }
 
     #[test]
@@ -222,7 +226,7 @@ mod tests {
         ] {
             ledger.write(Page { usage: usage(if full { 1000 } else { 0 }, 0), counted }).unwrap();
             let counts = Cell::new(0);
-            let taken = ledger.take(usage(1, 0), 0, QUOTA, || {
+            let taken = ledger.take(usage(1, 0), QUOTA, || {
                 counts.set(counts.get() + 1);
                 Ok(usage(10, 0))
             });
@@ -231,10 +235,10 @@ mod tests {
         }
         for damaged in ["", "v1 ", "v2", &"x".repeat(LENGTH)] {
             std::fs::write(scratch.0.join("a/count"), damaged).unwrap();
-            assert_eq!(ledger.take(usage(1, 0), 0, QUOTA, || Ok(usage(1000, 0))), Err(Errno::EDQUOT));
+            assert_eq!(ledger.take(usage(1, 0), QUOTA, || Ok(usage(1000, 0))), Err(Errno::EDQUOT));
         }
         std::fs::write(scratch.0.join("a/count"), "").unwrap();
-        let failed = ledger.take(usage(1, 0), 0, QUOTA, || Err(Errno::EACCES));
+        let failed = ledger.take(usage(1, 0), QUOTA, || Err(Errno::EACCES));
         assert_eq!(failed, Err(Errno::EACCES), "what cannot be counted is not used up");
     }
 
@@ -242,19 +246,18 @@ mod tests {
     fn many_sessions_never_take_more_than_there_is() {
         let scratch = Scratch::new("many");
         let quota = Quota { bytes: Some(100_000), files: Some(300) };
-        let sum: u64 = std::thread::scope(|scope| {
+        let taken: usize = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..8)
                 .map(|_| {
                     scope.spawn(|| {
                         let ledger = scratch.ledger();
-                        let taken = (0..200)
-                            .map_while(|_| ledger.take(usage(100, 1), 7, quota, || Ok(usage(0, 0))).ok());
-                        taken.map(|taken| taken.bytes).sum::<u64>()
+                        let take = || ledger.take(usage(100, 1), quota, || Ok(usage(0, 0)));
+                        (0..200).map_while(|_| take().ok()).count()
                     })
                 })
                 .collect();
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
-        assert!((30_000..=33_000).contains(&sum), "{sum}: 300 files with 100 to 107 bytes each");
+        assert_eq!(taken, 300);
     }
 }

@@ -24,13 +24,11 @@ pub fn remove_all(dir: impl AsFd, name: &OsStr) -> Result<(), Errno> {
     // The path to the directory that is being emptied, and those on the way to it.
     let mut way = vec![PathBuf::from(name)];
     while let Some(path) = way.last() {
-        let inner = empty(&open(dir, path)?)?;
-        match inner {
-            Some(inner) => way.push(path.join(inner)),
-            None => {
-                unlinkat(dir, path, UnlinkatFlags::RemoveDir)?;
-                way.pop();
-            }
+        if let Some(inner) = empty(&open(dir, path)?)? {
+            way.push(path.join(inner));
+        } else {
+            unlinkat(dir, path, UnlinkatFlags::RemoveDir)?;
+            way.pop();
         }
     }
     Ok(())

@@ -6,19 +6,21 @@
 //! |---|---|
 //! | `workspace` | the path of the workspace's directory |
 //! | `log.jsonl` | one [`Version`] a line, in the order in which they were kept; only ever added to |
-//! | `content/SHA256` | a content, once however many versions have it; never changed |
+//! | `content/SHA256` | a content, once however many versions have it; never changed, and gone only when its owner lets go of it |
 //! | `incoming/` | copies that are being made |
 //!
 //! A version is kept before its path loses it: the content is in place and on the disk before its line, and the line
 //! before [`Store::keep`] returns. A crash in between leaves a version too many, never one too few. Any number of
 //! processes may keep versions at once.
 //!
-//! The content of a file that is about to lose its only name is linked into the store, which costs no space; any other is
-//! copied. Either way a content is read again, and its sum compared, before anything relies on it.
+//! A content is copied, and never linked: whoever still has the file open could change it later. Where the file system can,
+//! the copy shares its blocks with the file. It is read again, and its sum compared, before anything relies on it.
+
+mod retention;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -26,14 +28,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 use serde::{Deserialize, Serialize};
 
-use crate::copying::copy;
+use crate::copying::copy_whole;
 use crate::layout::Layout;
 use crate::sha256::Sum;
+
+pub use retention::Forgotten;
+
+/// How often a copy is begun that others can come in between.
+const ATTEMPTS: u32 = 16;
 
 /// What a path had before it was overwritten or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,16 +199,16 @@ impl Store {
     /// Whatever they are, what was to be kept is not: the path must not lose it.
     pub fn keep(&self, file: impl AsFd, loss: &Loss<'_>) -> Result<Version, StoreError> {
         let stat = fstat(file.as_fd()).map_err(refused("look at a file"))?;
-        // Other names than the one that it is about to lose could change it later.
-        let linked = if stat.st_nlink <= 1 { self.link(file.as_fd(), &stat)? } else { None };
-        let (sha256, size) = match linked {
-            Some(kept) => kept,
-            None => self.copy(file.as_fd())?,
-        };
+        let (sha256, size) = self.copy(file.as_fd())?;
         let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or_default();
         let mtime = Timestamp::new(stat.st_mtime, nanoseconds).unwrap_or_default();
         let what = Kept::File { size, mtime, mode: stat.st_mode & 0o7777, sha256 };
-        self.log(loss, what)
+        let version = self.log(loss, what)?;
+        // Until the line was there, somebody could let go of the content as one that only old versions have.
+        if !self.is_kept(sha256) && self.copy(file)?.0 != sha256 {
+            return Err(StoreError::Damaged(sha256));
+        }
+        Ok(version)
     }
 
     /// Keeps what a symlink says.
@@ -251,38 +258,12 @@ impl Store {
         }
     }
 
-    /// Gives the file a name in the store; `None` where that cannot be, or while somebody is writing to it.
-    fn link(&self, file: impl AsFd, stat: &FileStat) -> Result<Option<(Sum, u64)>, StoreError> {
-        let (sha256, size) = Sum::of_file(file.as_fd()).map_err(failed("read a file"))?;
-        let now = fstat(file.as_fd()).map_err(refused("look at a file"))?;
-        let times = |stat: &FileStat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
-        if times(&now) != times(stat) || u64::try_from(stat.st_size) != Ok(size) {
-            return Ok(None);
-        }
-        if self.has(sha256)? {
-            return Ok(Some((sha256, size)));
-        }
-        fsync(file.as_fd()).map_err(refused("sync a file"))?;
-        // The open file itself, whatever its name has become. Without privileges this is the one way.
-        let own = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-        match self.name(AT_FDCWD, &own, AtFlags::AT_SYMLINK_FOLLOW, sha256) {
-            Ok(()) => Ok(Some((sha256, size))),
-            Err(StoreError::Damaged(sha256)) => Err(StoreError::Damaged(sha256)),
-            // Another file system, another owner, no /proc: a copy says more if it fails as well.
-            Err(_) => Ok(None),
-        }
-    }
-
     /// Copies the file into the store.
     fn copy(&self, file: impl AsFd) -> Result<(Sum, u64), StoreError> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("{}-{:x}", std::process::id(), since.as_nanos());
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-        let into =
-            open_in(&self.incoming, &name, flags).map_err(refused("make a copy for the version store"))?;
+        let (name, into) = self.begin_copy()?;
         let kept = fill(file, &into).and_then(|(sha256, size)| {
             if !self.has(sha256)? {
-                self.name(self.incoming.as_fd(), &name, AtFlags::empty(), sha256)?;
+                self.name(&name, sha256)?;
             }
             Ok((sha256, size))
         });
@@ -290,9 +271,30 @@ impl Store {
         kept
     }
 
-    /// Gives what is at `path` its name as a content.
-    fn name(&self, at: impl AsFd, path: &str, flags: AtFlags, sha256: Sum) -> Result<(), StoreError> {
-        match linkat(at, path, &self.content, sha256.to_string().as_str(), flags) {
+    /// An empty file for a copy. Its lock says that this process is still there.
+    fn begin_copy(&self) -> Result<(String, File), StoreError> {
+        let unmade = || refused("make a copy for the version store");
+        for _ in 0..ATTEMPTS {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let name = format!("{}-{:x}", std::process::id(), since.as_nanos());
+            let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+            let into = match open_in(&self.incoming, &name, flags) {
+                Err(Errno::EEXIST) => continue,
+                made => made.map_err(unmade())?,
+            };
+            into.lock().map_err(failed("lock a copy"))?;
+            // Before it was locked, it was nobody's, and may have been swept.
+            if fstat(&into).map_err(unmade())?.st_nlink > 0 {
+                return Ok((name, into));
+            }
+        }
+        Err(unmade()(Errno::EAGAIN))
+    }
+
+    /// Gives the copy its name as a content.
+    fn name(&self, copy: &str, sha256: Sum) -> Result<(), StoreError> {
+        let content = sha256.to_string();
+        match linkat(&self.incoming, copy, &self.content, content.as_str(), AtFlags::empty()) {
             Ok(()) => fsync(&self.content).map_err(refused("sync the version store")),
             // Another session has just kept the same.
             Err(Errno::EEXIST) => self.content(sha256).map(drop),
@@ -349,10 +351,8 @@ impl Store {
 }
 
 fn fill(file: impl AsFd, into: &File) -> Result<(Sum, u64), StoreError> {
-    // Its lock says that this process is still there.
-    into.lock().map_err(failed("lock a copy"))?;
-    copy((file.as_fd(), 0), (into.as_fd(), 0), u64::MAX, |_| Ok::<(), Errno>(()))
-        .and_then(|_| fsync(into.as_fd()))
+    copy_whole(file.as_fd(), into.as_fd())
+        .and_then(|()| fsync(into.as_fd()))
         .map_err(refused("copy a file into the version store"))?;
     Sum::of_file(into).map_err(failed("read a copy"))
 }

@@ -207,11 +207,114 @@ fn names_are_converted_from_any_charset_that_the_server_has() {
         let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
         fs::write(account.d("").join(name), "x").unwrap();
         let to = format!("{charset}/");
-        ends(&account.rsync("-ro", &["-a", &format!("--iconv=utf-8,{charset}"), "h:", &to]), 0);
+        let iconv = format!("--iconv=utf-8,{charset}");
+        ends(&account.rsync("-ro", &["-a", &iconv, "h:", &to]), 0);
         assert_eq!(account.read(&format!("client/{charset}/caf\u{e9}")), "x");
-        ends(&account.rsync("", &["-a", &format!("--iconv=utf-8,{charset}"), &to, &format!("h:{to}")]), 0);
+        ends(&account.rsync("", &["-a", &iconv, &to, &format!("h:{to}")]), 0);
         assert!(account.d(&to).join(name).exists(), "{charset}");
     }
+}
+
+#[test]
+fn with_s_the_names_that_are_asked_for_are_converted_as_rsync_converts_them() {
+    let account = Account::new();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    fs::write(account.d("").join(name), "latin1").unwrap();
+    account.write("D/caf\u{e9}", "utf-8");
+    account.write("client/src/f", "sent");
+    account.write("client/names", "caf\u{e9}\n");
+    for (charset, content) in
+        [("latin1", "latin1"), ("ISO-8859-1", "latin1"), ("utf-8", "utf-8"), (".", "utf-8")]
+    {
+        let iconv = format!("--iconv=utf-8,{charset}");
+        let listed = ["-as", "--files-from=names", "h:"];
+        for source in [["-as", "h:caf\u{e9}"].as_slice(), &listed, &["-a", "--files-from=names", "h:"]] {
+            // What stands in a list is converted by rsync, and without -s by nobody.
+            let converts = content == "utf-8" || source[1] == "h:caf\u{e9}";
+            let output = account.rsync("-ro", &[&[iconv.as_str()], source, &["got/"]].concat());
+            ends(
+                &output,
+                if converts {
+                    0
+                } else if source == listed {
+                    12
+                } else {
+                    4
+                },
+            );
+            if converts {
+                assert_eq!(account.read("client/got/caf\u{e9}"), content, "{charset} {source:?}");
+                fs::remove_file(account.root.join("client/got/caf\u{e9}")).unwrap();
+            }
+        }
+        let to = if content == "latin1" {
+            account.d("").join(std::ffi::OsStr::from_bytes(b"n\xe9"))
+        } else {
+            account.d("n\u{e9}")
+        };
+        ends(&account.rsync("", &["-as", &iconv, "src/f", "h:n\u{e9}/"]), 0);
+        assert_eq!(fs::read(to.join("f")).unwrap(), b"sent", "{charset}");
+    }
+    let cannot = account.rsync("-ro", &["-as", "--iconv=utf-8,cp1252", "h:caf\u{e9}", "got/"]);
+    ends(&cannot, 12);
+    assert!(said(&cannot).contains("leave -s out"), "{}", said(&cannot));
+    ends(&account.rsync("-ro", &["-as", "--iconv=utf-8,latin1", "h:\u{20ac}", "got/"]), 12);
+    ends(&account.rsync("-ro", &["-as", "--iconv=utf-8,cp1252", "h:client", "got/"]), 23);
+}
+
+#[test]
+fn a_list_of_files_tells_nothing_of_what_is_behind_a_link_that_leads_outside() {
+    let account = Account::new();
+    account.write("D/in.txt", "inside");
+    symlink("../outside", account.d("esc")).unwrap();
+    account.write("client/names", "esc/secret\n../outside/secret\nesc/dir/loot\nin.txt\n");
+    let confines = support::features().confine_root;
+    // SECURITY.md says what an rsync tells that does not confine itself.
+    for flags in ["-ro -namespace required", if confines { "-ro" } else { "-namespace required" }] {
+        for options in ["--list-only", "--no-implied-dirs", "-n"] {
+            let output = account.rsync(flags, &["-ai", options, "--files-from=names", "h:", "got/"]);
+            ends(&output, 23);
+            // What is there is told on standard output, what is not on the other.
+            let told = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(!told.contains("secret") && !told.contains("loot"), "{flags} {options}: {told}");
+        }
+    }
+    account.rsync("-ro", &["-a", "--files-from=names", "h:", "got/"]);
+    assert_eq!(
+        (account.read("client/got/in.txt"), account.read("client/got/esc/secret")),
+        ("inside".into(), String::new())
+    );
+}
+
+#[test]
+fn what_is_known_about_an_rsync_holds_for_that_file_and_comes_from_nobody_else() {
+    let account = Account::new();
+    let rsync = account.root.join("rsync");
+    fs::copy(rrsync_rs::rsync::program::usual().unwrap(), &rsync).unwrap();
+    let command = "rsync --server -logDtpre.iLsfxCIvu . new/";
+    let confines = || {
+        let flags = ["-rsync", rsync.to_str().unwrap(), "--explain", "-namespace", "off"];
+        let directory = account.d("");
+        let flags = [flags.as_slice(), &[directory.to_str().unwrap(), "--", command]].concat();
+        let answer = account.gate(&flags, "", b"");
+        String::from_utf8_lossy(&answer.stdout).contains("--confine-root=")
+    };
+    let really = support::features().confine_root;
+    assert_eq!(confines(), really);
+    let known = account.root.join("home/.local/state/akeys/rsync.json");
+    let text = fs::read_to_string(&known).unwrap();
+    let other = text.replace(&format!("\"confine_root\":{really}"), &format!("\"confine_root\":{}", !really));
+    assert_ne!(text, other);
+    fs::write(&known, &other).unwrap();
+    // It is not asked again.
+    assert_eq!(confines(), !really);
+    // But where anybody could have written that; and when it is another file.
+    fs::set_permissions(&known, fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(confines(), really);
+    fs::write(&known, &other).unwrap();
+    fs::set_permissions(&known, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&rsync, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(confines(), really);
 }
 
 #[test]
@@ -432,6 +535,25 @@ fn planted(flags: &str) -> Vec<String> {
 }
 
 #[test]
+fn links_that_are_stored_munged_lead_nowhere_and_come_back_as_they_were() {
+    let account = Account::new();
+    fs::create_dir_all(account.root.join("client/links")).unwrap();
+    for (name, to) in [("out", "../../outside/secret"), ("far", "/etc/passwd"), ("in", "sub/f")] {
+        symlink(to, account.root.join("client/links").join(name)).unwrap();
+    }
+    ends(&account.rsync("-munge", &["-a", "links/", "h:in/"]), 0);
+    for name in ["out", "far", "in"] {
+        let stored = fs::read_link(account.d("in").join(name)).unwrap();
+        assert!(stored.starts_with("/rsyncd-munged"), "{stored:?}");
+    }
+    ends(&account.rsync("-munge -ro", &["-a", "h:in/", "got/"]), 0);
+    assert_eq!(
+        fs::read_link(account.root.join("client/got/out")).unwrap().to_str(),
+        Some("../../outside/secret")
+    );
+}
+
+#[test]
 fn special_files_are_left_out_and_the_rest_comes() {
     let account = Account::new();
     account.write("client/src/f", "x");
@@ -457,6 +579,9 @@ fn special_files_are_left_out_and_the_rest_comes() {
     // Named as a source, a FIFO is sent as what it is, and nobody waits for a writer.
     nix::unistd::mkfifo(&account.d("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
     ends(&account.rsync("-ro", &["-a", "--timeout=10", "h:pipe", "got/"]), 0);
+    assert!(account.root.join("client/got/pipe").symlink_metadata().is_ok());
+    // Only a push is led elsewhere by this option.
+    ends(&account.rsync("-ro -namespace off", &["-aR", "--no-implied-dirs", "h:in/f", "got/"]), 0);
 }
 
 #[test]
@@ -491,7 +616,7 @@ fn the_record_comes_first_and_says_everything() {
     let audit = account.audit();
     let last = &audit[0];
     assert_eq!(last["client"], "192.0.2.7");
-    assert_eq!(last["verdict"], "allow");
+    assert_eq!((&last["verdict"], &last["rule"]), (&"allow".into(), &"rsync.pull".into()));
     assert_eq!(last["argv"][0], "rsync");
     assert!(last["confinement"]["landlock"].as_u64() > Some(0) && last["confinement"]["seccomp"] == true);
     let request = audit[1]["request"].as_str().unwrap();

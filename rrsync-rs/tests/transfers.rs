@@ -143,6 +143,8 @@ const MODES: &[&str] = &[
     "-a -s",
     "-aR -s",
     "-as --delete",
+    "-as --files-from=-",
+    "-as --files-from=names",
     "-as --backup-dir=/bak -b",
     "-a --iconv=utf-8,utf-8",
     "-as --iconv=utf-8,utf-8",

@@ -31,7 +31,9 @@ fn list(source: &Remote, json: bool, layout: &Layout) -> Result<Report, Failure>
     if json {
         report.out = ascii(&names.iter().map(as_json).collect());
     } else {
-        names.iter().for_each(|name| report.line(as_text(name)));
+        for name in &names {
+            report.line(as_text(name));
+        }
     }
     Ok(report)
 }

@@ -87,7 +87,8 @@ impl Remote {
     }
 }
 
-/// A path below a workspace as people write it: slashes too many and `.` mean nothing. `None` when it leads out.
+/// A path below a workspace as people write it, inner `None` for the workspace itself: slashes too many and `.` mean nothing. `None` when it leads out.
+#[allow(clippy::option_option, reason = "no path, and no way to a path, are two things")]
 fn below(written: &[u8]) -> Option<Option<EventPath>> {
     let parts: Vec<&[u8]> =
         written.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();

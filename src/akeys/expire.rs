@@ -118,7 +118,7 @@ fn soon(days: u16, as_json: bool, layout: &Layout) -> Result<Report, Failure> {
         now.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
     let path = layout.authorized_keys();
     let file = safe_write::read(layout)?.unwrap_or_default();
-    let survey = Survey::of(&path, &file, false, layout);
+    let survey = Survey::of(&path, file, false, layout);
     let mut ending: Vec<(Timestamp, Value, String)> = Vec::new();
     for (number, key) in survey.keys() {
         let Some(end) = key.meaning.expires.filter(|end| *end <= until) else { continue };

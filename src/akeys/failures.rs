@@ -76,6 +76,9 @@ impl From<PrivateError> for Failure {
             PrivateError::Untrusted { path, reason: Distrust::Mode } => {
                 failure.hint(format!("chmod go-w {}", Escaped::os(&path)))
             }
+            PrivateError::Busy { path } => {
+                failure.hint(format!("nothing was changed; fuser -v {} shows which", Escaped::os(&path)))
+            }
             _ => failure,
         }
     }

@@ -26,8 +26,7 @@ pub struct Line<'a> {
 impl KeyFile {
     /// Splits `bytes` into lines. Every byte string is a file, so this cannot fail.
     pub fn parse(bytes: Vec<u8>) -> Self {
-        let newline = |(at, &byte): (usize, &u8)| (byte == b'\n').then_some(at + 1);
-        let mut ends: Vec<usize> = bytes.iter().enumerate().filter_map(newline).collect();
+        let mut ends: Vec<usize> = memchr::memchr_iter(b'\n', &bytes).map(|at| at + 1).collect();
         if ends.last().copied().unwrap_or(0) < bytes.len() {
             ends.push(bytes.len());
         }

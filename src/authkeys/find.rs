@@ -78,7 +78,7 @@ impl<'a> Needle<'a> {
             Reading::Comment | Reading::Blank => Place::Comment,
         };
         let mut at = 0;
-        while let Some(start) = raw[at..].iter().position(|&byte| byte == self.start[0]).map(|n| at + n) {
+        while let Some(start) = memchr::memchr(self.start[0], &raw[at..]).map(|n| at + n) {
             at = start + 1;
             let matches = self.start_at(&raw[start..]);
             let Some((key, end)) = matches.then(|| key_at(raw, start, self.key.blob().len() + 64)).flatten()
@@ -105,7 +105,7 @@ impl<'a> Needle<'a> {
 pub fn keys_in(raw: &[u8]) -> Vec<(Range<usize>, Key)> {
     let mut keys = Vec::new();
     let mut at = 0;
-    while let Some(start) = raw[at..].iter().position(|&byte| byte == b'A').map(|n| at + n) {
+    while let Some(start) = memchr::memchr(b'A', &raw[at..]).map(|n| at + n) {
         at = start + 1;
         // An RSA key of 16384 bits has a blob of about 2,100 bytes.
         if let Some((key, end)) = key_at(raw, start, 4200) {

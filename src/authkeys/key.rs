@@ -176,6 +176,20 @@ impl Key {
         if rest.is_empty() { Ok(key) } else { Err(BadKey::TrailingBytes) }
     }
 
+    /// The same for a blob that is kept, as nearly every one can be: it is what sshd would write.
+    pub(super) fn from_owned(blob: Vec<u8>, target: Target) -> Result<Self, BadKey> {
+        let mut out = Out::Comparing(&blob);
+        let (algorithm, bits, rest) = parts(&blob, target, &mut out)?;
+        if !rest.is_empty() {
+            return Err(BadKey::TrailingBytes);
+        }
+        match out {
+            Out::Comparing([]) => Ok(Self { algorithm, bits, blob }),
+            Out::Comparing(_) | Out::Differs => Self::from_blob(&blob, target),
+            Out::Writing(blob) => Ok(Self { algorithm, bits, blob }),
+        }
+    }
+
     /// Reads a key as it stands in a `.pub` file: one line, without options. `None` when it is not that.
     pub fn from_public_line(line: &[u8], target: Target) -> Option<Self> {
         match super::read::read_line(line, 1, target.into()) {
@@ -186,56 +200,13 @@ impl Key {
 
     /// Decodes the key at the start of `blob`, and returns what follows it.
     pub(super) fn from_prefix(blob: &[u8], target: Target) -> Result<(Self, &[u8]), BadKey> {
-        let mut fields = Fields(blob);
-        let inner = fields.text()?;
-        let algorithm = Algorithm::from_inner(inner, target).ok_or(BadKey::UnknownType)?;
-        let mut out = Vec::with_capacity(blob.len());
-        put(&mut out, algorithm.name().as_bytes());
-        let bits = match algorithm {
-            Algorithm::Ed25519 => fields.exactly(32, &mut out)?,
-            Algorithm::SkEd25519 => {
-                let bits = fields.exactly(32, &mut out)?;
-                put(&mut out, fields.text()?);
-                bits
-            }
-            Algorithm::MlDsa44Ed25519 => fields.exactly(1312 + 32, &mut out).map(|_| 256)?,
-            Algorithm::Rsa => {
-                put_number(&mut out, fields.number()?);
-                let modulus = fields.number()?;
-                let bits = bit_length(modulus);
-                if bits < 1024 {
-                    return Err(BadKey::RsaTooShort(bits));
-                }
-                put_number(&mut out, modulus);
-                bits
-            }
-            Algorithm::Dsa => {
-                let prime = fields.number()?;
-                put_number(&mut out, prime);
-                for _ in 0..3 {
-                    put_number(&mut out, fields.number()?);
-                }
-                bit_length(prime)
-            }
-            Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::EcdsaP521 | Algorithm::SkEcdsaP256 => {
-                let curve = algorithm.curve().ok_or(BadKey::OtherCurve)?;
-                let name = fields.text()?;
-                if name != curve.name.as_bytes() {
-                    return Err(BadKey::OtherCurve);
-                }
-                let point = fields.string()?;
-                if !curve.accepts(point) {
-                    return Err(BadKey::BadPoint);
-                }
-                put(&mut out, name);
-                put(&mut out, point);
-                if algorithm == Algorithm::SkEcdsaP256 {
-                    put(&mut out, fields.text()?);
-                }
-                curve.bits as usize
-            }
+        let mut out = Out::Writing(Vec::with_capacity(blob.len()));
+        let (algorithm, bits, rest) = parts(blob, target, &mut out)?;
+        let blob = match out {
+            Out::Writing(blob) => blob,
+            Out::Comparing(_) | Out::Differs => Vec::new(),
         };
-        Ok((Self { algorithm, bits, blob: out }, fields.0))
+        Ok((Self { algorithm, bits, blob }, rest))
     }
 
     /// The kind of key.
@@ -273,6 +244,104 @@ impl fmt::Debug for Key {
     }
 }
 
+/// Decodes the key at the start of `blob`: its kind, its size and what follows it. What sshd would write for it goes to `out`.
+fn parts<'a>(
+    blob: &'a [u8],
+    target: Target,
+    out: &mut Out<'_>,
+) -> Result<(Algorithm, usize, &'a [u8]), BadKey> {
+    let mut fields = Fields(blob);
+    let inner = fields.text()?;
+    let algorithm = Algorithm::from_inner(inner, target).ok_or(BadKey::UnknownType)?;
+    out.put(algorithm.name().as_bytes());
+    let bits = match algorithm {
+        Algorithm::Ed25519 => fields.exactly(32, out)?,
+        Algorithm::SkEd25519 => {
+            let bits = fields.exactly(32, out)?;
+            out.put(fields.text()?);
+            bits
+        }
+        Algorithm::MlDsa44Ed25519 => fields.exactly(1312 + 32, out).map(|_| 256)?,
+        Algorithm::Rsa => {
+            out.put_number(fields.number()?);
+            let modulus = fields.number()?;
+            let bits = bit_length(modulus);
+            if bits < 1024 {
+                return Err(BadKey::RsaTooShort(bits));
+            }
+            out.put_number(modulus);
+            bits
+        }
+        Algorithm::Dsa => {
+            let prime = fields.number()?;
+            out.put_number(prime);
+            for _ in 0..3 {
+                out.put_number(fields.number()?);
+            }
+            bit_length(prime)
+        }
+        Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::EcdsaP521 | Algorithm::SkEcdsaP256 => {
+            let curve = algorithm.curve().ok_or(BadKey::OtherCurve)?;
+            let name = fields.text()?;
+            if name != curve.name.as_bytes() {
+                return Err(BadKey::OtherCurve);
+            }
+            let point = fields.string()?;
+            if !curve.accepts(point) {
+                return Err(BadKey::BadPoint);
+            }
+            out.put(name);
+            out.put(point);
+            if algorithm == Algorithm::SkEcdsaP256 {
+                out.put(fields.text()?);
+            }
+            curve.bits as usize
+        }
+    };
+    Ok((algorithm, bits, fields.0))
+}
+
+/// Where the blob goes that sshd would write: into a buffer, or against one that it probably is.
+enum Out<'a> {
+    /// It is written.
+    Writing(Vec<u8>),
+    /// It is compared with what is left of this.
+    Comparing(&'a [u8]),
+    /// It is another one.
+    Differs,
+}
+
+impl Out<'_> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a field is a part of a blob whose own fields have 32-bit lengths"
+    )]
+    fn put(&mut self, field: &[u8]) {
+        self.bytes(&(field.len() as u32).to_be_bytes());
+        self.bytes(field);
+    }
+
+    /// Writes a number without leading zeros, with the one zero byte that keeps it positive.
+    #[expect(clippy::cast_possible_truncation, reason = "as above")]
+    fn put_number(&mut self, number: &[u8]) {
+        let sign = number.first().is_some_and(|first| first & 0x80 != 0);
+        self.bytes(&(number.len() as u32 + u32::from(sign)).to_be_bytes());
+        self.bytes(if sign { &[0] } else { &[] });
+        self.bytes(number);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Writing(out) => out.extend_from_slice(bytes),
+            Self::Comparing(rest) => match rest.strip_prefix(bytes) {
+                Some(after) => *rest = after,
+                None => *self = Self::Differs,
+            },
+            Self::Differs => {}
+        }
+    }
+}
+
 /// What is left of a blob, RFC 4251 §5.
 struct Fields<'a>(&'a [u8]);
 
@@ -292,12 +361,12 @@ impl<'a> Fields<'a> {
         if text.contains(&0) { Err(BadKey::UnknownType) } else { Ok(text) }
     }
 
-    fn exactly(&mut self, length: usize, out: &mut Vec<u8>) -> Result<usize, BadKey> {
+    fn exactly(&mut self, length: usize, out: &mut Out<'_>) -> Result<usize, BadKey> {
         let field = self.string()?;
         if field.len() != length {
             return Err(BadKey::BadLength);
         }
-        put(out, field);
+        out.put(field);
         Ok(length * 8)
     }
 
@@ -310,28 +379,6 @@ impl<'a> Fields<'a> {
         }
         let zeros = field.iter().take_while(|&&byte| byte == 0).count();
         Ok(&field[zeros..])
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a field is a part of a blob whose own fields have 32-bit lengths"
-)]
-fn put(out: &mut Vec<u8>, field: &[u8]) {
-    out.extend_from_slice(&(field.len() as u32).to_be_bytes());
-    out.extend_from_slice(field);
-}
-
-/// Writes a number without leading zeros, with the one zero byte that keeps it positive.
-fn put_number(out: &mut Vec<u8>, number: &[u8]) {
-    let sign = number.first().is_some_and(|first| first & 0x80 != 0);
-    if sign {
-        let mut padded = Vec::with_capacity(number.len() + 1);
-        padded.push(0);
-        padded.extend_from_slice(number);
-        put(out, &padded);
-    } else {
-        put(out, number);
     }
 }
 

@@ -94,7 +94,7 @@ impl Reading<'_> {
 
 /// Reads the line `raw`, which may end in `\n`.
 pub(super) fn read_line(raw: &[u8], number: usize, rules: Rules) -> Reading<'_> {
-    let nul = raw.iter().position(|&byte| byte == 0);
+    let nul = memchr::memchr(0, raw);
     // For sshd the line is a C string.
     let text = &raw[..nul.unwrap_or(raw.len())];
     let start = skip_blanks(text, 0);
@@ -166,7 +166,7 @@ struct Found {
 
 /// `sshkey_read`: a type word, blanks, base64 text up to the next blank.
 fn key_at(text: &[u8], start: usize, target: Target) -> Result<Found, Dead> {
-    let word_end = text[start..].iter().position(|&byte| is_blank(byte));
+    let word_end = next_blank(&text[start..]);
     let shown = &text[start..start + word_end.unwrap_or_else(|| content_length(&text[start..]))];
     let no_type = || Dead::at(start, Reason::NoKeyType(shown[..shown.len().min(80)].to_vec()));
     let Some(length) = word_end else {
@@ -184,12 +184,12 @@ fn key_at(text: &[u8], start: usize, target: Target) -> Result<Found, Dead> {
         });
     };
     let at = skip_blanks(text, word_end);
-    let end = text[at..].iter().position(|&byte| is_blank(byte)).map_or(text.len(), |length| at + length);
+    let end = next_blank(&text[at..]).map_or(text.len(), |length| at + length);
     if content_length(&text[at..end]) == 0 {
         return Err(Dead::at(at, Reason::NoBlob));
     }
     let blob = base64::decode(&text[at..end]).map_err(|offset| Dead::at(at + offset, Reason::BadBase64))?;
-    let key = Key::from_blob(&blob, target).map_err(|bad| Dead::at(at, Reason::BadKey(bad)))?;
+    let key = Key::from_owned(blob, target).map_err(|bad| Dead::at(at, Reason::BadKey(bad)))?;
     if key.algorithm() != algorithm {
         let other = super::key::BadKey::OtherType { word: algorithm, inner: key.algorithm() };
         return Err(Dead::at(start, Reason::BadKey(other)));
@@ -232,6 +232,11 @@ fn content_length(text: &[u8]) -> usize {
 
 pub(super) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
+}
+
+/// Where the next blank is.
+fn next_blank(text: &[u8]) -> Option<usize> {
+    memchr::memchr2(b' ', b'\t', text)
 }
 
 fn skip_blanks(text: &[u8], from: usize) -> usize {

@@ -1,6 +1,10 @@
 //! The command line of awatch(1), and nothing else: what was typed, each word already a checked type.
 
-#![allow(clippy::doc_markdown, reason = "the doc comments are the help text, which has no markup")]
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments are the help text, which has no markup"
+)]
 
 use std::path::PathBuf;
 
@@ -29,6 +33,8 @@ pub enum Command {
     Status(Status),
     /// Write the changes of a workspace to standard output, one JSON object a line.
     Stream(Stream),
+    /// List the workspaces that are announced, wherever they are.
+    Workspaces(Workspaces),
 }
 
 /// `awatch run`
@@ -95,6 +101,23 @@ pub struct Stream {
     /// Say all of this path, within one that is hidden.
     #[arg(long, value_name = "PATH")]
     pub show: Vec<PathBuf>,
+}
+
+/// `awatch workspaces`
+#[derive(Debug, Args)]
+pub struct Workspaces {
+    /// Only those of this project.
+    #[arg(long, value_name = "LABEL")]
+    pub project: Option<Label>,
+    /// Ask this server; that of the configuration unless given.
+    #[arg(long, value_name = "URL", conflicts_with = "federation")]
+    pub nats: Option<Url>,
+    /// Ask the server that the bundle of this federation names.
+    #[arg(long, value_name = "NAME")]
+    pub federation: Option<Label>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

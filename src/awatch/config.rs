@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use rrsync_rs::layout::Layout;
@@ -15,12 +14,13 @@ use toml::Spanned;
 
 use super::daemon::workspace::Setup;
 use super::journal;
-use super::nats::server::{Login, Server};
+use super::nats::server::Server;
+use super::nats::settings::{self, absolute};
 use super::pass_over::Collected;
 use super::record::Identity;
 use super::watcher::Options;
 use super::watcher::settle::Times;
-use crate::common::toml_text::{At, value};
+use crate::common::toml_text::At;
 
 /// Everything that the daemon does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,21 +37,9 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 struct ConfigForm {
     federation: Option<Label>,
-    nats: Option<NatsForm>,
+    nats: Option<settings::Form>,
     #[serde(default)]
     workspace: BTreeMap<WorkspaceName, WorkspaceForm>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct NatsForm {
-    url: Spanned<String>,
-    user: Option<Spanned<String>>,
-    password_file: Option<Spanned<String>>,
-    token_file: Option<Spanned<String>>,
-    nkey: Option<Spanned<String>>,
-    creds: Option<Spanned<String>>,
-    ca: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +73,7 @@ pub fn parse(text: &str, layout: &Layout, author: &str) -> Result<Config, At> {
             what: "no [workspace.NAME]: there is nothing to watch".to_owned(),
         });
     }
-    let nats = form.nats.map(|form| server(text, &form, layout)).transpose()?;
+    let nats = form.nats.map(|form| settings::server(text, &form, layout)).transpose()?;
     Ok(Config { workspaces, nats, federation: form.federation })
 }
 
@@ -138,45 +126,11 @@ fn workspace(
     })
 }
 
-fn absolute(text: &str, written: &Spanned<String>, layout: &Layout) -> Result<PathBuf, At> {
-    let path = layout.expand(written.get_ref()).filter(|path| {
-        !written.get_ref().contains('\0') && !path.components().any(|part| part == Component::ParentDir)
-    });
-    path.ok_or_else(|| {
-        let what = format!("path {:?} must be absolute or start with \"~/\"", written.get_ref());
-        At::offset(text, written.span().start, what)
-    })
-}
-
-fn server(text: &str, form: &NatsForm, layout: &Layout) -> Result<Server, At> {
-    let path = |written: &Option<Spanned<String>>| {
-        written.as_ref().map(|written| absolute(text, written, layout)).transpose()
-    };
-    let ways = [&form.password_file, &form.token_file, &form.nkey, &form.creds];
-    let given: Vec<_> = ways.into_iter().flatten().collect();
-    if let [_, second, ..] = given.as_slice() {
-        return Err(At::offset(text, second.span().start, "a second way to log in"));
-    }
-    let login = match (&form.user, path(&form.password_file)?) {
-        (Some(user), Some(file)) => Login::Password(user.get_ref().clone(), file),
-        (Some(user), None) => return Err(At::offset(text, user.span().start, "user needs password-file")),
-        (None, Some(_)) => {
-            let start = form.password_file.as_ref().map_or(0, |written| written.span().start);
-            return Err(At::offset(text, start, "password-file needs user"));
-        }
-        (None, None) => match (path(&form.token_file)?, path(&form.nkey)?, path(&form.creds)?) {
-            (Some(file), ..) => Login::Token(file),
-            (_, Some(file), _) => Login::Nkey(file),
-            (.., Some(file)) => Login::Credentials(file),
-            (None, None, None) => Login::None,
-        },
-    };
-    Ok(Server { url: value(text, &form.url)?, login, authority: path(&form.ca)? })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::awatch::nats::server::Login;
+    use std::path::PathBuf;
 
     const TEXT: &str = r#"
 federation = "playground"

@@ -16,6 +16,7 @@ pub mod sight;
 mod status;
 mod stream;
 pub mod watcher;
+mod workspaces;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -58,6 +59,10 @@ fn command(command: Command) -> Result<Report, Failure> {
         Command::Status(args) => {
             let layout = layout()?;
             status::run(&args, &layout).map_err(|failure| failure.abbreviated(&layout))
+        }
+        Command::Workspaces(args) => {
+            let layout = layout()?;
+            workspaces::run(&args, &layout).map_err(|failure| failure.abbreviated(&layout))
         }
         // In confinement there is no home.
         Command::Stream(args) => stream::run(&args).map(|()| Report::default()),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
-use rrsync_rs::name::{Label, WorkspaceName};
+use rrsync_rs::name::WorkspaceName;
 
 use super::cli::Run;
 use super::config::{self, Config};
@@ -13,9 +13,9 @@ use super::daemon;
 use super::daemon::workspace::Setup;
 use super::journal;
 use super::nats::server::{Login, Server};
+use super::nats::settings;
 use super::record::Identity;
 use super::watcher::Options;
-use crate::akeys::shelf;
 use crate::common::exit::{Exit, Failure};
 use crate::common::input;
 
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Run, layout: &Layout) -> Result<(), Failure> {
             None => of_file(args.config.as_deref(), layout)?,
         };
         if let (None, Some(federation)) = (&config.nats, &config.federation) {
-            config.nats = of_federation(federation, layout)?;
+            config.nats = settings::of_federation(federation, layout)?;
         }
         Ok(config)
     };
@@ -76,16 +76,4 @@ fn name_of(path: &Path) -> Result<WorkspaceName, Failure> {
         let message = format!("{}: {error}", Escaped::os(path));
         Failure::new(Exit::Usage, message).hint("give the workspace a name: --name")
     })
-}
-
-/// The server that a federation's bundle names.
-pub(super) fn of_federation(federation: &Label, layout: &Layout) -> Result<Option<Server>, Failure> {
-    let found = shelf::find(layout, federation)
-        .map_err(|error| Failure::new(Exit::Failed, error))?
-        .ok_or_else(|| Failure::new(Exit::NoMatch, format!("there is no federation {federation} here")))?;
-    let Some(url) = found.received.bundle.nats else { return Ok(None) };
-    let url = url.to_string().parse().map_err(|error| {
-        Failure::new(Exit::Failed, format!("the bundle of {federation} names {url}: {error}"))
-    })?;
-    Ok(Some(Server { url, login: Login::None, authority: None }))
 }

@@ -29,6 +29,10 @@ struct CardForm {
 pub fn parse(text: &str) -> Result<Card, At> {
     let form: CardForm = toml::from_str(text).map_err(|error| At::toml(text, &error))?;
     let usual = Place::usual(form.host);
+    if form.host_keys.get_ref().len() > MAX_HOST_KEYS {
+        let what = format!("more than {MAX_HOST_KEYS} host-keys: no host has so many");
+        return Err(At::offset(text, form.host_keys.span().start, what));
+    }
     Ok(Card {
         federation: form.federation,
         pod: form.pod,
@@ -39,6 +43,9 @@ pub fn parse(text: &str) -> Result<Card, At> {
         host_keys: set(text, &form.host_keys, "host-keys is empty: the host could be anybody")?,
     })
 }
+
+/// More keys than any host has. Each is shown to a person, and kept.
+const MAX_HOST_KEYS: usize = 32;
 
 /// The values of a list that has at least one; `empty` says what is wrong otherwise.
 fn set<T>(text: &str, list: &Spanned<Vec<Spanned<String>>>, empty: &str) -> Result<BTreeSet<T>, At>
@@ -133,6 +140,10 @@ host-keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJEf3nULCwzQ7Y2TMVwXcFZ7Bvg1Ei
         }
         let none = format!("{}host-keys = []\n", &TEXT[..TEXT.find("host-keys").unwrap()]);
         assert!(parse(&none).unwrap_err().to_string().contains("host-keys is empty"));
+        let keys: Vec<String> = (0..33).map(|number| format!("\"{}\"", ed25519(&[number; 32]))).collect();
+        let many = |keys: &[String]| none.replace("[]", &format!("[{}]", keys.join(", ")));
+        assert!(parse(&many(&keys)).unwrap_err().to_string().contains("8:13: more than 32 host-keys"));
+        assert_eq!(parse(&many(&keys[1..])).unwrap().host_keys.len(), 32);
     }
 
     #[test]

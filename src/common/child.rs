@@ -6,6 +6,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// More than this of a stream is read and thrown away.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -40,6 +43,33 @@ pub fn run(command: &mut Command, limit: Duration) -> io::Result<Ended> {
 
 /// The same with `input`, of which it need not read all.
 pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Ended> {
+    converse(command, input, MAX_BYTES, limit)
+}
+
+/// Runs `command` without input, and keeps up to `most` bytes of what it says.
+pub fn run_long(command: &mut Command, most: u64, limit: Duration) -> io::Result<Ended> {
+    converse(command, b"", most, limit)
+}
+
+/// Runs `command` with its streams closed, and says whether it ended well. What it leaves behind is not waited for.
+pub fn succeeds(command: &mut Command, limit: Duration) -> io::Result<bool> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let pid = i32::try_from(child.id()).map(Pid::from_raw).map_err(io::Error::other)?;
+    let (sender, receiver) = mpsc::channel();
+    let waiter = thread::spawn(move || drop(sender.send(child.wait())));
+    let ended = receiver.recv_timeout(limit);
+    if ended.is_err() {
+        // Nobody has waited for it yet, so the number is still its own.
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+    let _ = waiter.join();
+    match ended {
+        Ok(status) => Ok(status?.success()),
+        Err(_) => Err(io::Error::other(format!("no answer within {} s", limit.as_secs()))),
+    }
+}
+
+fn converse(command: &mut Command, input: &[u8], most: u64, limit: Duration) -> io::Result<Ended> {
     let end = Instant::now() + limit;
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -47,7 +77,10 @@ pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> io::Res
         // A pipe that nobody reads any more ends the thread.
         thread::spawn(move || drop(stdin.write_all(&input)));
     }
-    let streams = (child.stdout.take().map(beginning), child.stderr.take().map(beginning));
+    let streams = (
+        child.stdout.take().map(|stream| beginning(stream, most)),
+        child.stderr.take().map(|stream| beginning(stream, most)),
+    );
     let within = |stream: Option<mpsc::Receiver<Vec<u8>>>| {
         stream.and_then(|stream| stream.recv_timeout(end.saturating_duration_since(Instant::now())).ok())
     };
@@ -63,11 +96,11 @@ pub fn run_with(command: &mut Command, input: &[u8], limit: Duration) -> io::Res
 }
 
 /// Reads a stream to its end in a thread of its own, which is the event that is waited for.
-fn beginning(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+fn beginning(mut stream: impl Read + Send + 'static, most: u64) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        let _ = stream.by_ref().take(MAX_BYTES).read_to_end(&mut bytes);
+        let _ = stream.by_ref().take(most).read_to_end(&mut bytes);
         let _ = io::copy(&mut stream, &mut io::sink());
         let _ = sender.send(bytes);
     });
@@ -96,5 +129,14 @@ mod tests {
         let ended = shell("exec sleep 600", Duration::from_millis(50));
         assert_eq!((ended.code(), ended.last_words()), (None, &b""[..]));
         assert!(started.elapsed() < minute);
+        let sh = |script: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]);
+            command
+        };
+        assert_eq!(run_long(&mut sh("head -c 3000000 /dev/zero"), 5, minute).unwrap().stdout.len(), 5);
+        assert!(succeeds(&mut sh("sleep 1 & exit 0"), minute).unwrap());
+        assert!(!succeeds(&mut sh("exit 1"), minute).unwrap());
+        assert!(succeeds(&mut sh("exec sleep 600"), Duration::from_millis(50)).is_err());
     }
 }

@@ -4,16 +4,21 @@
 //! process waits for it locks nothing. Whoever holds the lock is the only one with temporary files, so whatever temporary
 //! file is found then was left by a run that was killed, and is swept.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::trusted::{self, Distrust};
 
 use super::private::{self, PrivateError, TEMP_PREFIX};
+
+/// How long another program may have the lock: one that asks many accounts has it for a while.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -22,8 +27,13 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits for the lock of the account that `layout` describes.
+    /// Waits for the lock of the account that `layout` describes, and not for ever: whoever has it may be hostile to whoever
+    /// acts for the account, or have been stopped.
     pub fn acquire(layout: &Layout) -> Result<Self, PrivateError> {
+        Self::acquire_within(layout, PATIENCE)
+    }
+
+    fn acquire_within(layout: &Layout, patience: Duration) -> Result<Self, PrivateError> {
         let state = layout.state_dir();
         private::directory(&state)?;
         let path = state.join("lock");
@@ -40,7 +50,7 @@ impl Lock {
         let kind = if metadata.is_file() { Ok(()) } else { Err(Distrust::Kind("regular file")) };
         kind.and_then(|()| trusted::check(metadata.uid(), metadata.mode()))
             .map_err(|reason| PrivateError::Untrusted { path: path.clone(), reason })?;
-        file.lock().map_err(PrivateError::io(&path))?;
+        wait_for(&file, &path, patience)?;
         for dir in [
             layout.grants_dir(),
             layout.key_dir(),
@@ -61,6 +71,21 @@ impl Lock {
             }
         }
         Ok(Self { _file: file })
+    }
+}
+
+/// Takes the lock on `file` as soon as it is free.
+fn wait_for(file: &File, path: &Path, patience: Duration) -> Result<(), PrivateError> {
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(PrivateError::io(path)(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => {
+                return Err(PrivateError::Busy { path: path.to_owned() });
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(5)),
+        }
     }
 }
 
@@ -97,7 +122,10 @@ mod tests {
         fs::create_dir_all(layout.grants_dir()).unwrap();
         fs::write(layout.grants_dir().join(".akeys-Xy12ab"), "").unwrap();
         fs::write(layout.grants_dir().join("keep.toml"), "").unwrap();
-        drop(Lock::acquire(&layout).unwrap());
+        let held = Lock::acquire(&layout).unwrap();
+        let busy = Lock::acquire_within(&layout, Duration::from_millis(20)).unwrap_err().to_string();
+        assert!(busy.ends_with("/lock is held by another program"), "{busy}");
+        drop(held);
         let names: Vec<_> =
             fs::read_dir(layout.grants_dir()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["keep.toml"]);

@@ -33,6 +33,12 @@ pub enum PrivateError {
         /// Which check failed.
         reason: Distrust,
     },
+    /// Another program has it for itself, and does not let go.
+    #[error("{} is held by another program", Escaped::os(path))]
+    Busy {
+        /// The lock.
+        path: PathBuf,
+    },
     /// There is a file of that name already.
     #[error("{} exists already", Escaped::os(path))]
     Exists {

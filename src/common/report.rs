@@ -12,11 +12,16 @@ use rrsync_rs::layout::Layout;
 
 use super::exit::{Exit, Failure};
 
+/// What writes an answer that is too long to be kept.
+pub type Stream = Box<dyn FnOnce(&mut dyn io::Write) -> io::Result<()>>;
+
 /// What a subcommand has to say.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Report {
     /// For stdout, newline included.
     pub out: String,
+    /// For stdout, behind that: written while it is made. Nothing can go wrong with it any more but the writing.
+    pub stream: Option<Stream>,
     /// For stderr, one note each.
     pub notes: Vec<String>,
     /// How the program ends when all of it could be printed.
@@ -27,6 +32,11 @@ impl Report {
     /// A report that is only data.
     pub fn data(out: String) -> Self {
         Self { out, ..Self::default() }
+    }
+
+    /// A report that is only data, and long.
+    pub fn stream(stream: impl FnOnce(&mut dyn io::Write) -> io::Result<()> + 'static) -> Self {
+        Self { stream: Some(Box::new(stream)), ..Self::default() }
     }
 
     /// Adds a line to stdout.
@@ -51,7 +61,11 @@ pub fn finish(program: &str, outcome: Result<Report, Failure>) -> ExitCode {
                 talk(format!("{program}: {note}\n"));
             }
             let mut stdout = io::stdout().lock();
-            match stdout.write_all(report.out.as_bytes()).and_then(|()| stdout.flush()) {
+            let written = stdout.write_all(report.out.as_bytes()).and_then(|()| match report.stream {
+                Some(stream) => stream(&mut stdout),
+                None => Ok(()),
+            });
+            match written.and_then(|()| stdout.flush()) {
                 Ok(()) => report.exit.into(),
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => report.exit.into(),
                 Err(error) => {

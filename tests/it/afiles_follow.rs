@@ -11,7 +11,7 @@ fn pod(sandbox: &Sandbox) -> Pod<'_> {
     sandbox.pod("chef", &["--workspace", "papers", "--writable", "papers/build"])
 }
 
-fn papers(sandbox: &Sandbox) -> std::path::PathBuf {
+pub(crate) fn papers(sandbox: &Sandbox) -> std::path::PathBuf {
     sandbox.home().join("papers")
 }
 
@@ -25,13 +25,15 @@ fn untimed(dir: &Path) -> Vec<(String, String)> {
     everything(dir).into_iter().map(without).collect()
 }
 
-fn same(pod: &Pod<'_>, sandbox: &Sandbox) {
+/// The copy is the same as its source.
+#[track_caller]
+pub(crate) fn same(pod: &Pod<'_>, sandbox: &Sandbox) {
     assert_eq!(untimed(&pod.path("copy")), untimed(&papers(sandbox)));
 }
 
 /// Waits for the news that `path` has come.
 #[track_caller]
-fn arrived(following: &mut Following, path: &str) -> Vec<(String, String)> {
+pub(crate) fn arrived(following: &mut Following, path: &str) -> Vec<(String, String)> {
     following.until(|kind, what| kind == "arrived" && what == path)
 }
 
@@ -84,6 +86,33 @@ fn every_kind_of_change_arrives() {
 }
 
 #[test]
+fn a_file_with_two_names_is_two_files_that_change_together() {
+    let sandbox = Sandbox::new();
+    let one = sandbox.write("papers/one", "before");
+    fs::create_dir(papers(&sandbox).join("dir")).unwrap();
+    fs::hard_link(&one, papers(&sandbox).join("dir/other")).unwrap();
+    let pod = pod(&sandbox);
+    let mut following = pod.follow(&["papers:", "copy"]);
+    following.in_sync();
+    same(&pod, &sandbox);
+    assert_eq!(pod.path("copy/one").metadata().unwrap().nlink(), 1);
+    fs::write(&one, "after").unwrap();
+    let both = |told: &[(String, String)]| {
+        ["one", "dir/other"].iter().all(|name| told.iter().any(|(_, what)| what == name))
+    };
+    let mut told = Vec::new();
+    while !both(&told) {
+        told.extend(following.until(|kind, _| kind == "arrived"));
+    }
+    same(&pod, &sandbox);
+    fs::hard_link(&one, papers(&sandbox).join("third")).unwrap();
+    arrived(&mut following, "third");
+    fs::remove_file(&one).unwrap();
+    following.until(|kind, what| kind == "removed" && what == "one");
+    same(&pod, &sandbox);
+}
+
+#[test]
 fn a_large_file_comes_by_rsync_with_what_is_here_as_its_basis() {
     let sandbox = Sandbox::new();
     let mut content = vec![7_u8; 6 << 20];
@@ -111,7 +140,6 @@ fn thousands_of_files_at_once_all_arrive() {
         sandbox.write(&format!("papers/d{}/{index}", index % 50), index.to_string());
     }
     let mut left = 2000;
-    following.talk();
     while left > 0 {
         let told = following.until(|kind, _| kind == "arrived");
         left -= told.iter().filter(|(kind, _)| kind == "arrived").count();

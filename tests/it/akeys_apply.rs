@@ -7,7 +7,8 @@ use crate::akeys_home::{FOREIGN, Home, OTHER};
 const THIRD: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPDhSoEWnOKUDShyRtVbnig6MQwFoNdHRK99tGhMc4vf";
 
 fn declared(fields: &[(&str, &str)]) -> String {
-    fields.iter().map(|(key, more)| format!("[[key]]\nkey = \"{key}\"\n{more}\n")).collect()
+    let tables = fields.iter().map(|(key, more)| format!("[[key]]\nkey = \"{key}\"\n{more}\n"));
+    tables.collect::<Vec<_>>().concat()
 }
 
 #[test]

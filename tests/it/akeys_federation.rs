@@ -171,6 +171,17 @@ fn a_federation_is_forgotten_with_its_keys_and_a_bundle_without() {
 }
 
 #[test]
+fn a_home_without_federations_says_how_to_get_one() {
+    let ran = Home::new().akeys(&["federation", "list"]).ok();
+    assert_eq!(ran.out, "");
+    assert_eq!(
+        ran.err,
+        "akeys: no federation is here: akeys federation new NAME, or akeys federation import BUNDLE\n"
+    );
+    assert_eq!(Home::new().akeys(&["federation", "list", "--json"]).ok().out, "[]\n");
+}
+
+#[test]
 fn suggested_workspaces_are_shown_with_what_they_would_make_writable() {
     let home = Home::new();
     let new = ["federation", "new", "playground", "--pod", "chef1", "--workspace", "~/papers"];

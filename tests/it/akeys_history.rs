@@ -57,6 +57,23 @@ fn the_way_back_and_back_again() {
 }
 
 #[test]
+fn after_a_clock_that_was_wrong_the_last_content_is_still_the_last() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (home, [_, second, third]) = changed_twice();
+    for second in 10..44 {
+        let name = format!(".local/state/akeys/backups/authorized_keys.20990101T0000{second}.000000000Z");
+        home.write(&name, "# the clock was wrong\n");
+        std::fs::set_permissions(home.path().join(&name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    home.akeys(&["enable", "--line", "2"]).ok();
+    assert_eq!(home.keys(), second);
+    home.akeys(&["undo", "--allow-lockout"]).ok();
+    assert_eq!(home.keys(), third);
+    home.akeys(&["undo"]).ok();
+    assert_eq!(home.keys(), second);
+}
+
+#[test]
 fn without_a_change_there_is_no_way_back() {
     let home = Home::new();
     let ran = home.akeys(&["log"]).ok();

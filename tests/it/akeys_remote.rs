@@ -9,14 +9,14 @@ use std::time::Duration;
 use crate::support::{Account, Key, Outcome, Run, Sandbox, copy_program, gate, our_program, run};
 
 /// A user's laptop, from which another account is reached with the user's own, unrestricted key.
-struct Laptop<'s> {
+pub(crate) struct Laptop<'s> {
     sandbox: &'s Sandbox,
     ssh: PathBuf,
     pod: Key,
 }
 
 impl<'s> Laptop<'s> {
-    fn new(sandbox: &'s Sandbox) -> Self {
+    pub(crate) fn new(sandbox: &'s Sandbox) -> Self {
         let own = sandbox.new_key("own");
         sandbox.authorize("", &own);
         sandbox.write("papers/draft", "draft\n");
@@ -34,7 +34,7 @@ impl<'s> Laptop<'s> {
         Self { pod, ..laptop }
     }
 
-    fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.sandbox.path("laptop")
     }
 
@@ -52,12 +52,12 @@ impl<'s> Laptop<'s> {
         run(&mut command, &Run { deadline: Some(Duration::from_mins(2)), ..Run::default() })
     }
 
-    fn install(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn install(&self, args: &[&str]) -> Outcome {
         self.akeys(&[&["install", "--host", "host", "--federation", "playground"], args].concat())
     }
 
     /// Puts one of our programs into the account.
-    fn provide(&self, program: &str) -> PathBuf {
+    pub(crate) fn provide(&self, program: &str) -> PathBuf {
         let bin = self.sandbox.home().join(".local/bin");
         fs::create_dir_all(&bin).unwrap();
         for dir in [&bin, bin.parent().unwrap()] {
@@ -68,7 +68,8 @@ impl<'s> Laptop<'s> {
     }
 
     /// The pod pulls and pushes as it was granted.
-    fn works(&self) {
+    #[track_caller]
+    pub(crate) fn works(&self) {
         let client = self.sandbox.client(&self.pod).hold();
         client.rsync(&["-a", "host:papers/draft", "copy"]).succeeds();
         assert_eq!(fs::read(self.sandbox.client_home().join("copy")).unwrap(), b"draft\n");
@@ -77,8 +78,20 @@ impl<'s> Laptop<'s> {
         assert!(!refused.status.success());
     }
 
+    /// The card that was written here for the account on `host`. Its sshd is not the machine's, and the key on it is the
+    /// one that it has shown.
+    #[track_caller]
+    pub(crate) fn card(&self, host: &str) -> String {
+        let card = format!(".config/akeys/issued/{}@{host}/playground.chef1.toml", Account::current().name);
+        let card = fs::read_to_string(self.home().join(card)).unwrap();
+        let known = fs::read_to_string(self.sandbox.path("etc/known_hosts")).unwrap();
+        let key: Vec<&str> = known.split_whitespace().skip(1).take(2).collect();
+        assert!(card.contains(&format!("host-keys = [\n    \"{}\",\n]\n", key.join(" "))), "{card}");
+        card
+    }
+
     /// Everything in the account, by path.
-    fn account(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn account(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();
         let mut dirs = vec![self.sandbox.home()];
         while let Some(dir) = dirs.pop() {
@@ -97,7 +110,7 @@ impl<'s> Laptop<'s> {
     }
 }
 
-const PAPERS: [&str; 4] = ["--workspace", "papers:papers", "--writable", "papers/build"];
+pub(crate) const PAPERS: [&str; 4] = ["--workspace", "papers:papers", "--writable", "papers/build"];
 
 #[test]
 fn an_account_that_has_only_the_gate_gets_the_key() {
@@ -126,13 +139,8 @@ fn an_account_that_has_only_the_gate_gets_the_key() {
     laptop.works();
     let again = laptop.install(&PAPERS).succeeds();
     assert!(again.stdout_text().contains("host: installed already; nothing changed\n"), "{again}");
-    let card = format!("{}@laptop.example/playground.chef1.toml", Account::current().name);
-    let card = fs::read_to_string(laptop.home().join(".config/akeys/issued").join(card));
-    // A machine without host keys has nothing to show.
-    match card {
-        Ok(card) => assert!(card.contains("port = 2222\nproject = \"thesis\"\n"), "{card}"),
-        Err(_) => assert!(done.stderr_text().contains("does not show its host keys"), "{done}"),
-    }
+    let card = laptop.card("laptop.example");
+    assert!(card.contains("port = 2222\nproject = \"thesis\"\n"), "{card}");
 }
 
 #[test]
@@ -172,19 +180,69 @@ fn an_account_that_has_akeys_does_it_itself() {
     assert!(!done.stdout_text().contains("noise"), "{done}");
     fs::remove_file(sandbox.home().join(".bashrc")).unwrap();
     laptop.works();
-    let issued = sandbox.home().join(".config/akeys/issued/playground.chef1.toml");
-    if let Ok(issued) = fs::read_to_string(issued) {
-        let here = format!("{}@laptop.example/playground.chef1.toml", Account::current().name);
-        assert_eq!(
-            fs::read_to_string(laptop.home().join(".config/akeys/issued").join(here)).unwrap(),
-            issued
-        );
-    }
+    assert!(laptop.card("laptop.example").contains("workspaces = [\"notes\", \"papers\"]\n"));
     // Its refusals are refusals here, with the same exit status.
     let other = laptop.install(&["--workspace", "papers"]).fails_with(3);
     other.says("akeys: host refused\n  akeys: ~/.config/akeys/grants/playground.chef1.toml: the grant");
     laptop.install(&["--workspace", "nowhere"]).fails_with(4).says("No such file");
     laptop.install(&["--workspace", ".:all"]).fails_with(1).says("refused as a workspace: ");
+}
+
+#[test]
+fn a_directory_for_sockets_with_blanks_and_tokens_in_its_path_is_not_used() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    laptop.provide("rrsync-rs");
+    let odd = laptop.home().join("a %h");
+    fs::create_dir(&odd).unwrap();
+    let mut command = Command::new(laptop.home().join(".local/bin/akeys"));
+    command.args(["install", "--host", "host", "--federation", "playground"]).args(PAPERS);
+    command.env_clear().env("HOME", laptop.home()).env("TMPDIR", &odd);
+    command.env("PATH", format!("{}:/usr/bin:/bin", laptop.ssh.display()));
+    run(&mut command, &Run { deadline: Some(Duration::from_mins(2)), ..Run::default() }).succeeds();
+    assert_eq!(fs::read_dir(&odd).unwrap().count(), 0);
+    laptop.works();
+}
+
+#[test]
+fn keys_that_change_and_keys_that_go_reach_an_account_elsewhere() {
+    let sandbox = Sandbox::new();
+    let laptop = Laptop::new(&sandbox);
+    laptop.provide("rrsync-rs");
+    laptop.provide("akeys");
+    laptop.install(&PAPERS).succeeds();
+    let keys = || fs::read_to_string(sandbox.authorized_keys()).unwrap();
+    let before = keys();
+    laptop.akeys(&["federation", "rotate", "playground"]).succeeds();
+    let next = Sandbox::key_at(laptop.home().join(".ssh/akeys/next/playground.chef1"));
+    let blob = |key: &Key| key.public.split(' ').nth(1).unwrap().to_owned();
+    let update = |args: &[&str]| {
+        laptop.akeys(&[&["federation", "update", "playground", "--host", "host"], args].concat())
+    };
+    let done = update(&[]).succeeds();
+    assert!(
+        done.stdout_text().starts_with("host: ~/.ssh/authorized_keys:2: playground.chef1 gets "),
+        "{done}"
+    );
+    assert_eq!(keys(), before.replace(&blob(&laptop.pod), &blob(&next)));
+    let again = update(&[]).succeeds();
+    assert!(again.stdout_text().ends_with("playground is as its bundle says\n"), "{again}");
+    // Installed again, before any update, the line has the new key too.
+    fs::write(sandbox.authorized_keys(), &before).unwrap();
+    let done = laptop.install(&PAPERS).succeeds();
+    assert!(done.stdout_text().contains("put the new key into one line of "), "{done}");
+    assert_eq!(keys(), before.replace(&blob(&laptop.pod), &blob(&next)));
+    laptop.akeys(&["federation", "add", "playground", "--pod", "chef2"]).succeeds();
+    laptop.akeys(&["federation", "revoke", "playground", "--pod", "chef1"]).succeeds();
+    update(&["--dry-run"]).fails_with(2);
+    let done = update(&["--allow-lockout"]).succeeds();
+    assert!(done.stdout_text().contains(" goes: it was revoked\n"), "{done}");
+    assert_eq!(keys(), before.lines().next().unwrap().to_owned() + "\n");
+    // An account without akeys is not changed by half.
+    fs::remove_file(sandbox.home().join(".local/bin/akeys")).unwrap();
+    let before = laptop.account();
+    update(&[]).fails_with(4).says("host has no akeys\nhint: install it there");
+    assert_eq!(laptop.account(), before);
 }
 
 #[test]
@@ -265,7 +323,8 @@ fn a_hostile_host_gets_no_word_past_the_terminal_and_no_card_for_another_host() 
     let played = laptop.by(sandbox.path("played"));
     // The mark is the first word of the script that the host is sent.
     let mark = "read -r first; mark=${first#*\\'}; mark=${mark%%\\'*}; cat >/dev/null\n";
-    let facts = "printf '\\n%s begin\\nhome /home/anna\\nuser evil\\nsystem Linux x86_64\\n' \"$mark\"\n";
+    let facts =
+        "printf '\\n%s begin\\nhome /home/anna\\nuser evil\\nuid 1000\\nsystem Linux x86_64\\n' \"$mark\"\n";
     for (answer, says) in [
         ("exit 255".to_owned(), "host: exit status 255"),
         ("printf '\\033[31mred\\n' >&2; exit 255".to_owned(), "host: \\x1b[31mred"),

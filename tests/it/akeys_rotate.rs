@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::akeys_home::{FOREIGN, Home, Ran};
-use crate::support::{Outcome, Sandbox};
+use crate::support::{Outcome, Run, Sandbox, our_program, run};
 
 /// Two machines, each with the keys of one pod for rsync and for scp. One speaks for both, and a user has let both in.
 struct Lab<'s> {
@@ -42,6 +43,12 @@ impl<'s> Lab<'s> {
 
     fn pod(&self, pod: &str, args: &[&str]) -> Outcome {
         self.sandbox.akeys_in(&self.home(pod), args)
+    }
+
+    fn afiles(&self, pod: &str, args: &[&str]) -> Outcome {
+        let mut command = Command::new(our_program("afiles"));
+        command.args(args).current_dir(self.home(pod)).env_clear().env("HOME", self.home(pod));
+        run(command.env("PATH", "/usr/bin:/bin"), &Run::default())
     }
 
     fn install(&self, pod: &str, port: u16) -> Outcome {
@@ -128,6 +135,9 @@ fn a_pod_gets_new_keys_and_is_locked_out_at_no_moment() {
         assert!(new.ends_with(old.rsplit(' ').next().unwrap()), "the comment stays");
     }
     assert!(!lab.lets_in("pc", "lab.pc.rsync") && lab.lets_in("pc", "next/lab.pc.rsync"));
+    // What connects by itself knows of both keys.
+    let listed = lab.afiles("pc", &["ls", "data:"]).succeeds();
+    assert!(listed.stdout_text().contains('x'), "{listed}");
     let check = rotate(&["--check"]).succeeds().stdout_text();
     assert_eq!(check.matches(": takes the new key of lab.pc.").count(), 2, "{check}");
     rotate(&["--finish"]).succeeds();

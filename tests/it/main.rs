@@ -11,9 +11,14 @@
     reason = "a test that cannot go on must stop loudly"
 )]
 
+mod afiles_faults;
 mod afiles_fetch;
 mod afiles_follow;
+mod afiles_hostile;
+mod afiles_loops;
+mod afiles_networks;
 mod afiles_pull;
+mod akeys_accounts;
 mod akeys_add;
 mod akeys_apply;
 mod akeys_audit;
@@ -24,12 +29,14 @@ mod akeys_doctor;
 mod akeys_expire;
 mod akeys_explain;
 mod akeys_faults;
+mod akeys_faults_keys;
 mod akeys_federation;
 mod akeys_format;
 mod akeys_grant;
 mod akeys_guard;
 mod akeys_history;
 mod akeys_home;
+mod akeys_hostile;
 mod akeys_install;
 mod akeys_learn;
 mod akeys_list;
@@ -37,7 +44,9 @@ mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;
 mod akeys_remote;
+mod akeys_remote_accounts;
 mod akeys_remove;
+mod akeys_report;
 mod akeys_rotate;
 mod akeys_rotate_key;
 mod akeys_signed;
@@ -47,6 +56,7 @@ mod awatch_gate;
 mod awatch_home;
 mod awatch_run;
 mod awatch_space;
+mod documents;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::akeys_home::{FOREIGN, Home, Ran};
-use crate::support::find_program;
+use crate::support::{find_program, has_program};
 
 /// Another ed25519 key than [`FOREIGN`].
 const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEChGEs0Qj7ZqdmgR6R4JgoIf7JYk6rQ6rZ5vL5X6n";
@@ -472,6 +472,81 @@ fn installers_and_akeys_at_once_lose_nothing() {
     for (_, line, _) in &words {
         assert!(keys.contains(line.as_str()), "{line}");
     }
+}
+
+/// Every file below `dir`, as git has it.
+fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            files_below(&path, found);
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_shell_script_is_read_by_small_shells_and_by_shellcheck() {
+    let mut files = Vec::new();
+    files_below(Path::new(env!("CARGO_MANIFEST_DIR")), &mut files);
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "sh"));
+    assert!(files.len() >= 10, "{files:?}");
+    for (name, shell, _) in shells() {
+        for file in &files {
+            let output = Command::new(&shell[0]).args(&shell[1..]).arg("-n").arg(file).output().unwrap();
+            assert!(output.status.success(), "{name}: {}: {output:?}", file.display());
+        }
+    }
+    if has_program("shellcheck") {
+        let output = Command::new(find_program("shellcheck")).args(&files).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    } else {
+        eprintln!("shellcheck is missing: the scripts were only parsed");
+    }
+}
+
+#[test]
+fn every_template_is_explained() {
+    let readme = fs::read_to_string(template("README.md")).unwrap();
+    let mut files = Vec::new();
+    files_below(&template(""), &mut files);
+    for file in &files {
+        let name = file.strip_prefix(template("")).unwrap().to_str().unwrap();
+        assert!(name == "README.md" || readme.contains(&format!("`{name}`")), "{name} is not in README.md");
+    }
+}
+
+#[test]
+fn systemd_takes_the_units_and_their_commands_are_some() {
+    for program in ["afiles", "awatch"] {
+        systemd_takes(program);
+    }
+}
+
+fn systemd_takes(program: &str) {
+    let unit = template(&format!("systemd/{program}.service"));
+    let text = fs::read_to_string(&unit).unwrap();
+    let command = text.lines().find_map(|line| line.strip_prefix("ExecStart=%h/.local/bin/")).unwrap();
+    let words: Vec<&str> = command.split(' ').collect();
+    let ran =
+        Command::new(crate::support::our_program(words[0])).args(&words[1..]).arg("--help").output().unwrap();
+    assert!(ran.status.success(), "{command}");
+    if !has_program("systemd-analyze") {
+        return eprintln!("systemd-analyze is missing: the unit was not read by systemd");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let name = format!("{program}.service");
+    let installed = scratch.path().join(&name);
+    fs::write(&installed, text.replace(&format!("%h/.local/bin/{program}"), "/bin/true")).unwrap();
+    let ran = Command::new(find_program("systemd-analyze"))
+        .args(["verify", "--man=no"])
+        .arg(&installed)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success() && !said.contains(&format!("{name}:")), "{said}");
 }
 
 #[test]

@@ -289,6 +289,8 @@ fn passed_on(
                 let unused = held.staged() && row.name == "temp-dir" || held.blind && row.name == "copy-dest";
                 arg.filter(|_| !unused)
             }
+            // The charset of the server's locale, which an account has and a session has not.
+            (_, Some(value)) if row.name == "iconv" && value == b"." => Some(long(row.name, Some(b"UTF-8"))),
             (Takes::Ignored(word), _) => Some(long(row.name, Some(word.as_bytes()))),
             (_, value) => {
                 let cut = rules.limits.cut(row.name, value.as_deref()).map(String::into_bytes);

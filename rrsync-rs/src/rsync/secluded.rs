@@ -36,6 +36,7 @@ pub fn read(input: &mut impl Read) -> Result<Vec<Vec<u8>>, Refusal> {
 
 /// Adds what came on standard input to what stood on the command line.
 pub fn merge(parsed: Parsed, arguments: &[Vec<u8>]) -> Result<Parsed, Refusal> {
+    let arguments = converted(&parsed, arguments)?;
     let malformed = || Refusal::new("rsync.secluded", "this is not what an rsync client sends after -s");
     let (program, rest) = arguments.split_first().ok_or_else(malformed)?;
     if program != b"rsync" {
@@ -53,6 +54,45 @@ pub fn merge(parsed: Parsed, arguments: &[Vec<u8>]) -> Result<Parsed, Refusal> {
         return Err(malformed());
     }
     Ok(Parsed { options, paths: second.paths, secluded: false })
+}
+
+/// The arguments in the charset of the server's names.
+///
+/// With `--iconv`, which stays on the command line, a client sends them in UTF-8, and rsync converts them before it looks at
+/// them (`read_args()` in its io.c). The gate has no tables: what they would be needed for is refused.
+fn converted(parsed: &Parsed, arguments: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Refusal> {
+    let charset = parsed.options.iter().rev().find_map(|given| match given {
+        Given::Long(row, Some(value)) if row.name == "iconv" => Some(value.as_slice()),
+        _ => None,
+    });
+    let charset = charset.unwrap_or_default();
+    let plain: Vec<u8> =
+        charset.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_uppercase).collect();
+    let refused = |what: &str| {
+        let charset = crate::escape::Escaped(charset);
+        let message =
+            format!("with -s, {what} cannot be converted to {charset} on this server: leave -s out");
+        Refusal::new("rsync.iconv", message)
+    };
+    match plain.as_slice() {
+        // Nothing is converted, or the server's own charset is meant, which is UTF-8.
+        b"" | b"UTF8" => Ok(arguments.to_vec()),
+        // rsync itself would convert it, but only where it knows of -s.
+        _ if arguments.iter().any(|argument| argument.starts_with(b"--files-from=")) => {
+            Err(refused("a list of files"))
+        }
+        _ if arguments.iter().all(|argument| argument.is_ascii()) => Ok(arguments.to_vec()),
+        b"ISO88591" | b"LATIN1" | b"L1" => {
+            let converted = arguments.iter().map(|argument| latin1(argument)).collect::<Option<_>>();
+            converted.ok_or_else(|| refused("a name"))
+        }
+        _ => Err(refused("a name")),
+    }
+}
+
+/// UTF-8 as ISO-8859-1, whose bytes are the first characters of Unicode.
+fn latin1(argument: &[u8]) -> Option<Vec<u8>> {
+    std::str::from_utf8(argument).ok()?.chars().map(|character| u8::try_from(character).ok()).collect()
 }
 
 /// An option: nothing in it is escaped.

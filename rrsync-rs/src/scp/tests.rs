@@ -203,6 +203,25 @@ fn content_that_does_not_fit_is_refused_before_it_travels() {
 }
 
 #[test]
+fn what_scp_overwrites_is_kept() {
+    let tree = Tree::new();
+    let files = FileRules { versions: true, ..FileRules::default() };
+    let rules = Workspace { files, ..tree.workspace(Access::ReadWrite) };
+    let told =
+        run(&rules, Options::default(), "-r -t box", b"C0644 3 in.txt\nnew\0D0755 0 sub\nC0644 1 f\nx\0E\n");
+    assert_eq!((told.served, text(&tree, "box/in.txt")), (Ok(true), "new".into()), "{}", told.said);
+    // A client that breaks off has changed nothing.
+    run(&rules, Options::default(), "-t box", b"C0644 5 in.txt\nEV");
+    assert_eq!(text(&tree, "box/in.txt"), "new");
+    let layout = crate::layout::Layout::new(tree.path("home")).unwrap();
+    let store = crate::versions::Store::open(&layout, &tree.path("box")).unwrap();
+    let versions = store.list(None).unwrap().versions;
+    let kept: Vec<_> = versions.iter().map(|version| version.path.to_str().unwrap()).collect();
+    assert_eq!(kept, ["in.txt", "sub/f"]);
+    store.content(crate::sha256::Sum::of(b"inside")).unwrap();
+}
+
+#[test]
 fn clients_get_no_setuid_bits_by_scp_either() {
     let tree = Tree::new();
     let told = rw(&tree, "-rp -t box", b"C4755 1 suid\nx\0D6777 0 d\nE\n");

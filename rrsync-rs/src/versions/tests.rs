@@ -84,38 +84,68 @@ fn what_a_path_loses_can_be_had_again() {
 }
 
 #[test]
-fn a_content_is_there_once_and_is_linked_when_nothing_else_could_change_it() {
+fn a_content_is_there_once_and_nobody_else_has_it() {
     let home = Home::new();
     let store = home.store();
-    let one = home.file("one", "same");
-    let inode = one.metadata().unwrap().ino();
-    store.keep(&one, &loss("one")).unwrap();
-    fs::remove_file(home.0.join("w/one")).unwrap();
-    assert_eq!(fs::metadata(&home.contents()[0]).unwrap().ino(), inode);
+    store.keep(home.file("one", "same"), &loss("one")).unwrap();
     store.keep(home.file("two", "same"), &loss("two")).unwrap();
     assert_eq!(home.contents().len(), 1);
-
-    let shared = home.file("shared", "shared");
-    fs::hard_link(home.0.join("w/shared"), home.0.join("w/second")).unwrap();
-    let version = store.keep(&shared, &loss("shared")).unwrap();
-    fs::write(home.0.join("w/second"), "changed").unwrap();
-    assert_eq!(text(&store, &version), "shared");
+    assert_eq!(fs::metadata(&home.contents()[0]).unwrap().nlink(), 1);
     assert_eq!(fs::read_dir(store.directories()[1].1.as_path()).unwrap().count(), 0);
-    assert_eq!(store.list(None).unwrap().versions.len(), 3);
+    assert_eq!(store.list(None).unwrap().versions.len(), 2);
+}
+
+#[test]
+fn what_was_kept_could_be_changed_by_who_still_had_the_file_open() {
+    let home = Home::new();
+    let store = home.store();
+    let file = home.file("f", "kept");
+    let writer = File::options().write(true).open(home.0.join("w/f")).unwrap();
+    fs::hard_link(home.0.join("w/f"), home.0.join("w/second")).unwrap();
+    let version = store.keep(&file, &loss("f")).unwrap();
+    fs::remove_file(home.0.join("w/f")).unwrap();
+    (&writer).write_all(b"changed by its writer").unwrap();
+    assert_eq!(text(&store, &version), "kept");
+    fs::write(home.0.join("w/second"), "changed by another name").unwrap();
+    assert_eq!(text(&store, &version), "kept");
+    store.keep(home.file("g", "kept"), &loss("g")).unwrap();
 }
 
 #[test]
 fn a_content_that_has_changed_is_neither_given_out_nor_relied_on() {
     let home = Home::new();
     let store = home.store();
-    // The removal that it was kept for has failed, and its owner goes on writing into it.
     let version = store.keep(home.file("f", "kept"), &loss("f")).unwrap();
-    fs::write(home.0.join("w/f"), "changed in place").unwrap();
+    fs::write(&home.contents()[0], "changed in the store").unwrap();
     let Kept::File { sha256, .. } = version.what else { panic!() };
     assert!(matches!(store.content(sha256), Err(StoreError::Damaged(sum)) if sum == sha256));
     let again = store.keep(home.file("g", "kept"), &loss("g"));
     assert!(matches!(again, Err(StoreError::Damaged(_))), "{again:?}");
     assert_eq!(store.list(None).unwrap().versions.len(), 1, "what is not kept has no line");
+}
+
+#[test]
+fn a_hole_took_the_room_of_what_it_could_hold_when_it_was_kept() {
+    let home = Home::new();
+    let store = home.store();
+    for (name, content, length) in
+        [("empty", "", 0), ("hole", "", 1 << 24), ("both", "some content", 1 << 24)]
+    {
+        let file = home.file(name, content);
+        let into = File::options().write(true).open(home.0.join("w").join(name)).unwrap();
+        into.set_len(length).unwrap();
+        store.keep(&file, &loss(name)).unwrap();
+        let kept = store.list(Some(Path::new(name))).unwrap().versions.swap_remove(0);
+        let Kept::File { size, sha256, .. } = kept.what else { panic!() };
+        assert_eq!(size, length, "{name}");
+        let stored = store.content(sha256).unwrap();
+        let mut start = [0; 12];
+        assert!(length == 0 || (&stored).read_exact(&mut start).is_ok());
+        assert_eq!(&start[..content.len()], content.as_bytes(), "{name}");
+        // A file system without holes has room for them anyway.
+        let filled = |file: &File| file.metadata().unwrap().blocks();
+        assert!(filled(&stored) <= filled(&file) + 64, "{name}: {} {}", filled(&stored), filled(&file));
+    }
 }
 
 #[test]
@@ -191,4 +221,58 @@ fn a_copy_of_a_process_that_is_gone_is_swept() {
     home.store();
     assert!(!incoming.join("gone").exists() && incoming.join("alive").exists());
     assert!(Path::new("/etc").is_dir());
+}
+
+#[test]
+fn what_is_let_go_is_what_only_old_versions_have_and_the_log_stays() {
+    let home = Home::new();
+    let store = home.store();
+    let keep = |path: &str, content: &str| store.keep(home.file(path, content), &loss(path)).unwrap();
+    keep("a", "old");
+    keep("sub/b", "old too");
+    keep("shared", "both");
+    let limit = Timestamp::now();
+    keep("later", "both");
+    keep("a", "new");
+    let forgotten = store.forget(Path::new("sub"), limit).unwrap();
+    assert_eq!(forgotten, Forgotten { contents: 1, bytes: 7 });
+    let forgotten = store.forget(Path::new(""), limit).unwrap();
+    assert_eq!(forgotten, Forgotten { contents: 1, bytes: 3 });
+    assert_eq!(store.forget(Path::new(""), limit).unwrap(), Forgotten::default());
+    let versions = store.list(None).unwrap().versions;
+    let kept = |version: &Version| match version.what {
+        Kept::File { sha256, .. } => store.is_kept(sha256),
+        Kept::Symlink { .. } => true,
+    };
+    let all: Vec<_> = versions.iter().map(|it| (it.path.to_str().unwrap(), kept(it))).collect();
+    assert_eq!(all, [("a", false), ("sub/b", false), ("shared", true), ("later", true), ("a", true)]);
+    // What was let go and is lost once more is kept once more.
+    let again = keep("a", "old");
+    assert_eq!(text(&store, &again), "old");
+}
+
+#[test]
+fn what_is_kept_while_old_versions_are_let_go_is_kept() {
+    let home = Home::new();
+    let store = home.store();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let forgetting = scope.spawn(|| {
+            let other = home.store();
+            while !stop.load(Ordering::Acquire) {
+                // Everything is old but for what is being kept just now.
+                let before = other.list(None).unwrap().versions.last().map(|last| last.time);
+                if let Some(before) = before {
+                    other.forget(Path::new(""), before).unwrap();
+                }
+            }
+        });
+        let file = home.file("a", "always the same");
+        for _ in 0..50 {
+            let version = store.keep(&file, &loss("a")).unwrap();
+            assert_eq!(text(&store, &version), "always the same");
+        }
+        stop.store(true, Ordering::Release);
+        forgetting.join().unwrap();
+    });
 }

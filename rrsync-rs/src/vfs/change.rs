@@ -19,6 +19,7 @@ use super::links;
 use super::place::Spot;
 use super::{ATTEMPTS, Fault, Mount, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, is_same};
+use crate::grant::Symlinks;
 
 impl Vfs {
     /// Makes a directory.
@@ -71,7 +72,6 @@ impl Vfs {
             return Err(if directory { Errno::ENOTDIR } else { Errno::EISDIR }.into());
         }
         mount.remove_kept(spot, &held)?;
-        mount.lost(&held);
         mount.move_delivery(&spot.at, None);
         if held.stat.st_nlink <= 1 || directory {
             self.ours.forget(&held.fd);
@@ -121,7 +121,7 @@ impl Vfs {
         replace: bool,
     ) -> Result<(), Fault> {
         let Some(victim) = mount.at(target).ok().filter(|_| replace) else {
-            return match rename_to_new(source, held, target) {
+            return match mount.counted(|| rename_to_new(source, held, target)) {
                 // Also where it may be replaced: what has come into being since must be judged first.
                 Err(Fault::Os(Errno::EEXIST)) if replace => Err(AGAIN),
                 renamed => renamed,
@@ -131,10 +131,9 @@ impl Vfs {
             return Ok(());
         }
         mount.changing(&victim, &self.ours)?;
-        let replaced = mount.replace_kept((&source.dir, &source.name), target, &victim);
+        let replaced = mount.replace_kept((&source.dir, &source.name, Some(source)), target, &victim);
         // Gone meanwhile: then there is nothing to replace.
         replaced.map_err(|fault| if fault == GONE { AGAIN } else { fault })?;
-        mount.lost(&victim);
         if !self.ours.made(&victim.fd) {
             self.ours.forget(&held.fd);
         }
@@ -152,6 +151,9 @@ impl Vfs {
             return Err(Errno::EPERM.into());
         }
         to_mount.making(&target, New::Link)?;
+        if held.is_symlink() && to_mount.rules.files.symlinks == Symlinks::None {
+            return Err(Rule::NoSymlinks.into());
+        }
         if from_mount.drop_of(&held.at).is_some() {
             from_mount.showing(&held, &self.ours)?;
             return Err(Rule::Delivery.into());
@@ -164,7 +166,8 @@ impl Vfs {
         }
         links::may_move(from_mount, &held, &target.at)?;
         let (from_name, to_name) = (source.name.as_os_str(), target.name.as_os_str());
-        linkat(&source.dir, from_name, &target.dir, to_name, AtFlags::empty())?;
+        // A file that has another name by now is not lost with the first.
+        to_mount.counted(|| Ok(linkat(&source.dir, from_name, &target.dir, to_name, AtFlags::empty())?))?;
         if held.is_symlink() { to_mount.link_in_place(&target) } else { Ok(()) }
     }
 
@@ -213,8 +216,10 @@ impl Mount {
     /// Makes something without content at `spot`, which takes a place in the quota.
     fn made(&self, spot: &Spot, make: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
         self.room.write(&spot.dir, 1)?;
-        self.grow(0, 1)?;
-        make().inspect_err(|_| self.shrink(0, 1))
+        self.counted(|| {
+            self.grow(0, 1)?;
+            make().inspect_err(|_| self.shrink(0, 1))
+        })
     }
 
     /// Whether the directory of `spot` still is where it was.

@@ -76,6 +76,11 @@ impl Mount {
         self.own_delivery(&drop.join(first)).map_or(Standing::Foreign { direct }, Standing::Own)
     }
 
+    /// Whether a name directly in a drop, under which something is to be made, is somebody else's already.
+    pub(super) fn is_taken(&self, at: &Path) -> bool {
+        matches!(self.standing(at), Standing::Foreign { direct: true }) && self.root().hold_plain(at).is_ok()
+    }
+
     /// The drop that `at` is in, or is.
     pub(super) fn drop_of(&self, at: &Path) -> Option<PathBuf> {
         let rule = at.ancestors().find(|at| self.rules.paths.contains_key(*at)).unwrap_or(Path::new(""));

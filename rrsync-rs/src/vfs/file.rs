@@ -12,11 +12,11 @@ use nix::unistd::{Whence, fsync, lseek};
 
 use super::attributes::{apply, size_of};
 use super::delivery::Delivery;
+use super::room::free;
 use super::sums::Run;
 use super::upload::Upload;
 use super::{Changes, Fault, Mount, Options, Rule, View};
 use crate::beneath::is_same;
-use crate::copying::copy;
 use crate::sha256::Sum;
 
 /// A regular file that the client may use as it asked to.
@@ -84,9 +84,19 @@ impl OpenFile {
         if data.is_empty() {
             return self.still_own();
         }
-        let offset = self.place(offset)?;
-        self.make_room(offset, data.len() as u64)?;
-        self.changed.set(true);
+        let offset = self.mount.counted(|| {
+            let offset = self.place(offset)?;
+            self.make_room(offset, data.len() as u64)?;
+            self.changed.set(true);
+            self.write_at(data, offset).map(|()| offset)
+        })?;
+        if self.options.sums {
+            self.written.add(data, offset);
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> Result<(), Fault> {
         let (mut left, mut at) = (data, offset);
         while !left.is_empty() {
             match pwrite(&self.fd, left, position(at)?) {
@@ -99,17 +109,17 @@ impl OpenFile {
                 Err(errno) => return Err(errno.into()),
             }
         }
-        if self.options.sums {
-            self.written.add(data, offset);
-        }
         Ok(())
     }
 
     /// Whether `size` bytes may be written from the beginning on; takes nothing yet.
     pub fn expect(&self, size: u64) -> Result<(), Fault> {
-        self.mount.grow(size.saturating_sub(self.size.get()), 0)?;
-        self.mount.shrink(size.saturating_sub(self.size.get()), 0);
-        Ok(())
+        self.mount.counted(|| {
+            let more = size.saturating_sub(self.known_size()?);
+            self.mount.grow(more, 0)?;
+            self.mount.shrink(more, 0);
+            Ok(())
+        })
     }
 
     /// Copies up to `length` bytes into `target`, to the end of this file when `length` is 0; returns how many.
@@ -135,12 +145,17 @@ impl OpenFile {
         // What is left of the source cannot be more than it has.
         let rest = u64::try_from(from.st_size).unwrap_or(0).saturating_sub(offset);
         let length = if length == 0 { rest } else { length.min(rest) };
-        target.make_room(to, length)?;
+        let end = to.checked_add(length).ok_or(Errno::EFBIG)?;
+        target.options.fits(end)?;
+        target.expect(end)?;
         target.changed.set(true);
         target.written.spoil();
         self.read.spoil();
         let (from, into) = ((self.fd.as_fd(), position(offset)?), (target.fd.as_fd(), position(to)?));
-        copy(from, into, length, |_| target.still_own().and_then(|()| wanted()))
+        target.mount.copy_counted(from, into, length, |done, piece| {
+            wanted()?;
+            target.make_room(to.saturating_add(done), piece)
+        })
     }
 
     /// What the file is.
@@ -152,22 +167,30 @@ impl OpenFile {
     pub fn set(&self, changes: &Changes) -> Result<(), Fault> {
         self.changing.map_err(Fault::Refused)?;
         self.still_own()?;
-        let old = self.size.get();
-        if let Some(size) = changes.size {
-            self.make_room(size, 0)?;
-            self.written.spoil();
-        }
         let marked = !self.writes && self.mount.has_marked(&self.fd);
-        apply(&self.fd, &changes.given(&self.mount, self.options.mode_mask, false))?;
-        if let Some(size) = changes.size {
-            self.size.set(size);
-            self.mount.shrink(old.saturating_sub(size), 0);
+        let given = changes.given(&self.mount, self.options.mode_mask, false);
+        match changes.size {
+            None => apply(&self.fd, &given)?,
+            Some(size) => self.mount.counted(|| self.set_size(size, &given))?,
         }
         if marked {
             self.mount.mark(&self.fd);
         }
         self.changed.set(true);
         Ok(())
+    }
+
+    /// Makes all changes, another size among them.
+    fn set_size(&self, size: u64, changes: &Changes) -> Result<(), Fault> {
+        let before = self.known_size()?;
+        self.make_room(size, 0)?;
+        self.written.spoil();
+        let applied = apply(&self.fd, changes);
+        // What was allowed and has not happened is given back as well.
+        let now = size_of(&self.fd)?;
+        self.size.set(now);
+        self.mount.shrink(before.max(size).saturating_sub(now), 0);
+        applied
     }
 
     /// Waits until its content is on the disk. Only for who could have changed it.
@@ -245,12 +268,17 @@ impl OpenFile {
         }
     }
 
+    /// The size of the file. Where it is counted, not only this handle may have changed it.
+    fn known_size(&self) -> Result<u64, Fault> {
+        if self.mount.room.counts() { Ok(size_of(&self.fd)?) } else { Ok(self.size.get()) }
+    }
+
     /// Allows writing `length` bytes at `offset`, by every rule that there is.
     fn make_room(&self, offset: u64, length: u64) -> Result<(), Fault> {
         self.still_own()?;
         let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
         self.options.fits(end)?;
-        let size = self.size.get();
+        let size = self.known_size()?;
         if end > size {
             if end - size > length {
                 self.make_hole(end)?;
@@ -267,10 +295,8 @@ impl OpenFile {
         if !self.mount.replaces_whole() {
             return Ok(());
         }
-        let (stat, disk) = (fstat(&self.fd)?, fstatvfs(&self.fd)?);
-        let filled = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
-        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-        if end <= filled.saturating_add(free) { Ok(()) } else { Err(Errno::ENOSPC.into()) }
+        let filled = u64::try_from(fstat(&self.fd)?.st_blocks).unwrap_or(0).saturating_mul(512);
+        if end <= filled.saturating_add(free(&self.fd)?) { Ok(()) } else { Err(Errno::ENOSPC.into()) }
     }
 
     /// What has been delivered is the owner's, also for a handle that was opened before.

@@ -120,6 +120,12 @@ impl Mount {
             || self.rules.access_to(path) == Access::None && !self.leads_to_exposed(path)
     }
 
+    /// Whether there are places or names that this key does not see.
+    pub(super) fn has_secrets(&self) -> bool {
+        let unseen = |access| matches!(access, Access::Drop | Access::None);
+        !self.rules.files.names.hide.is_empty() || self.rules.places().any(|(_, access)| unseen(access))
+    }
+
     /// Whether some sub-path at or below `at` is exposed.
     pub(super) fn leads_to_exposed(&self, at: &Path) -> bool {
         self.rules.paths.iter().any(|(place, access)| *access != Access::None && place.starts_with(at))

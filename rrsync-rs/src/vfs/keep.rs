@@ -12,6 +12,7 @@ use nix::fcntl::{OFlag, RenameFlags, renameat, renameat2};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::attributes::size_of;
 use super::hidden;
 use super::links;
 use super::place::{Spot, hold_in, open_in};
@@ -38,9 +39,9 @@ impl Mount {
                 let file = open().map_err(|fault| match fault {
                     // It is another by now, or gone.
                     Fault::Os(Errno::EAGAIN | Errno::ENOENT) => fault,
-                    Fault::Os(errno) => Fault::NotKept(errno),
-                    fault => fault,
+                    fault => as_not_kept(fault),
                 })?;
+                self.room.keep(store.directories()[0].0, size_of(&file)?).map_err(as_not_kept)?;
                 store.keep(&file, &loss)
             }
             SFlag::S_IFLNK => store.keep_link(links::text_of(held)?.as_ref(), &loss),
@@ -60,45 +61,80 @@ impl Mount {
     pub(super) fn remove_kept(&self, spot: &Spot, held: &Held) -> Result<(), Fault> {
         if !self.rules.files.versions || held.is_dir() {
             let what = if held.is_dir() { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
-            return Ok(unlinkat(&spot.dir, spot.name.as_os_str(), what)?);
+            return self.losing((&spot.dir, &spot.name), held, || {
+                Ok(unlinkat(&spot.dir, spot.name.as_os_str(), what)?)
+            });
         }
         self.keep(held, Reason::Removed)?;
+        self.take_away(spot, held, Reason::Removed)
+    }
+
+    /// Gives what is under `name` in `dir` the name of `target`, whose present content `victim` goes. Where others see that
+    /// name too, it is that of `seen`.
+    pub(super) fn replace_kept(
+        &self,
+        (dir, name, seen): (&OwnedFd, &OsStr, Option<&Spot>),
+        target: &Spot,
+        victim: &Held,
+    ) -> Result<(), Fault> {
+        let (to, to_name) = (&target.dir, target.name.as_os_str());
+        let replace = || self.losing((to, to_name), victim, || Ok(renameat(dir, name, to, to_name)?));
+        if !self.rules.files.versions || victim.is_dir() {
+            return replace();
+        }
+        self.keep(victim, Reason::Overwritten)?;
+        let exchange = RenameFlags::RENAME_EXCHANGE;
+        match renameat2(dir, name, to, to_name, exchange) {
+            // The file system has no such step.
+            Err(Errno::EINVAL) => replace(),
+            exchanged => {
+                exchanged?;
+                let removed = match seen {
+                    Some(spot) => self.take_away(spot, victim, Reason::Overwritten),
+                    None => self.remove_aside((dir, name), victim, Reason::Overwritten),
+                };
+                removed.inspect_err(|_| {
+                    let _ = renameat2(dir, name, to, to_name, exchange);
+                })
+            }
+        }
+    }
+
+    /// Makes a change by which `name` in `dir` loses `held`, and tells the count what that was.
+    fn losing(
+        &self,
+        (dir, name): (&OwnedFd, &OsStr),
+        held: &Held,
+        change: impl FnOnce() -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        if !self.room.counts() {
+            return change();
+        }
+        self.counted(|| {
+            // Since it was found, it may have got another size, or the name to another thing.
+            let found = hold_in(dir, name, &held.at)?;
+            if !is_same(&found.stat, &held.stat) {
+                return Err(Errno::EAGAIN.into());
+            }
+            change()?;
+            self.lost(&found);
+            Ok(())
+        })
+    }
+
+    /// Removes what is under the name of `spot` by way of a name that nobody else sees.
+    fn take_away(&self, spot: &Spot, kept: &Held, reason: Reason) -> Result<(), Fault> {
         let aside = self.begin_hidden(spot)?;
         let (dir, name) = (&spot.dir, spot.name.as_os_str());
         let moved = renameat(dir, name, dir, aside.as_os_str());
         let removed = moved.map_err(Fault::from).and_then(|()| {
-            let removed = self.remove_aside((dir, &aside), held, Reason::Removed);
+            let removed = self.remove_aside((dir, &aside), kept, reason);
             removed.inspect_err(|_| {
                 let _ = renameat2(dir, aside.as_os_str(), dir, name, RenameFlags::RENAME_NOREPLACE);
             })
         });
         self.end_hidden();
         removed
-    }
-
-    /// Gives what is under `name` in `dir` the name of `target`, whose present content `victim` goes.
-    pub(super) fn replace_kept(
-        &self,
-        (dir, name): (&OwnedFd, &OsStr),
-        target: &Spot,
-        victim: &Held,
-    ) -> Result<(), Fault> {
-        if !self.rules.files.versions || victim.is_dir() {
-            return Ok(renameat(dir, name, &target.dir, target.name.as_os_str())?);
-        }
-        self.keep(victim, Reason::Overwritten)?;
-        let exchange = RenameFlags::RENAME_EXCHANGE;
-        match renameat2(dir, name, &target.dir, target.name.as_os_str(), exchange) {
-            // The file system has no such step.
-            Err(Errno::EINVAL) => Ok(renameat(dir, name, &target.dir, target.name.as_os_str())?),
-            exchanged => {
-                exchanged?;
-                let removed = self.remove_aside((dir, name), victim, Reason::Overwritten);
-                removed.inspect_err(|_| {
-                    let _ = renameat2(dir, name, &target.dir, target.name.as_os_str(), exchange);
-                })
-            }
-        }
     }
 
     /// Removes what was moved aside, `kept` before; another thing, or one that has changed since, is kept now.
@@ -113,14 +149,14 @@ impl Mount {
             let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
             self.keep_found(&found, reason, || open_in(dir, name, flags))?;
         }
-        Ok(unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?)
+        self.losing((dir, name), &found, || Ok(unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?))
     }
 
-    /// What `victim` named is gone, for the quota.
-    pub(super) fn lost(&self, victim: &Held) {
-        let last = victim.is_dir() || victim.stat.st_nlink <= 1;
-        let has_content = kind(&victim.stat) == SFlag::S_IFREG && !self.rules.files.versions;
-        let bytes = if has_content { u64::try_from(victim.stat.st_size).unwrap_or(0) } else { 0 };
+    /// What was found is gone.
+    fn lost(&self, found: &Held) {
+        let last = found.is_dir() || found.stat.st_nlink <= 1;
+        let has_content = kind(&found.stat) == SFlag::S_IFREG && !self.rules.files.versions;
+        let bytes = if has_content { u64::try_from(found.stat.st_size).unwrap_or(0) } else { 0 };
         if last {
             self.shrink(bytes, 1);
         }
@@ -142,6 +178,10 @@ impl Mount {
             journal.end();
         }
     }
+}
+
+fn as_not_kept(fault: Fault) -> Fault {
+    if let Fault::Os(errno) = fault { Fault::NotKept(errno) } else { fault }
 }
 
 fn times(stat: &FileStat) -> (i64, i64, i64) {

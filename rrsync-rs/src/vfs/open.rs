@@ -85,7 +85,7 @@ impl Vfs {
         for _ in 0..ATTEMPTS {
             match mount.hold(rest, Last::Follow) {
                 Ok(_) if how.create && how.exclusive => break,
-                Ok(held) if how.create && matches!(mount.standing(&held.at), Standing::Foreign { .. }) => {
+                Err(_) if how.create && mount.is_taken(rest) => {
                     return Err(Fault::Refused(Rule::NoOverwrite));
                 }
                 Ok(held) => return self.open_existing(mount, &held, how),
@@ -137,19 +137,21 @@ impl Vfs {
         }
         let mut flags = how.flags();
         flags.set(OFlag::O_APPEND, end != End::Anywhere);
-        flags.set(OFlag::O_TRUNC, how.truncate);
+        if how.truncate && !how.write {
+            flags = (flags - OFlag::O_ACCMODE) | OFlag::O_RDWR;
+        }
         let fd = self.reopen_for_sum(mount, &held.at, flags)?;
         let stat = fstat(&fd)?;
         if kind(&stat) != SFlag::S_IFREG {
             return Err(Fault::Refused(Rule::SpecialFile));
         }
         if how.truncate {
-            mount.shrink(u64::try_from(held.stat.st_size).unwrap_or(0), 0);
+            mount.empty(&fd)?;
             if mount.remembers(&held.at) {
                 self.ours.remember_filled(&fd);
             }
         }
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let size = size_of(&fd)?;
         let opened = Opened { upload: None, delivery, size, end, grows_only, changed: how.truncate, own };
         Ok(self.opened(mount, &held.at, fd, how, opened))
     }
@@ -226,15 +228,16 @@ impl Vfs {
 
     /// Makes a file under its own name.
     fn make_in_place(&self, mount: &Mount, spot: &Spot, how: &OpenHow, mode: Mode) -> Result<OwnedFd, Fault> {
-        mount.grow(0, 1)?;
         let mut flags = how.flags() | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
         if self.options.sums && how.write {
             flags = (flags - OFlag::O_ACCMODE) | OFlag::O_RDWR;
         }
         let name = Path::new(&spot.name);
-        open_beneath(&spot.dir, name, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, mode)
-            .map_err(Fault::resolving)
-            .inspect_err(|_| mount.shrink(0, 1))
+        let make = || open_beneath(&spot.dir, name, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, mode);
+        mount.counted(|| {
+            mount.grow(0, 1)?;
+            make().map_err(Fault::resolving).inspect_err(|_| mount.shrink(0, 1))
+        })
     }
 
     fn opened(&self, mount: &Rc<Mount>, at: &Path, fd: OwnedFd, how: &OpenHow, opened: Opened) -> OpenFile {

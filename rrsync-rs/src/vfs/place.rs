@@ -7,19 +7,22 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, fstat};
+use nix::unistd::ftruncate;
 
-use super::delivery::Deliveries;
+use super::attributes::size_of;
+use super::delivery::{Deliveries, Standing};
 use super::hidden::Journal;
 use super::room::{Room, count};
 use super::{Fault, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, Root, open_beneath};
+use crate::copying::{CHUNK, copy};
 use crate::grant::{Access, Quota, Workspace};
 use crate::layout::Layout;
 use crate::ledger::{Ledger, Usage};
@@ -109,9 +112,18 @@ impl Mount {
 
     /// Holds what `rest`, a path without `..`, names.
     pub(super) fn hold(&self, rest: &Path, last: Last) -> Result<Held, Fault> {
+        // Neither by its own name nor through a symlink is there anything that this key does not see. Asked before it is
+        // looked for, so that no other error tells what is there.
+        if self.is_secret(rest) {
+            return Err(Errno::ENOENT.into());
+        }
         let held = self.hold_anything(rest, last)?;
-        // Neither by its own name nor through a symlink is there anything that this key does not see.
-        if self.hides_at(rest) || self.hides_at(&held.at) { Err(Errno::ENOENT.into()) } else { Ok(held) }
+        if held.at != rest && self.is_secret(&held.at) { Err(Errno::ENOENT.into()) } else { Ok(held) }
+    }
+
+    /// Whether what is at `at`, if anything, is not there for this key.
+    fn is_secret(&self, at: &Path) -> bool {
+        self.hides_at(at) || matches!(self.standing(at), Standing::Foreign { .. })
     }
 
     fn hold_anything(&self, rest: &Path, last: Last) -> Result<Held, Fault> {
@@ -127,6 +139,10 @@ impl Mount {
                 // Beyond this point an absolute link is resolved on the host. Whether that failed because the
                 // target is outside or because it does not exist must not show.
                 Err(Errno::EXDEV) => self.root.hold(rest, last).map_err(|_| Fault::Outside),
+                // What lies behind the link may be what this key does not see.
+                Err(Errno::ENOTDIR | Errno::EACCES | Errno::ELOOP) if self.has_secrets() => {
+                    Err(Errno::ENOENT.into())
+                }
                 Err(errno) => Err(errno.into()),
                 Ok(_) => self.root.hold(rest, last).map_err(Fault::resolving),
             },
@@ -150,7 +166,7 @@ impl Mount {
 
     /// Holds what is at `spot`, a symlink itself included.
     pub(super) fn at(&self, spot: &Spot) -> Result<Held, Fault> {
-        if self.hides_at(&spot.at) {
+        if self.is_secret(&spot.at) {
             return Err(Errno::ENOENT.into());
         }
         hold_in(&spot.dir, &spot.name, &spot.at)
@@ -168,9 +184,51 @@ impl Mount {
         }
     }
 
+    /// Makes a change of how much there is while no other session makes one: what a change has freed is seen by who frees it.
+    pub(super) fn counted<T>(&self, change: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        let _hold = self.room.hold()?;
+        change()
+    }
+
     /// Allows the workspace to grow.
     pub(super) fn grow(&self, bytes: u64, files: u64) -> Result<(), Fault> {
         self.room.grow(Usage { bytes, files }, || self.count())
+    }
+
+    /// Takes away all that is in an open file.
+    pub(super) fn empty(&self, file: impl AsFd) -> Result<(), Fault> {
+        self.counted(|| {
+            let size = size_of(&file)?;
+            ftruncate(&file, 0)?;
+            self.shrink(size, 0);
+            Ok(())
+        })
+    }
+
+    /// Copies up to `length` bytes piece by piece, each of which `room` allows first, by its offset and length; returns how
+    /// many there were.
+    pub(super) fn copy_counted(
+        &self,
+        from: (BorrowedFd<'_>, i64),
+        into: (BorrowedFd<'_>, i64),
+        length: u64,
+        room: impl Fn(u64, u64) -> Result<(), Fault>,
+    ) -> Result<u64, Fault> {
+        let mut copied = 0;
+        while copied < length {
+            let piece = (length - copied).min(CHUNK);
+            let at = |start: i64| start.checked_add_unsigned(copied).ok_or(Errno::EFBIG);
+            let (from, into) = ((from.0, at(from.1)?), (into.0, at(into.1)?));
+            let done = self.counted(|| {
+                room(copied, piece)?;
+                copy(from, into, piece, |_| Ok::<(), Fault>(()))
+            })?;
+            copied += done;
+            if done < piece {
+                break;
+            }
+        }
+        Ok(copied)
     }
 
     /// The workspace has become smaller.

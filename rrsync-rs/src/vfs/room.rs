@@ -11,14 +11,10 @@ use nix::sys::statvfs::fstatvfs;
 use super::Fault;
 use super::walk::walk;
 use crate::grant::{FileRules, Quota};
-use crate::ledger::{Ledger, Taken, Usage};
+use crate::ledger::{Hold, Ledger, Usage};
 
 /// How much may be written before the file system is asked again: others write too.
 const STEP: u64 = 16 << 20;
-
-/// How much a session takes from the count ahead of what it writes. So much a session can be over its quota, when the
-/// files are counted while it writes.
-const AHEAD: u64 = 1 << 20;
 
 /// Files with several names that a count remembers; more are counted once for each name.
 const MOST_LINKED: usize = 100_000;
@@ -33,13 +29,11 @@ pub(super) struct Room {
     meter: Option<Meter>,
 }
 
-/// A quota, and what this session has taken and not used yet.
+/// A quota, and the count for it.
 #[derive(Debug)]
 struct Meter {
     ledger: Option<Ledger>,
     quota: Quota,
-    ahead: Cell<u64>,
-    counted: Cell<u64>,
 }
 
 impl Room {
@@ -48,12 +42,7 @@ impl Room {
         Self {
             least_free: rules.min_free.unwrap_or(0),
             until_next_look: Cell::new(0),
-            meter: limited.then(|| Meter {
-                ledger,
-                quota: rules.quota,
-                ahead: Cell::default(),
-                counted: Cell::default(),
-            }),
+            meter: limited.then(|| Meter { ledger, quota: rules.quota }),
         }
     }
 
@@ -68,9 +57,7 @@ impl Room {
             return Ok(());
         }
         if self.until_next_look.get() < bytes {
-            let found = fstatvfs(fd)?;
-            let free = found.blocks_available().saturating_mul(found.fragment_size());
-            let over = free.saturating_sub(self.least_free);
+            let over = free(fd)?.saturating_sub(self.least_free);
             if over < bytes {
                 return Err(Errno::ENOSPC.into());
             }
@@ -80,24 +67,26 @@ impl Room {
         Ok(())
     }
 
+    /// Keeps other sessions from changing how much there is, until what is returned is dropped.
+    pub(super) fn hold(&self) -> Result<Option<Hold<'_>>, Fault> {
+        let ledger = self.meter.as_ref().and_then(|meter| meter.ledger.as_ref());
+        Ok(ledger.map(Ledger::hold).transpose()?)
+    }
+
+    /// Allows to keep `bytes` on the file system of `fd`, beside what has them now.
+    pub(super) fn keep(&self, fd: impl AsFd, bytes: u64) -> Result<(), Fault> {
+        if self.least_free > 0 && free(fd)?.saturating_sub(self.least_free) < bytes {
+            return Err(Errno::ENOSPC.into());
+        }
+        Ok(())
+    }
+
     /// Allows the workspace to grow by `more`; `count` looks at every file.
     pub(super) fn grow(&self, more: Usage, count: impl Fn() -> Result<Usage, Errno>) -> Result<(), Fault> {
-        let Some(meter) = &self.meter else { return Ok(()) };
-        let ahead = meter.ahead.get();
-        if more.files == 0 && more.bytes <= ahead {
-            meter.ahead.set(ahead - more.bytes);
-            return Ok(());
-        }
-        let need = Usage { bytes: more.bytes.saturating_sub(ahead), files: more.files };
+        let Some(meter) = self.meter.as_ref().filter(|_| more != Usage::default()) else { return Ok(()) };
         // Without a count nothing is known to fit.
         let ledger = meter.ledger.as_ref().ok_or(Errno::EDQUOT)?;
-        let taken = ledger.take(need, if need.bytes > 0 { AHEAD } else { 0 }, meter.quota, count)?;
-        if need.bytes > 0 {
-            // What was ahead before is used up, so all that is ahead now comes from this count.
-            meter.counted.set(taken.counted);
-        }
-        meter.ahead.set((ahead + taken.bytes).saturating_sub(more.bytes));
-        Ok(())
+        Ok(ledger.take(more, meter.quota, count)?)
     }
 
     /// The workspace has become smaller by `less`.
@@ -111,14 +100,10 @@ impl Room {
     }
 }
 
-impl Drop for Meter {
-    fn drop(&mut self) {
-        if let Some(ledger) = &self.ledger
-            && self.ahead.get() > 0
-        {
-            let _ = ledger.give_back(Taken { bytes: self.ahead.get(), counted: self.counted.get() });
-        }
-    }
+/// Bytes that are free on the file system of `fd`.
+pub(super) fn free(fd: impl AsFd) -> Result<u64, Errno> {
+    let disk = fstatvfs(fd)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 /// What lies below `dirs`, which are open for reading; a directory itself is not counted.

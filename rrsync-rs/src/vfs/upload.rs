@@ -14,10 +14,10 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, ResolveFlag, renameat2};
 use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, fdatasync, linkat, unlinkat};
 
+use super::attributes::size_of;
 use super::place::Spot;
 use super::{ATTEMPTS, Fault, Mount, OpenHow};
 use crate::beneath::{Held, open_beneath};
-use crate::copying::copy;
 
 /// A file that is to take the place of `target`.
 #[derive(Debug)]
@@ -38,27 +38,31 @@ impl Upload {
         (mode, reads): (Mode, bool),
         replace: bool,
     ) -> Result<(Self, OwnedFd), Fault> {
-        mount.grow(0, 1)?;
         let mut upload = Self { mount: Rc::clone(mount), target, hidden: None, replace };
         let open = |path: &Path, flags| {
             let flags = flags | if reads { OFlag::O_RDWR } else { OFlag::O_WRONLY };
             open_beneath(&upload.target.dir, path, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, mode)
         };
-        // A count for the quota finds only what has a name.
+        // A count for the quota finds only what has a name; so there it is made while nobody counts.
         if !mount.room.counts()
             && let Ok(fd) = open(Path::new(""), OFlag::O_TMPFILE)
         {
             return Ok((upload, fd));
         }
         let name = mount.begin_hidden(&upload.target)?;
-        match open(Path::new(&name), OFlag::O_CREAT | OFlag::O_EXCL) {
+        let made = mount.counted(|| {
+            mount.grow(0, 1)?;
+            let made = open(Path::new(&name), OFlag::O_CREAT | OFlag::O_EXCL).map_err(Fault::resolving);
+            made.inspect_err(|_| mount.shrink(0, 1))
+        });
+        match made {
             Ok(fd) => {
                 upload.hidden = Some(name);
                 Ok((upload, fd))
             }
-            Err(errno) => {
+            Err(fault) => {
                 mount.end_hidden();
-                Err(Fault::resolving(errno))
+                Err(fault)
             }
         }
     }
@@ -83,7 +87,7 @@ impl Upload {
     fn fill(&self, fd: &OwnedFd, held: &Held, how: &OpenHow) -> Result<(), Fault> {
         if !how.truncate {
             let old = self.mount.reopen_same(held, OFlag::O_RDONLY)?;
-            copy((old.as_fd(), 0), (fd.as_fd(), 0), u64::MAX, |bytes| {
+            self.mount.copy_counted((old.as_fd(), 0), (fd.as_fd(), 0), size_of(&old)?, |_, bytes| {
                 self.mount.grow(bytes, 0)?;
                 self.mount.room.write(fd, bytes)
             })?;
@@ -115,10 +119,9 @@ impl Upload {
 
     fn publish_over(&mut self, fd: BorrowedFd<'_>, victim: &Held) -> Result<(), Fault> {
         let name = self.hidden_name(fd)?;
-        self.mount.replace_kept((&self.target.dir, &name), &self.target, victim)?;
+        self.mount.replace_kept((&self.target.dir, &name, None), &self.target, victim)?;
         self.hidden = None;
         self.mount.end_hidden();
-        self.mount.lost(victim);
         Ok(())
     }
 

@@ -37,11 +37,6 @@ impl<'c> CopyBook<'c> {
         Self { catalog, copy, remote, who, news, transfers: Vec::new(), authors }
     }
 
-    /// The copy.
-    pub fn copy(&self) -> &Copy {
-        &self.copy
-    }
-
     /// Says who has changed `path`.
     pub fn authored(&mut self, path: EventPath, author: String) {
         self.authors.insert(path, author);

@@ -1,5 +1,5 @@
 //! What this account knows of its copies: where each comes from, what is in it, how far it has come; and what was ever
-//! transferred. One SQLite file, `~/.local/state/akeys/afiles.db`.
+//! transferred. One file of `SQLite`, `~/.local/state/akeys/afiles.db`.
 //!
 //! What is known of a path is what it had when it was last made the same as its source. It says what may be removed here when it is
 //! gone there, and what has been changed here since. It is written after the files are, so a crash leaves a copy that knows
@@ -136,24 +136,17 @@ impl Catalog {
         adopt().map_err(|error| self.failed(error))
     }
 
-    /// Forgets a copy; its files stay.
-    pub fn forget(&self, copy: &Copy) -> Result<(), CatalogError> {
-        let gone = self.database.execute("DELETE FROM copy WHERE id = ?1", [copy.id]);
-        gone.map(drop).map_err(|error| self.failed(error))
-    }
-
-    /// Writes down how a copy stands.
+    /// Writes down how a copy stands. When something was last transferred is written with the transfer.
     pub fn stand(&self, copy: i64, standing: &Standing) -> Result<(), CatalogError> {
         let write = || {
             let mut statement = self.database.prepare_cached(
-                "UPDATE copy SET same_at = ?2, behind_since = ?3, behind_by = ?4, transferred_at = ?5, error = ?6 WHERE id = ?1",
+                "UPDATE copy SET same_at = ?2, behind_since = ?3, behind_by = ?4, error = ?5 WHERE id = ?1",
             )?;
             statement.execute(params![
                 copy,
                 standing.same_at,
                 standing.behind_since,
                 i64::try_from(standing.behind_by).unwrap_or(i64::MAX),
-                standing.transferred_at,
                 standing.error,
             ])
         };
@@ -243,3 +236,6 @@ fn known_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Known> {
     let size: i64 = row.get(1)?;
     Ok(Known { kind: SFlag::from_bits_truncate(kind), size: size.unsigned_abs(), modified: row.get(2)? })
 }
+
+#[cfg(test)]
+mod tests;

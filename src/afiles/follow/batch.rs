@@ -40,6 +40,8 @@ pub struct Hint {
     pub sum: Option<Sum>,
     /// Who changed it.
     pub author: String,
+    /// Whether it was put off once already.
+    pub put_off: bool,
 }
 
 /// One step. Those of a batch are made in their order.
@@ -52,23 +54,34 @@ pub enum Step {
 }
 
 /// The part of a workspace that is followed, and the events of it that have come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// What is followed of the workspace; `None` for all of it.
     below: Option<EventPath>,
     /// What of it goes the other way.
     own: Vec<EventPath>,
     steps: Vec<Step>,
+    /// What comes after everything else.
+    last: BTreeMap<EventPath, Want>,
+}
+
+/// What a batch has left for the next.
+#[derive(Debug, Default)]
+pub struct PutOff {
+    /// Steps that were not made.
+    pub rest: Vec<Step>,
+    /// What is to be made when everything else has been.
+    pub last: BTreeMap<EventPath, Want>,
 }
 
 impl Batch {
     /// Nothing yet, of what is `below` in the workspace and is not this pod's `own`.
     pub fn new(below: Option<EventPath>, own: Vec<EventPath>) -> Self {
-        Self { below, own, steps: Vec::new() }
+        Self { below, own, steps: Vec::new(), last: BTreeMap::new() }
     }
 
     /// Takes in an event.
-    pub fn add(&mut self, event: Event) {
+    pub fn add(&mut self, event: &Event) {
         let from = event.from.as_ref().and_then(|from| self.inside(from));
         let directory = event.kind == Kind::Directory;
         let Some(path) = self.inside(&event.path) else {
@@ -78,9 +91,14 @@ impl Batch {
             }
             return;
         };
-        let hint = Hint::of(&event);
+        let hint = Hint::of(event);
         match (event.reason, from) {
             (Reason::Removed, _) => self.want(path, Want::Gone { directory }),
+            // Where it leads may not be here yet, so it is made where its turn is, and not moved.
+            (Reason::Renamed, Some(from)) if event.kind == Kind::Symlink => {
+                self.want(from, Want::Gone { directory });
+                self.want(path, Want::Like(hint));
+            }
             (Reason::Renamed, Some(from)) => {
                 self.rename(from, path.clone());
                 // Its content may be another, too. A directory brings everything with it.
@@ -93,6 +111,11 @@ impl Batch {
         }
     }
 
+    /// Takes in what was put off; nothing else has come yet.
+    pub fn put_off(&mut self, put_off: PutOff) {
+        (self.steps, self.last) = (put_off.rest, put_off.last);
+    }
+
     /// An empty one, of the same part of the workspace.
     pub fn next(&self) -> Self {
         Self::new(self.below.clone(), self.own.clone())
@@ -100,14 +123,30 @@ impl Batch {
 
     /// What is to be done, in order.
     pub fn steps(self) -> Vec<Step> {
-        self.steps
+        let Self { mut steps, last, .. } = self;
+        if last.is_empty() {
+            return steps;
+        }
+        let gone: Vec<&EventPath> =
+            last.iter().filter(|(_, want)| matches!(want, Want::Gone { .. })).map(|(path, _)| path).collect();
+        // What is there again by now has to go before that.
+        if steps.iter().any(|step| gone.iter().any(|gone| step.touches(gone))) {
+            steps.insert(0, Step::Become(last));
+        } else if let Some(Step::Become(paths)) = steps.last_mut() {
+            for (path, want) in last {
+                paths.entry(path).or_insert(want);
+            }
+        } else {
+            steps.push(Step::Become(last));
+        }
+        steps
     }
 
     /// How many paths it is about.
     #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
         let paths = |step: &Step| if let Step::Become(paths) = step { paths.len() } else { 1 };
-        self.steps.iter().map(paths).sum()
+        self.steps.iter().map(paths).sum::<usize>() + self.last.len()
     }
 
     fn rename(&mut self, from: EventPath, to: EventPath) {
@@ -160,6 +199,17 @@ fn below<'m>(
     paths.range(from..).map(|(inner, _)| inner).take_while(move |inner| inner.as_bytes().starts_with(&prefix))
 }
 
+impl Step {
+    /// Whether it is about `path` or something below it.
+    fn touches(&self, path: &EventPath) -> bool {
+        let inside = |other: &EventPath| other.as_path().starts_with(path.as_path());
+        match self {
+            Self::Rename(from, to) => inside(from) || inside(to),
+            Self::Become(paths) => paths.contains_key(path) || below(paths, path).next().is_some(),
+        }
+    }
+}
+
 impl Hint {
     fn of(event: &Event) -> Self {
         let nanoseconds = |moment: Timestamp| i64::try_from(moment.as_nanosecond()).ok();
@@ -170,6 +220,7 @@ impl Hint {
             mode: event.mode,
             sum: event.sha256.as_ref().and_then(|sum| sum.parse().ok()),
             author: event.author.clone(),
+            put_off: false,
         }
     }
 }
@@ -200,7 +251,7 @@ mod tests {
         }
     }
 
-    fn shown(batch: Batch) -> Vec<String> {
+    fn shown(batch: &Batch) -> Vec<String> {
         let text = |path: &EventPath| String::from_utf8_lossy(path.as_bytes()).into_owned();
         let want = |(path, want): (&EventPath, &Want)| match want {
             Want::Like(_) => text(path),
@@ -211,18 +262,47 @@ mod tests {
             Step::Rename(from, to) => format!("{}>{}", text(from), text(to)),
             Step::Become(paths) => paths.iter().map(want).collect::<Vec<_>>().join(" "),
         };
-        batch.steps.iter().map(step).collect()
+        batch.clone().steps().iter().map(step).collect()
+    }
+
+    #[test]
+    fn what_was_put_off_comes_last_unless_it_is_there_again() {
+        use Kind::{Directory, File, Symlink};
+        use Reason::{Created, Removed};
+        let at = |path: &str| EventPath::new(path.into()).unwrap();
+        let link = Hint { put_off: true, ..Hint::of(&event(Created, Symlink, "current", None)) };
+        for (events, steps) in [
+            (vec![], vec!["current -v1"]),
+            (vec![event(Created, File, "v2/x", None)], vec!["current -v1 v2/x"]),
+            (vec![event(Reason::Renamed, Directory, "v3", Some("v2"))], vec!["v2>v3", "current -v1"]),
+            (vec![event(Created, Directory, "v1", None)], vec!["current -v1", "v1"]),
+            (vec![event(Created, File, "v1/x", None)], vec!["current -v1", "v1/x"]),
+            (vec![event(Removed, Directory, "v2", None)], vec!["current -v1 -v2"]),
+        ] {
+            let mut batch = Batch::new(None, Vec::new());
+            let last = BTreeMap::from([
+                (at("current"), Want::Like(link.clone())),
+                (at("v1"), Want::Gone { directory: true }),
+            ]);
+            batch.put_off(PutOff { rest: Vec::new(), last });
+            for event in &events {
+                batch.add(event);
+            }
+            assert_eq!(shown(&batch), steps);
+        }
     }
 
     #[test]
     fn the_last_word_on_each_path_counts() {
         use Kind::{Directory, File};
         use Reason::{Created, Modified, Removed, Renamed};
-        let all = |events: Vec<Event>, below: Option<&str>| {
+        let all = |events: &[Event], below: Option<&str>| {
             let at = |path: &str| EventPath::new(path.into()).unwrap();
             let mut batch = Batch::new(below.map(at), vec![at("own")]);
-            events.into_iter().for_each(|event| batch.add(event));
-            shown(batch)
+            for event in events {
+                batch.add(event);
+            }
+            shown(&batch)
         };
         for (events, below, steps) in [
             (vec![event(Created, File, "a", None), event(Modified, File, "a", None)], None, vec!["a"]),
@@ -261,6 +341,16 @@ mod tests {
             ),
             (
                 vec![
+                    event(Created, File, "v2/x", None),
+                    event(Created, Kind::Symlink, "next", None),
+                    event(Renamed, Kind::Symlink, "current", Some("next")),
+                    event(Removed, Directory, "v1", None),
+                ],
+                None,
+                vec!["current -next -v1 v2/x"],
+            ),
+            (
+                vec![
                     event(Created, File, "sub/a", None),
                     event(Created, File, "sub/own/a", None),
                     event(Created, File, "subway", None),
@@ -275,7 +365,7 @@ mod tests {
                 vec!["a b -c d/**", "e>f", "f"],
             ),
         ] {
-            assert_eq!(all(events, below), steps);
+            assert_eq!(all(&events, below), steps);
         }
     }
 }

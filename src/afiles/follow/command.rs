@@ -85,13 +85,11 @@ fn next(shared: &(Mutex<Waiting>, Condvar)) -> Option<BTreeSet<EventPath>> {
         if waiting.ended {
             return None;
         }
-        let due = match (waiting.first, waiting.last) {
-            (Some(first), Some(last)) => (last + SETTLED).min(first + LONGEST),
-            _ => {
-                waiting = event.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
+        let Some((first, last)) = waiting.first.zip(waiting.last) else {
+            waiting = event.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            continue;
         };
+        let due = (last + SETTLED).min(first + LONGEST);
         let now = Instant::now();
         if due <= now {
             (waiting.first, waiting.last) = (None, None);

@@ -112,7 +112,9 @@ impl Pusher<'_> {
             while !pending.is_empty() {
                 let batch: Vec<EventPath> = pending.iter().take(LARGEST_BATCH).cloned().collect();
                 self.send(&rsync, &batch)?;
-                batch.iter().for_each(|path| drop(pending.remove(path)));
+                for path in &batch {
+                    pending.remove(path);
+                }
             }
             if self.stand.same().map_err(TransferError::from)? {
                 self.teller.state("in-sync", None);
@@ -127,7 +129,7 @@ impl Pusher<'_> {
 
     fn watch(&self) -> Result<Watcher<Memory, NotHidden>, WatcherError> {
         let root = File::open(self.tree.real())?;
-        let root = Root::Held(look::open_directory(&OwnedFd::from(root), b".")?);
+        let root = Root::Held(look::open_directory(OwnedFd::from(root), b".")?);
         let options = Options { alone: false, hash_limit: 0, ..Options::default() };
         Watcher::begin(WatchSetting { root, store: Memory::default(), rules: NotHidden, options })
     }

@@ -39,7 +39,7 @@ pub use incoming::{Attributes, Incoming};
 pub use keep::Keeper;
 pub use place::Known;
 pub use settle::Durability;
-pub use symlinks::Symlinks;
+pub use symlinks::{Symlinks, destination};
 
 /// Why something could not get its place.
 #[derive(Debug, thiserror::Error)]
@@ -295,10 +295,9 @@ impl Tree {
     /// Gives directories back the modes that they had.
     pub(super) fn lock_again(&self) -> Result<(), ReceiveError> {
         for (path, mode) in self.unlocked.take() {
-            match self.open_beneath(&path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-                Ok(dir) => set_mode(&dir, mode).map_err(ReceiveError::at(&path))?,
-                // It has been removed since.
-                Err(_) => {}
+            // What cannot be opened has been removed since.
+            if let Ok(dir) = self.open_beneath(&path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+                set_mode(&dir, mode).map_err(ReceiveError::at(&path))?;
             }
         }
         Ok(())
@@ -353,3 +352,6 @@ fn set_mode(fd: &OwnedFd, mode: u32) -> Result<(), Errno> {
         nix::sys::stat::FchmodatFlags::FollowSymlink,
     )
 }
+
+#[cfg(test)]
+mod tests;

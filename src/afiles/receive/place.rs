@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, readlinkat, renameat, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, readlinkat, renameat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, mkdirat, utimensat};
-use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use rrsync_rs::beneath::kind;
 use rrsync_rs::removal::remove_all;
 use rrsync_rs::versions::Reason;
@@ -88,11 +88,6 @@ impl HiddenDir<'_> {
         self.tree.real().join(&self.spot.at)
     }
 
-    /// Where it is below the tree.
-    pub fn at(&self) -> &Path {
-        &self.spot.at
-    }
-
     /// Gives it its name, where nothing is.
     ///
     /// # Errors
@@ -137,7 +132,7 @@ impl Tree {
     ) -> Result<(), ReceiveError> {
         let spot = self.spot(path)?;
         match spot.look()? {
-            Some(stat) if kind(&stat) == SFlag::S_IFDIR => return Ok(()),
+            Some(stat) if kind(&stat) == SFlag::S_IFDIR => Ok(()),
             found => {
                 self.change(&spot)?;
                 let mode = attributes.map_or(Mode::from_bits_truncate(0o755), Attributes::permissions);
@@ -190,27 +185,6 @@ impl Tree {
         }
         self.forget_note();
         made.map(|()| true)
-    }
-
-    /// Gives the file at `from` the second name `to`.
-    pub fn make_second(
-        &self,
-        from: &EventPath,
-        to: &EventPath,
-        known: Option<Known>,
-    ) -> Result<(), ReceiveError> {
-        let (one, other) = (self.spot(from)?, self.spot(to)?);
-        self.change(&other)?;
-        let hidden = other.beside();
-        self.note(&hidden)?;
-        let made =
-            linkat(&*one.dir, one.name.as_os_str(), &*hidden.dir, hidden.name.as_os_str(), AtFlags::empty())
-                .map_err(ReceiveError::at(&other.at))
-                .and_then(|()| self.replace(&hidden, &other, known));
-        // Renaming one name of a file to another of the same does nothing, and leaves both.
-        let _ = unlinkat(&*hidden.dir, hidden.name.as_os_str(), UnlinkatFlags::NoRemoveDir);
-        self.forget_note();
-        made
     }
 
     /// Moves what is at `from` to `to` in one step; `false` when that cannot be. A file or symlink that is at `to` makes way;

@@ -20,7 +20,7 @@ const FULL: usize = 64 * 1024;
 const CHUNK: usize = 128 * 1024;
 
 /// A server that says nothing for so long has hung. A dead connection ends earlier, by ssh's own doing.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 
 /// How much of what ssh says is kept.
 const SAID: usize = 4096;

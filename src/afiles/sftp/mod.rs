@@ -143,7 +143,7 @@ impl Sftp {
 
     /// The answer to [`Sftp::fetch`].
     pub fn fetched(&mut self, ticket: Ticket) -> Result<Fetched, SftpError> {
-        let body = self.reply(&ticket, packet::EXTENDED_REPLY)?;
+        let body = self.reply(ticket, packet::EXTENDED_REPLY)?;
         let mut fields = Fields(&body);
         let clock = fields.u64()?;
         let content = fields.string()?.to_owned();
@@ -157,7 +157,7 @@ impl Sftp {
 
     /// The answer to [`Sftp::state`].
     pub fn stated(&mut self, ticket: Ticket) -> Result<State, SftpError> {
-        let body = self.reply(&ticket, packet::EXTENDED_REPLY)?;
+        let body = self.reply(ticket, packet::EXTENDED_REPLY)?;
         let mut fields = Fields(&body);
         state(fields.u64()?, fields)
     }
@@ -165,7 +165,7 @@ impl Sftp {
     /// Opens a file for reading: its handle.
     pub fn open_file(&mut self, path: &[u8]) -> Result<Vec<u8>, SftpError> {
         let ticket = self.ask(packet::OPEN, Body::default().string(path).u32(1).u32(0))?;
-        self.handle(&ticket)
+        self.handle(ticket)
     }
 
     /// Asks for `length` bytes of an open file, at most.
@@ -175,7 +175,7 @@ impl Sftp {
 
     /// The answer to [`Sftp::read`]; empty at the end of the file.
     pub fn data(&mut self, ticket: Ticket) -> Result<Vec<u8>, SftpError> {
-        match self.reply(&ticket, packet::DATA) {
+        match self.reply(ticket, packet::DATA) {
             Err(SftpError::Status { code: EOF, .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
             Ok(body) => Fields(&body).string().map(<[u8]>::to_owned),
@@ -185,25 +185,25 @@ impl Sftp {
     /// Gives a handle back.
     pub fn close(&mut self, handle: &[u8]) -> Result<(), SftpError> {
         let ticket = self.ask(packet::CLOSE, Body::default().string(handle))?;
-        self.done(&ticket)
+        self.done(ticket)
     }
 
     /// Removes a file or a symlink.
     pub fn remove(&mut self, path: &[u8]) -> Result<(), SftpError> {
         let ticket = self.ask(packet::REMOVE, Body::default().string(path))?;
-        self.done(&ticket)
+        self.done(ticket)
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&mut self, path: &[u8]) -> Result<(), SftpError> {
         let ticket = self.ask(packet::RMDIR, Body::default().string(path))?;
-        self.done(&ticket)
+        self.done(ticket)
     }
 
     /// Everything in a directory but `.` and `..`, in the server's order. A name that is no name is an error.
     pub fn list(&mut self, path: &[u8]) -> Result<Vec<Name>, SftpError> {
         let ticket = self.ask(packet::OPENDIR, Body::default().string(path))?;
-        let handle = self.handle(&ticket)?;
+        let handle = self.handle(ticket)?;
         let mut names = Vec::new();
         let listed = self.list_open(&handle, &mut names);
         // The first error is the one to tell.
@@ -215,7 +215,7 @@ impl Sftp {
     fn list_open(&mut self, handle: &[u8], names: &mut Vec<Name>) -> Result<(), SftpError> {
         loop {
             let ticket = self.ask(packet::READDIR, Body::default().string(handle))?;
-            let body = match self.reply(&ticket, packet::NAME) {
+            let body = match self.reply(ticket, packet::NAME) {
                 Err(SftpError::Status { code: EOF, .. }) => return Ok(()),
                 body => body?,
             };
@@ -246,21 +246,21 @@ impl Sftp {
         Ok(Ticket(id))
     }
 
-    fn handle(&mut self, ticket: &Ticket) -> Result<Vec<u8>, SftpError> {
+    fn handle(&mut self, ticket: Ticket) -> Result<Vec<u8>, SftpError> {
         let body = self.reply(ticket, packet::HANDLE)?;
         Fields(&body).string().map(<[u8]>::to_owned)
     }
 
-    fn done(&mut self, ticket: &Ticket) -> Result<(), SftpError> {
-        match self.channel.reply(ticket.0)? {
+    fn done(&mut self, Ticket(id): Ticket) -> Result<(), SftpError> {
+        match self.channel.reply(id)? {
             (packet::STATUS, body) => status(&body).map_or(Ok(()), Err),
             _ => Err(SftpError::Protocol("a reply is of another kind")),
         }
     }
 
     /// The body of a reply of this kind; a status is an error.
-    fn reply(&mut self, ticket: &Ticket, wanted: u8) -> Result<Vec<u8>, SftpError> {
-        match self.channel.reply(ticket.0)? {
+    fn reply(&mut self, Ticket(id): Ticket, wanted: u8) -> Result<Vec<u8>, SftpError> {
+        match self.channel.reply(id)? {
             (kind, body) if kind == wanted => Ok(body),
             (packet::STATUS, body) => {
                 Err(status(&body).unwrap_or(SftpError::Protocol("a question is answered with success")))
@@ -296,3 +296,6 @@ fn status(body: &[u8]) -> Option<SftpError> {
         Err(error) => Some(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ pub(super) mod packet {
     pub(in super::super) const NAME: u8 = 104;
     pub(in super::super) const EXTENDED: u8 = 200;
     pub(in super::super) const EXTENDED_REPLY: u8 = 201;
+    #[cfg(test)]
+    pub(in super::super) const ATTRS: u8 = 105;
 }
 
 /// Which attributes follow, section 5 of the draft.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::{Bundle, FromList, Offer, Received, Revoked, Suggestion, signature};
+use super::{Bundle, FromList, Offer, Received, Revoked, Suggestion, is_taken, signature};
 use crate::common::toml_text::{At, array, quoted, value};
 
 #[derive(Deserialize)]
@@ -105,6 +105,9 @@ pub fn parse(text: &str) -> Result<Bundle, At> {
         if let Err(error) = bundle.grant_name(&offer) {
             return at(error.to_string());
         }
+        if is_taken(&offer.pod, offer.set.as_ref()) {
+            return at(format!("{} is no name for a pod or its tool set: a file has it", named(&offer)));
+        }
         let twice = bundle.offers.iter().find(|other| other.pod == offer.pod && other.set == offer.set);
         if twice.is_some() {
             return at(format!("pod {} is named twice; give each key a set of its own", offer.pod));
@@ -123,6 +126,10 @@ pub fn parse(text: &str) -> Result<Bundle, At> {
         if let Err(error) = bundle.name_of(&revoked.pod, revoked.set.as_ref()) {
             return Err(At::offset(text, start, error.to_string()));
         }
+        if is_taken(&revoked.pod, revoked.set.as_ref()) {
+            let what = format!("{} is no name for a pod or its tool set: a file has it", revoked.pod);
+            return Err(At::offset(text, start, what));
+        }
         if !keys.insert(revoked.key.key().clone()) {
             let what = format!("a revoked key of pod {} is used elsewhere, or revoked twice", revoked.pod);
             return Err(At::offset(text, start, what));
@@ -130,6 +137,10 @@ pub fn parse(text: &str) -> Result<Bundle, At> {
         bundle.revoked.push(revoked);
     }
     Ok(bundle)
+}
+
+fn named(offer: &Offer) -> String {
+    offer.set.as_ref().map_or_else(|| offer.pod.to_string(), |set| format!("{}.{set}", offer.pod))
 }
 
 fn revoked(text: &str, form: RevokedForm) -> Result<Revoked, At> {
@@ -293,6 +304,8 @@ writable = ["build"]
             (("nats://", "http://"), 2, 8, "not a NATS URL"),
             (("\"hub.example ssh", "\"hub,example ssh"), 3, 14, "not a host key"),
             (("pod = \"chef1\"", "pod = \"chef 1\""), 6, 7, "must be"),
+            (("pod = \"chef1\"", "pod = \"known_hosts\""), 5, 1, "a file has it"),
+            (("pod = \"chef1\"", "pod = \"chef1\"\nset = \"pub\""), 5, 1, "chef1.pub is no name"),
             (("key = \"ssh", "key = \"restrict ssh"), 7, 7, "not a public key"),
             (("2rSU5 chef", "2rSU5\\nssh-rsa AAAA"), 7, 7, "not a public key"),
             (("\"rsync\"", "\"shell\""), 8, 10, "unknown variant `shell`"),

@@ -25,7 +25,7 @@ pub use file::{parse, receive, render};
 pub use from::{BadFrom, FromList};
 pub use key::{BadKey, HostKey, NatsUrl, NatsWord, PodKey};
 pub use signature::sign;
-pub use succession::{BadSuccessor, MergeError, Successor, succeed};
+pub use succession::{BadSuccessor, MergeError, Successor, refuse_revoked, succeed};
 
 /// A bundle as it came: what it says, who has signed it, and its very bytes, which the signature is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,13 @@ pub struct Suggestion {
     pub access: Access,
     /// Sub-paths that would have to be writable.
     pub writable: BTreeSet<PathBuf>,
+}
+
+/// Whether a pod, or a tool set of it, is named as other files beside the private keys are: the public half of a key, the
+/// pinned host keys and the configuration of ssh of a federation. Changing or removing its key would be about those.
+pub fn is_taken(pod: &Label, set: Option<&Label>) -> bool {
+    ["known_hosts", "ssh_config", "pub"].contains(&pod.as_str())
+        || set.is_some_and(|set| set.as_str() == "pub")
 }
 
 impl Bundle {

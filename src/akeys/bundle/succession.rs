@@ -59,12 +59,7 @@ fn signers(pinned: &PodKey, signer: Option<&PodKey>) -> String {
 /// What becomes of `kept` when `comes` is taken in.
 pub fn succeed(kept: Option<&Received>, comes: Received) -> Result<Successor, BadSuccessor> {
     let Some(kept) = kept else { return Ok(Successor::Takes(Box::new(comes))) };
-    for offer in &comes.bundle.offers {
-        let keys = || std::iter::once(&offer.key).chain(&offer.replaces);
-        if let Some(key) = keys().find(|key| kept.bundle.revocation(key.key()).is_some()) {
-            return Err(BadSuccessor::Returns { pod: offer.pod.clone(), key: key.clone() });
-        }
-    }
+    refuse_revoked(&kept.bundle, &comes.bundle)?;
     match (&kept.signer, &comes.signer) {
         (None, None) => {
             let mut merged = kept.bundle.clone();
@@ -83,6 +78,17 @@ pub fn succeed(kept: Option<&Received>, comes: Received) -> Result<Successor, Ba
         }
         (Some(_), _) => by_serial(&kept.bundle, comes),
     }
+}
+
+/// Refuses a bundle that offers a key which the one that is here calls revoked, whoever has signed either.
+pub fn refuse_revoked(kept: &Bundle, comes: &Bundle) -> Result<(), BadSuccessor> {
+    for offer in &comes.offers {
+        let mut keys = std::iter::once(&offer.key).chain(&offer.replaces);
+        if let Some(key) = keys.find(|key| kept.revocation(key.key()).is_some()) {
+            return Err(BadSuccessor::Returns { pod: offer.pod.clone(), key: key.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// The newer of two bundles of one signer.

@@ -39,6 +39,9 @@ pub(super) fn run(json: bool, layout: &Layout) -> Report {
         report.line(format_args!("{:#}", Value::Array(all)));
         return report;
     }
+    if rows.is_empty() && report.notes.is_empty() {
+        report.note("no federation is here: akeys federation new NAME, or akeys federation import BUNDLE");
+    }
     for row in &rows {
         let bundle = &row.received.bundle;
         report.line(format_args!("{} ({})", bundle.federation, row.shelf.word()));

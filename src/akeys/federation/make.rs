@@ -19,9 +19,6 @@ use crate::common::lock::Lock;
 use crate::common::private::IfThere;
 use crate::common::report::{Report, shown};
 
-/// What other files in the directory of the private keys are called behind the federation's name.
-const TAKEN: [&str; 2] = ["known_hosts", "ssh_config"];
-
 /// Makes the key pairs, then the file that says they are a federation. A failure takes back what was made.
 pub(super) fn run(new: &NewFederation, layout: &Layout) -> Result<Report, Failure> {
     let name = &new.name;
@@ -94,7 +91,7 @@ pub(super) fn add(args: &AddPod, layout: &Layout) -> Result<Report, Failure> {
 }
 
 fn check(pod: &Label, asks: &Asks) -> Result<(), Failure> {
-    if TAKEN.contains(&pod.as_str()) {
+    if bundle::is_taken(pod, None) {
         return Err(Failure::new(Exit::Usage, format!("{pod} is no name for a pod: a file has it"))
             .hint("say another: --pod NAME"));
     }

@@ -24,6 +24,7 @@ use crate::common::exit::Failure;
 use crate::common::report::Report;
 
 pub use card::{Issued, issue, line as card_line, named_host_keys};
+pub use own::signed_text;
 
 /// Runs one of its subcommands.
 pub fn run(command: Federation, layout: &Layout) -> Result<Report, Failure> {

@@ -8,7 +8,7 @@ use super::pins;
 use crate::akeys::bundle::{self, Bundle, PodKey, Received};
 use crate::akeys::cli::{Export, SetFederation};
 use crate::akeys::key_pair;
-use crate::akeys::shelf::Shelf;
+use crate::akeys::shelf::{Found, Shelf};
 use crate::card::Destination;
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
@@ -95,6 +95,17 @@ pub(super) fn export(args: &Export, layout: &Layout) -> Result<Report, Failure> 
         return Ok(report);
     };
     Ok(Report::data(bundle::sign(&text, &key).map_err(key_pair::KeyPairError::from)?))
+}
+
+/// The text of a bundle that is believed here, signed, so that it can be believed elsewhere; `None` where there is no such
+/// text, or nobody has the key without asking.
+pub fn signed_text(found: &Found, layout: &Layout) -> Result<Option<String>, Failure> {
+    if !found.trusted || found.received.signer.is_some() {
+        return Ok(found.trusted.then(|| found.received.text.clone()));
+    }
+    let bundle = &found.received.bundle;
+    let Some(key) = signer(layout, &bundle.federation).ok().flatten() else { return Ok(None) };
+    Ok(Some(bundle::sign(&bundle::render(bundle), &key).map_err(key_pair::KeyPairError::from)?))
 }
 
 /// Changes what the bundle says about the federation's hubs.

@@ -47,6 +47,12 @@ pub(super) fn run(args: &RemoveFederation, layout: &Layout) -> Result<Report, Fa
         forget_cards(name, layout, &mut report)?;
     } else {
         forget_pins(name, layout)?;
+        // A bundle that cannot be read any more is forgotten all the same.
+        let counted = |kept: &Received| kept.bundle.serial > 1 || !kept.bundle.revoked.is_empty();
+        if Shelf::Imported.load(layout, name).ok().flatten().as_ref().is_some_and(counted) {
+            report
+                .note("what was known of its editions is forgotten: an older bundle would be believed again");
+        }
     }
     let path = shelf.path(layout, name);
     private::remove(&path)?;

@@ -13,6 +13,7 @@ use crate::akeys::bundle::{Bundle, Offer};
 use crate::akeys::cli::Update;
 use crate::akeys::grants;
 use crate::akeys::guard::Guard;
+use crate::akeys::install;
 use crate::akeys::lines::{description, entry_grant, key_of, keys_in, mentioned_grant};
 use crate::akeys::safe_write;
 use crate::akeys::shelf::{self, Found};
@@ -43,6 +44,9 @@ impl Plan {
 
 /// Runs it.
 pub(super) fn run(args: &Update, layout: &Layout) -> Result<Report, Failure> {
+    if let Some(host) = &args.host {
+        return install::update_there(&args.name, args.allow, host, layout);
+    }
     let found = shelf::find(layout, &args.name)?.ok_or_else(|| {
         Failure::new(Exit::NoMatch, format!("no federation {} was imported or made here", args.name))
             .hint("akeys federation import BUNDLE")

@@ -8,7 +8,7 @@ use super::scan::{Held, HeldLine, Scan};
 use super::session::Session;
 use crate::akeys::account::Account;
 use crate::akeys::forced::{self, Forced};
-use crate::akeys::relation::{conditional, exceeds, void};
+use crate::akeys::relation::{self, conditional, exceeds, void};
 use crate::akeys::{source, sshd};
 use crate::authkeys::{KeyFile, Options, Target};
 
@@ -108,25 +108,33 @@ fn elsewhere(layout: &Layout, now: Timestamp) -> Way {
 pub(super) fn refuse_session(scan: &Scan, session: &Session, now: Timestamp) -> Result<Vec<String>, Blocked> {
     match session {
         Session::None => Ok(Vec::new()),
-        Session::Unknown(why) => {
-            let loses = |held: &Held| best(&held.after, now) < best(&held.before, now);
-            let any = scan.keys.values().any(loses);
-            let note =
-                format!("which key this session came in by is not known ({why}): it may be one that changes");
-            Ok(any.then_some(note).into_iter().collect())
-        }
-        Session::Key { key, from, certificate } => {
-            let Some(held) = scan.keys.values().find(|held| held.key() == key) else { return Ok(Vec::new()) };
-            let way = |lines: &[HeldLine]| {
-                let context = from.context(now, *certificate);
-                let use_ = |line: &&HeldLine| line.options.cert_authority == *certificate;
-                let lets_in = |line: &&HeldLine| line.options.refusal(&context).is_none();
-                lines.iter().filter(use_).find(lets_in).map_or(Way::None, |line| way(&line.options, now))
-            };
-            if way(&held.after) < way(&held.before) {
-                return Err(Blocked::Session(key.fingerprint()));
-            }
-            Ok(Vec::new())
+        Session::Unknown(why) => Ok(vec![format!(
+            "which key this session came in by is not known ({why}): it may be one that changes"
+        )]),
+        Session::Key { fingerprint, from, as_authority } => {
+            let held = scan.keys.values().find(|held| held.fingerprint() == *fingerprint);
+            let Some(held) = held else { return Ok(Vec::new()) };
+            let uses = as_authority.map_or(vec![false, true], |certificate| vec![certificate]);
+            let loses = uses.into_iter().any(|certificate| {
+                let context = from.context(now, certificate);
+                let lets_in = |line: &&HeldLine| {
+                    line.options.cert_authority == certificate && line.options.refusal(&context).is_none()
+                };
+                let way = |lines: &[HeldLine]| {
+                    lines.iter().find(lets_in).map_or(Way::None, |line| way(&line.options, now))
+                };
+                way(&held.after) < way(&held.before)
+            });
+            if loses { Err(Blocked::Session(fingerprint.clone())) } else { Ok(Vec::new()) }
         }
     }
+}
+
+/// Whether a key that gets in now would get in by other words: less, or perhaps not from where the session is.
+pub(super) fn any(scan: &Scan, now: Timestamp) -> bool {
+    let changes = |held: &Held| {
+        let same = |(a, b): (&HeldLine, &HeldLine)| relation::same(&a.options, &b.options);
+        held.before.len() != held.after.len() || !held.before.iter().zip(&held.after).all(same)
+    };
+    scan.keys.values().any(|held| best(&held.before, now) > Way::None && changes(held))
 }

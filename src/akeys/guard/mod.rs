@@ -35,6 +35,19 @@ pub struct Allowed {
     pub allow_dead: bool,
 }
 
+impl Allowed {
+    /// The options that say the same.
+    pub fn words(self) -> Vec<String> {
+        let all = [
+            (self.allow_lockout, "--allow-lockout"),
+            (self.allow_wider, "--allow-wider"),
+            (self.allow_shadowed, "--allow-shadowed"),
+            (self.allow_dead, "--allow-dead"),
+        ];
+        all.into_iter().filter(|(said, _)| *said).map(|(_, word)| word.to_owned()).collect()
+    }
+}
+
 /// Why a change is not made. Line numbers are those of the file as it would be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Blocked {
@@ -143,7 +156,11 @@ impl<'a> Guard<'a> {
             return Ok(Vec::new());
         }
         loss::refuse_lockout(&scan, self.layout, self.now)?;
-        loss::refuse_session(&scan, &session::present(), self.now)
+        // Asking which session this is may take a look at a long log.
+        if loss::any(&scan, self.now) {
+            return loss::refuse_session(&scan, &session::present(), self.now);
+        }
+        Ok(Vec::new())
     }
 
     /// Refuses a restriction that another line undoes, unless it was undone before.

@@ -35,11 +35,6 @@ impl Held {
         self.key.fingerprint()
     }
 
-    /// The key.
-    pub(super) fn key(&self) -> &Key {
-        &self.key
-    }
-
     /// Whether two lines of these meanings stand in this order already.
     pub(super) fn held_before(&self, earlier: &Options, later: &Options) -> bool {
         let mut lines = self.before.iter();

@@ -12,7 +12,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use nix::fcntl::OFlag;
 
+use crate::akeys::account::Account;
+use crate::akeys::acting;
 use crate::akeys::explain::Certificate;
+use crate::akeys::used;
 use crate::authkeys::{Context, Key, Target};
 
 /// How the present session came in.
@@ -24,12 +27,12 @@ pub(super) enum Session {
     Unknown(&'static str),
     /// By this key, or by a certificate that it signed.
     Key {
-        /// The key that a line must be for.
-        key: Key,
+        /// The fingerprint of the key that a line must be for.
+        fingerprint: String,
         /// The client.
         from: From,
-        /// It is the authority.
-        certificate: bool,
+        /// Whether it was a certificate that the key signed; `None` where that is not known.
+        as_authority: Option<bool>,
     },
 }
 
@@ -55,6 +58,10 @@ const MAX_BYTES: u64 = 1 << 16;
 
 /// The session of this process.
 pub(super) fn present() -> Session {
+    // Root came in to its own account, whatever it does to another.
+    if acting::for_another() {
+        return Session::None;
+    }
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (connection, told) = (variable("SSH_CONNECTION"), variable("SSH_USER_AUTH"));
     let from = From(connection.as_deref().and_then(client).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
@@ -64,8 +71,19 @@ pub(super) fn present() -> Session {
             Some(None) => Session::None,
             None => Session::Unknown("the file that SSH_USER_AUTH names cannot be read"),
         },
-        (None, Some(_)) => Session::Unknown("sshd has ExposeAuthInfo no"),
+        (None, Some(connection)) => by_log(&connection, from),
         (None, None) => Session::None,
+    }
+}
+
+/// What sshd's log says about the connection, where it may be read.
+fn by_log(connection: &str, from: From) -> Session {
+    let mut words = connection.split(' ');
+    let (address, port) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let account = Account::of(nix::unistd::geteuid().as_raw()).name;
+    match used::key_of_connection(&account, address, port) {
+        Some(fingerprint) => Session::Key { fingerprint, from, as_authority: None },
+        None => Session::Unknown("sshd has ExposeAuthInfo no, and its log does not say it here"),
     }
 }
 
@@ -88,11 +106,13 @@ fn read(path: &Path) -> Option<String> {
 /// password.
 fn by_key(text: &str, from: From) -> Option<Session> {
     text.lines().filter_map(|line| line.strip_prefix("publickey ")).find_map(|shown| {
-        if let Some(certificate) = Certificate::read(shown, Target::default()) {
-            return Some(Session::Key { key: certificate.authority, from, certificate: true });
-        }
-        let key = Key::from_public_line(shown.as_bytes(), Target::default())?;
-        Some(Session::Key { key, from, certificate: false })
+        let certificate = Certificate::read(shown, Target::default());
+        let as_authority = Some(certificate.is_some());
+        let key = match certificate {
+            Some(certificate) => certificate.authority,
+            None => Key::from_public_line(shown.as_bytes(), Target::default())?,
+        };
+        Some(Session::Key { fingerprint: key.fingerprint(), from, as_authority })
     })
 }
 
@@ -101,6 +121,7 @@ mod tests {
     use super::*;
 
     const ED: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPDhSoEWnOKUDShyRtVbnig6MQwFoNdHRK99tGhMc4vf";
+    const FINGERPRINT: &str = "SHA256:25s8WBSp0KhPUopvzg0T/22n63+E867cDq2mYuqOuH4";
 
     #[test]
     fn what_sshd_says_about_the_session() {
@@ -109,14 +130,14 @@ mod tests {
         assert_eq!(client("fe80::1%eth0 1 fe80::2 22"), Some("fe80::1".parse().unwrap()));
         assert_eq!(client("UNKNOWN 65535 UNKNOWN 65535"), None);
         for (text, by) in [
-            (format!("publickey {ED}\n"), Some(ED)),
-            (format!("password\npublickey {ED}"), Some(ED)),
+            (format!("publickey {ED}\n"), Some(FINGERPRINT)),
+            (format!("password\npublickey {ED}"), Some(FINGERPRINT)),
             ("password\n".to_owned(), None),
             ("publickey nonsense\n".to_owned(), None),
             (String::new(), None),
         ] {
             let found = by_key(&text, from).map(|session| match session {
-                Session::Key { key, .. } => key.to_string(),
+                Session::Key { fingerprint, .. } => fingerprint,
                 other => panic!("{other:?}"),
             });
             assert_eq!(found.as_deref(), by, "{text:?}");

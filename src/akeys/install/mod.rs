@@ -15,9 +15,9 @@ use std::path::Path;
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
-use rrsync_rs::name::WorkspaceName;
+use rrsync_rs::name::{Label, WorkspaceName};
 
-use super::bundle::{Bundle, Offer, succeed};
+use super::bundle::{Bundle, Offer, refuse_revoked, succeed};
 use super::cli::Install;
 use super::effect;
 use super::failures::{bundle_failure, demand_signer};
@@ -27,6 +27,7 @@ use super::guard::{Allowed, Guard};
 use super::safe_write;
 use super::shelf::{self, Found, Shelf};
 use super::sub_path::{self, Made};
+use crate::card::Destination;
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
 use crate::common::private::{self, IfThere};
@@ -85,8 +86,18 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
         report.line(format_args!("made {}", shown(layout, &made.path)));
     }
     report.line(summary(&edit, &written, layout));
-    report.notes.extend(effect::loose_places(layout));
+    report.notes.extend(effect::notes(plans.iter().map(|plan| plan.key.key().algorithm()), layout));
     Ok(report)
+}
+
+/// Lets what is installed in another account follow the bundle that is here.
+pub fn update_there(
+    federation: &Label,
+    allowed: Allowed,
+    host: &Destination,
+    layout: &Layout,
+) -> Result<Report, Failure> {
+    remote::update(federation, allowed, host, layout)
 }
 
 fn gate(args: &Install) -> Result<Gate, Failure> {
@@ -112,14 +123,20 @@ fn wanted_bundle(args: &Install, layout: &Layout) -> Result<Found, Failure> {
     })
 }
 
-/// A bundle that is not imported. Where a signed one of its name is, it must be one that could be imported now.
+/// A bundle that is not imported. Where a signed one of its name is, it must be one that could be imported now; and a key
+/// that was revoked, as far as anything here says so, comes back by no bundle.
 fn bundle_in(path: &Path, args: &Install, layout: &Layout) -> Result<Found, Failure> {
     let received = shelf::read(path)?;
     demand_signer(args.signer.as_ref(), &received)?;
     let federation = &received.bundle.federation;
-    let kept = Shelf::Imported.load(layout, federation)?.filter(|kept| kept.signer.is_some());
+    let refused = |error| bundle_failure(&error, federation);
+    let imported = Shelf::Imported.load(layout, federation)?;
+    for here in imported.iter().chain(&Shelf::Own.load(layout, federation)?) {
+        refuse_revoked(&here.bundle, &received.bundle).map_err(refused)?;
+    }
+    let kept = imported.filter(|kept| kept.signer.is_some());
     if let Some(kept) = &kept {
-        succeed(Some(kept), received.clone()).map_err(|error| bundle_failure(&error, federation))?;
+        succeed(Some(kept), received.clone()).map_err(refused)?;
     }
     Ok(Found { trusted: kept.is_some(), received })
 }

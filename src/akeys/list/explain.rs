@@ -3,6 +3,10 @@
 //! The words are what sshd and the gate will do, not what the line's author hoped: options are taken as sshd evaluates
 //! them, a policy is read as the gate reads it, and a command that cannot be understood is shown, not guessed at.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+
 use jiff::Timestamp;
 use rrsync_rs::cli::DropIn;
 use rrsync_rs::escape::Escaped;
@@ -10,6 +14,7 @@ use rrsync_rs::exposure;
 use rrsync_rs::grant::{Access, Grant, load};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
+use serde::{Deserialize, Serialize};
 
 use super::Finding;
 use super::policy::policy_findings;
@@ -20,6 +25,7 @@ use crate::common::moment::in_words;
 use crate::common::report::abbreviated;
 
 /// What one key line allows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::akeys) struct Meaning {
     /// In words: `rsync; read papers; from 10.1.0.0/16; until 2027-12-31`.
     pub(in crate::akeys) may: String,
@@ -35,30 +41,118 @@ pub(in crate::akeys) struct Meaning {
     pub(in crate::akeys) findings: Vec<Finding>,
 }
 
-/// Explains the line of `entry` as it works at `now`.
-pub(in crate::akeys) fn entry(entry: &Entry<'_>, layout: &Layout, now: Timestamp) -> Meaning {
-    let options = &entry.options;
-    let mut meaning = Meaning {
-        may: String::new(),
-        unrestricted: false,
-        grant: None,
-        from: options.from.as_deref().map(|from| Escaped(from).to_string()),
-        expires: options.expiry.and_then(Expiry::moment),
-        findings: Vec::new(),
-    };
-    meaning.may = match &options.command {
-        Some(command) => command_words(command, layout, &mut meaning),
-        None => shell_words(options, &mut meaning),
-    };
-    beside_the_command(options, &mut meaning);
-    limits(options, now, &mut meaning);
-    // A key that sshd refuses at every login is no danger while it does.
-    let void = meaning.findings.iter().any(|finding| VOID.contains(&finding.code));
-    meaning.unrestricted &= !void;
-    for finding in &mut meaning.findings {
-        finding.text = abbreviated(layout, &finding.text);
+/// Explains lines. What the disk says about a program or a policy is asked once, however many lines name it.
+pub(in crate::akeys) struct Explainer {
+    layout: Layout,
+    now: Timestamp,
+    programs: Mutex<HashMap<String, Vec<Finding>>>,
+    grants: Mutex<HashMap<GrantName, Granted>>,
+}
+
+/// What a policy comes to.
+#[derive(Debug, Clone)]
+struct Granted {
+    words: String,
+    expires: Option<Timestamp>,
+    findings: Vec<Finding>,
+}
+
+/// Programs and policies beyond this number are asked about each time.
+const KEPT: usize = 4096;
+
+impl Explainer {
+    /// Explains lines of the account at home in `layout` as they work at `now`.
+    pub(in crate::akeys) fn new(layout: &Layout, now: Timestamp) -> Self {
+        Self { layout: layout.clone(), now, programs: Mutex::default(), grants: Mutex::default() }
     }
-    meaning
+
+    /// Explains the line of `entry`.
+    pub(in crate::akeys) fn entry(&self, entry: &Entry<'_>) -> Meaning {
+        let options = &entry.options;
+        let mut meaning = Meaning {
+            may: String::new(),
+            unrestricted: false,
+            grant: None,
+            from: options.from.as_deref().map(|from| Escaped(from).to_string()),
+            expires: options.expiry.and_then(Expiry::moment),
+            findings: Vec::new(),
+        };
+        meaning.may = match &options.command {
+            Some(command) => self.command_words(command, &mut meaning),
+            None => shell_words(options, &mut meaning),
+        };
+        beside_the_command(options, &mut meaning);
+        limits(options, self.now, &mut meaning);
+        // A key that sshd refuses at every login is no danger while it does.
+        let void = meaning.findings.iter().any(|finding| VOID.contains(&&*finding.code));
+        meaning.unrestricted &= !void;
+        for finding in &mut meaning.findings {
+            finding.text = abbreviated(&self.layout, &finding.text);
+        }
+        meaning
+    }
+
+    /// What a forced command does.
+    fn command_words(&self, command: &[u8], meaning: &mut Meaning) -> String {
+        let shown = Escaped(command).to_string();
+        match forced::read(command) {
+            Forced::Grant { program, name } => {
+                meaning.findings.extend(self.program_findings(&program));
+                let granted = self.granted(&name);
+                meaning.expires = [meaning.expires, granted.expires].into_iter().flatten().min();
+                meaning.findings.extend(granted.findings);
+                meaning.grant = Some(name);
+                granted.words
+            }
+            Forced::DropIn { program, drop_in } => {
+                meaning.findings.extend(self.program_findings(&program));
+                drop_in_words(&drop_in, &self.layout, meaning)
+            }
+            Forced::Refused { program, error } => {
+                meaning.findings.extend(self.program_findings(&program));
+                let text = format!("the gate refuses this command line: {error}");
+                meaning.findings.push(Finding::new("bad-command", text));
+                format!("nothing: the gate refuses \"{shown}\"")
+            }
+            Forced::InternalSftp => {
+                let text = "every file of the account, through SFTP";
+                meaning.findings.push(Finding::new("any-file", text));
+                format!("sftp ({shown})")
+            }
+            Forced::Program { program } => {
+                meaning.findings.extend(self.program_findings(&program));
+                format!("run \"{shown}\"")
+            }
+            Forced::Shell => format!("run \"{shown}\" in the login shell"),
+        }
+    }
+
+    fn program_findings(&self, program: &str) -> Vec<Finding> {
+        kept(&self.programs, &program.to_owned(), || program_findings(program, &self.layout))
+    }
+
+    fn granted(&self, name: &GrantName) -> Granted {
+        kept(&self.grants, name, || granted(name, &self.layout))
+    }
+}
+
+/// What was found out before, or is found out now.
+fn kept<K: Clone + Eq + Hash, V: Clone>(
+    cache: &Mutex<HashMap<K, V>>,
+    key: &K,
+    find: impl FnOnce() -> V,
+) -> V {
+    // A thread that panicked while it held this has left it whole.
+    let known = || cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(value) = known().get(key) {
+        return value.clone();
+    }
+    let value = find();
+    let mut known = known();
+    if known.len() < KEPT {
+        known.insert(key.clone(), value.clone());
+    }
+    value
 }
 
 /// Findings after which sshd refuses every login with the key.
@@ -96,56 +190,24 @@ fn open_ways(options: &Options) -> Vec<&'static str> {
     ways.into_iter().filter_map(|(open, way)| open.then_some(way)).collect()
 }
 
-/// What a forced command does.
-fn command_words(command: &[u8], layout: &Layout, meaning: &mut Meaning) -> String {
-    let shown = Escaped(command).to_string();
-    match forced::read(command) {
-        Forced::Grant { program, name } => {
-            program_findings(&program, layout, meaning);
-            let words = grant_words(&name, layout, meaning);
-            meaning.grant = Some(name);
-            words
-        }
-        Forced::DropIn { program, drop_in } => {
-            program_findings(&program, layout, meaning);
-            drop_in_words(&drop_in, layout, meaning)
-        }
-        Forced::Refused { program, error } => {
-            program_findings(&program, layout, meaning);
-            let text = format!("the gate refuses this command line: {error}");
-            meaning.findings.push(Finding::new("bad-command", text));
-            format!("nothing: the gate refuses \"{shown}\"")
-        }
-        Forced::InternalSftp => {
-            let text = "every file of the account, through SFTP";
-            meaning.findings.push(Finding::new("any-file", text));
-            format!("sftp ({shown})")
-        }
-        Forced::Program { program } => {
-            program_findings(&program, layout, meaning);
-            format!("run \"{shown}\"")
-        }
-        Forced::Shell => format!("run \"{shown}\" in the login shell"),
-    }
-}
-
 /// What the policy `name` allows, as the gate will read it.
-fn grant_words(name: &GrantName, layout: &Layout, meaning: &mut Meaning) -> String {
-    let grant = match load(name, layout) {
-        Ok(grant) => grant,
+fn granted(name: &GrantName, layout: &Layout) -> Granted {
+    match load(name, layout) {
+        Ok(grant) => Granted {
+            findings: policy_findings(&grant, layout),
+            expires: grant.expires,
+            words: Grant { expires: None, ..grant }.summary(),
+        },
         Err(error) => {
-            let (code, text) = if error.is_missing() {
-                ("no-policy", format!("there is no policy {name}"))
+            let finding = if error.is_missing() {
+                Finding::new("no-policy", format!("there is no policy {name}"))
             } else {
-                ("bad-policy", error.to_string())
+                Finding::new("bad-policy", error.to_string())
             };
-            meaning.findings.push(Finding::new(code, text));
-            return format!("nothing: the gate refuses {name}");
+            let words = format!("nothing: the gate refuses {name}");
+            Granted { words, expires: None, findings: vec![finding] }
         }
-    };
-    meaning.findings.extend(policy_findings(&grant, layout));
-    meaning.expires = [meaning.expires, grant.expires].into_iter().flatten().min();
-    Grant { expires: None, ..grant }.summary()
+    }
 }
 
 /// What `rrsync DIR` allows, or the gate in its place. It obeys any DIR, so an exposure is only a warning.
@@ -179,19 +241,18 @@ fn drop_in_words(drop_in: &DropIn, layout: &Layout, meaning: &mut Meaning) -> St
 }
 
 /// Whether the program is there and is the account's own. One that `PATH` finds is whatever a start-up file makes it.
-fn program_findings(program: &str, layout: &Layout, meaning: &mut Meaning) {
-    let mut find = |code, text| meaning.findings.push(Finding::new(code, text));
+fn program_findings(program: &str, layout: &Layout) -> Vec<Finding> {
     let Some(path) = forced::expanded(program, layout) else {
         let text = format!("{} is found through PATH", Escaped(program.as_bytes()));
-        return find("relative-program", text);
+        return vec![Finding::new("relative-program", text)];
     };
     match path.canonicalize() {
-        Err(error) => find("no-program", format!("{}: {error}", Escaped::os(&path))),
-        Ok(real) => {
-            if let Err(error) = gate::check(&real) {
-                find("loose-program", error.to_string());
-            }
-        }
+        Err(error) => vec![Finding::new("no-program", format!("{}: {error}", Escaped::os(&path)))],
+        Ok(real) => gate::check(&real)
+            .err()
+            .map(|error| Finding::new("loose-program", error.to_string()))
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -1,28 +1,38 @@
 //! The list for programs. Fields are only ever added.
 
+use std::io::{self, Write};
+
 use serde_json::{Value, json};
 
 use super::Finding;
-use super::survey::{Kind, Row, Survey};
+use super::survey::{Kind, PIECE, Row, Survey};
 use crate::akeys::grants;
+use crate::common::json::line;
+use crate::common::parallel;
 
 /// Prints the survey as one object.
-pub(super) fn print(survey: &Survey) -> String {
-    let lines: Vec<Value> = survey.rows.iter().map(row).collect();
-    let value = json!({
-        "file": survey.path.to_string_lossy(),
-        "lines": lines,
-        "findings": findings(&survey.findings),
-    });
-    format!("{value:#}\n")
+pub(super) fn print(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
+    let file = Value::from(survey.path.to_string_lossy());
+    write!(out, "{{\n  \"file\": {},\n  \"lines\": [", line(&file))?;
+    let rows = |piece| {
+        let rows = survey.piece(piece).map(|row| format!("\n    {}", line(&self::row(&row))));
+        rows.collect::<Vec<_>>().join(",")
+    };
+    let mut first = true;
+    parallel::in_order(survey.len(), PIECE, rows, |rows| {
+        let comma = if std::mem::take(&mut first) { "" } else { "," };
+        write!(out, "{comma}{rows}")
+    })?;
+    let findings = Value::from(findings(&survey.findings));
+    writeln!(out, "\n  ],\n  \"findings\": {}\n}}", line(&findings))
 }
 
-fn row(row: &Row) -> Value {
+/// One line.
+pub(in crate::akeys) fn row(row: &Row) -> Value {
     match &row.kind {
         Kind::Blank => json!({ "line": row.line, "kind": "blank" }),
-        Kind::Comment(disabled) => {
-            json!({ "line": row.line, "kind": if *disabled { "disabled" } else { "comment" } })
-        }
+        Kind::Comment => json!({ "line": row.line, "kind": "comment" }),
+        Kind::Disabled => json!({ "line": row.line, "kind": "disabled" }),
         Kind::Dead { column, findings: all } => {
             json!({ "line": row.line, "kind": "dead", "column": column, "findings": findings(all) })
         }
@@ -35,7 +45,7 @@ fn row(row: &Row) -> Value {
                 "line": row.line,
                 "kind": "key",
                 "fingerprint": key.fingerprint,
-                "type": key.algorithm.name(),
+                "type": key.algorithm,
                 "bits": key.bits,
                 "comment": key.comment,
                 "grant": meaning.grant,
@@ -45,6 +55,7 @@ fn row(row: &Row) -> Value {
                 "unrestricted": meaning.unrestricted,
                 "from": meaning.from,
                 "expires": meaning.expires.map(|at| at.to_string()),
+                "used": key.used,
                 "findings": findings(&meaning.findings),
             })
         }

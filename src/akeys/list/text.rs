@@ -1,12 +1,15 @@
 //! The list for people: readable at 80 columns, in black and white, and by a screen reader.
 
 use std::fmt::Write as _;
+use std::io;
 
+use jiff::Timestamp;
 use rrsync_rs::layout::Layout;
 
 use super::Finding;
-use super::survey::{KeyRow, Kind, Survey};
-use crate::authkeys::Algorithm;
+use super::survey::{KeyRow, Kind, PIECE, Row, Survey};
+use crate::akeys::used;
+use crate::common::parallel;
 use crate::common::report::shown;
 
 /// The width that text is wrapped at.
@@ -16,46 +19,55 @@ const WIDTH: usize = 80;
 const INDENT: usize = 6;
 
 /// Prints the survey.
-pub(super) fn print(survey: &Survey, layout: &Layout, colours: bool) -> String {
+pub(super) fn print(
+    survey: &Survey,
+    layout: &Layout,
+    colours: bool,
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
     let paint = Paint(colours);
-    let mut out = String::new();
-    let total = survey.keys().count();
-    let unrestricted = survey.keys().filter(|(_, key)| key.meaning.unrestricted).count();
-    // Writing to a String does not fail.
-    let _ = write!(out, "{}: {}", shown(layout, &survey.path), counted(total, "key"));
-    let _ = match unrestricted {
-        0 => writeln!(out),
-        some => writeln!(out, ", {}", paint.alarm(&format!("{some} UNRESTRICTED"))),
+    write!(out, "{}: {}", shown(layout, &survey.path), counted(survey.keys, "key"))?;
+    match survey.unrestricted {
+        0 => writeln!(out)?,
+        some => writeln!(out, ", {}", paint.alarm(&format!("{some} UNRESTRICTED")))?,
+    }
+    let begins = survey.uses.as_ref().and_then(|uses| uses.logins.begins);
+    let rows = |piece| {
+        let mut text = String::new();
+        survey.piece(piece).for_each(|row| print_row(&row, &paint, begins, &mut text));
+        text
     };
-    for row in &survey.rows {
-        match &row.kind {
-            Kind::Blank | Kind::Comment(false) => {}
-            Kind::Comment(true) => {
-                let _ = writeln!(out, "{:>4}  disabled", row.line);
-            }
-            Kind::Dead { column, findings } => {
-                let _ =
-                    writeln!(out, "{:>4}  {}", row.line, paint.alarm(&format!("DEAD at column {column}")));
-                print_findings(&mut out, findings, &paint);
-            }
-            Kind::Key(key) => {
-                let _ = writeln!(out, "{:>4}  {}", row.line, headline(key));
-                print_key(&mut out, key, &paint);
-            }
-        }
-    }
+    parallel::in_order(survey.len(), PIECE, rows, |text| out.write_all(text.as_bytes()))?;
     for finding in &survey.findings {
-        let _ = writeln!(out, "{}", paint.warning(&format!("! {}", finding.text)));
+        writeln!(out, "{}", paint.warning(&format!("! {}", finding.text)))?;
     }
-    out
+    Ok(())
+}
+
+/// Prints one line; `begins` is where sshd's log does, where it was asked when keys were used.
+pub(super) fn print_row(row: &Row, paint: &Paint, begins: Option<Timestamp>, out: &mut String) {
+    // Writing to a String does not fail.
+    let _ = match &row.kind {
+        Kind::Blank | Kind::Comment => Ok(()),
+        Kind::Disabled => writeln!(out, "{:>4}  disabled", row.line),
+        Kind::Dead { column, .. } => {
+            writeln!(out, "{:>4}  {}", row.line, paint.alarm(&format!("DEAD at column {column}")))
+        }
+        Kind::Key(key) => writeln!(out, "{:>4}  {}", row.line, headline(key)),
+    };
+    match &row.kind {
+        Kind::Dead { findings, .. } => print_findings(out, findings, paint),
+        Kind::Key(key) => print_key(out, key, paint, begins),
+        Kind::Blank | Kind::Comment | Kind::Disabled => {}
+    }
 }
 
 /// `SHA256:… ED25519 256`: at most 80 columns with the line number, whatever the key.
 fn headline(key: &KeyRow) -> String {
-    format!("{}  {} {}", key.fingerprint, short(key.algorithm), key.bits)
+    format!("{}  {} {}", key.fingerprint, short(&key.algorithm), key.bits)
 }
 
-fn print_key(out: &mut String, key: &KeyRow, paint: &Paint) {
+fn print_key(out: &mut String, key: &KeyRow, paint: &Paint, begins: Option<Timestamp>) {
     let meaning = &key.meaning;
     let who = match (&meaning.grant, key.comment.as_str()) {
         (Some(grant), comment) if comment.is_empty() || comment == format!("akeys:{grant}") => {
@@ -71,13 +83,14 @@ fn print_key(out: &mut String, key: &KeyRow, paint: &Paint) {
     } else {
         wrapped(out, &meaning.may, "", &|line| line.to_owned());
     }
+    if let Some(words) = used::words(key.used.as_ref(), begins) {
+        wrapped(out, &words, "", &|line| line.to_owned());
+    }
     // The words say it already.
-    let told: Vec<Finding> =
-        meaning.findings.iter().filter(|finding| finding.code != "unrestricted").cloned().collect();
-    print_findings(out, &told, paint);
+    print_findings(out, meaning.findings.iter().filter(|finding| finding.code != "unrestricted"), paint);
 }
 
-fn print_findings(out: &mut String, findings: &[Finding], paint: &Paint) {
+fn print_findings<'a>(out: &mut String, findings: impl IntoIterator<Item = &'a Finding>, paint: &Paint) {
     for finding in findings {
         let mark = if finding.code == "hint" { "  " } else { "! " };
         wrapped(out, &finding.text, mark, &|line| paint.warning(line));
@@ -85,15 +98,16 @@ fn print_findings(out: &mut String, findings: &[Finding], paint: &Paint) {
 }
 
 /// What `ssh-keygen -l` calls the kind of a key.
-fn short(algorithm: Algorithm) -> &'static str {
+fn short(algorithm: &str) -> &str {
     match algorithm {
-        Algorithm::Ed25519 => "ED25519",
-        Algorithm::Rsa => "RSA",
-        Algorithm::EcdsaP256 | Algorithm::EcdsaP384 | Algorithm::EcdsaP521 => "ECDSA",
-        Algorithm::SkEd25519 => "ED25519-SK",
-        Algorithm::SkEcdsaP256 => "ECDSA-SK",
-        Algorithm::Dsa => "DSA",
-        Algorithm::MlDsa44Ed25519 => "MLDSA44-ED25519",
+        "ssh-ed25519" => "ED25519",
+        "ssh-rsa" => "RSA",
+        "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521" => "ECDSA",
+        "sk-ssh-ed25519@openssh.com" => "ED25519-SK",
+        "sk-ecdsa-sha2-nistp256@openssh.com" => "ECDSA-SK",
+        "ssh-dss" => "DSA",
+        "ssh-mldsa44-ed25519@openssh.com" => "MLDSA44-ED25519",
+        other => other,
     }
 }
 
@@ -106,6 +120,10 @@ fn counted(count: usize, what: &str) -> String {
 /// that it can be copied.
 fn wrapped(out: &mut String, text: &str, mark: &str, style: &dyn Fn(&str) -> String) {
     let room = WIDTH - INDENT - mark.len();
+    if text.is_ascii() && text.len() <= room {
+        let _ = writeln!(out, "{:INDENT$}{}", "", style(&format!("{mark}{text}")));
+        return;
+    }
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -123,14 +141,14 @@ fn wrapped(out: &mut String, text: &str, mark: &str, style: &dyn Fn(&str) -> Str
 }
 
 /// Colours, on a terminal that wants them. They repeat what the words say.
-struct Paint(bool);
+pub(super) struct Paint(pub(super) bool);
 
 impl Paint {
     fn alarm(&self, text: &str) -> String {
         self.paint("1;31", text)
     }
 
-    fn warning(&self, text: &str) -> String {
+    pub(super) fn warning(&self, text: &str) -> String {
         self.paint("33", text)
     }
 

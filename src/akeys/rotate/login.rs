@@ -9,11 +9,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
@@ -22,6 +19,7 @@ use crate::akeys::account::Account;
 use crate::akeys::audit::public_keys;
 use crate::akeys::cli::RotateKey;
 use crate::authkeys::{Key, Target};
+use crate::common::child;
 use crate::common::exit::{Exit, Failure};
 
 /// A login that takes longer is none.
@@ -50,7 +48,7 @@ pub(super) fn prove(
     let ssh = |more: &[&str]| {
         let mut command = Command::new("ssh");
         command.args(["-F", "none", "-S"]).arg(scratch.path().join("s")).args(more);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).env_remove("SSH_AUTH_SOCK");
+        command.env_remove("SSH_AUTH_SOCK");
         command
     };
     let mut login = ssh(&["-f", "-N", "-M", "-v", "-E"]);
@@ -60,12 +58,12 @@ pub(super) fn prove(
     }
     let user = Account::of(nix::unistd::geteuid().as_raw()).name;
     login.arg("-l").arg(user).arg("--").arg(&args.host);
-    let let_in = run(login).map_err(|error| failed(&format!("ssh: {error}")))?;
+    let let_in = child::succeeds(&mut login, PATIENCE).map_err(|error| failed(&format!("ssh: {error}")))?;
     let told = fs::read(&log).unwrap_or_default();
     if !let_in {
         return Err(failed(&last_words(&told)));
     }
-    let _ = run(ssh(&["-O", "exit", "--", &args.host]));
+    let _ = child::succeeds(&mut ssh(&["-O", "exit", "--", &args.host]), PATIENCE);
     let by_key =
         |line: &[u8]| line.starts_with(b"Authenticated to ") && line.ends_with(b"using \"publickey\".");
     if told.split(|&byte| byte == b'\n').any(|line| by_key(line.trim_ascii_end())) {
@@ -139,25 +137,6 @@ fn public_half(identity: &Path) -> Result<Key, Failure> {
         let message = format!("{}: which key this is cannot be read", Escaped::os(identity));
         Failure::new(Exit::Failed, message).hint("name the private key, with its .pub beside it")
     })
-}
-
-/// Whether a program ended well, in time.
-fn run(mut command: Command) -> std::io::Result<bool> {
-    let mut child = command.spawn()?;
-    let pid = i32::try_from(child.id()).ok().map(Pid::from_raw);
-    let (done, ended) = mpsc::channel();
-    let waiter = std::thread::spawn(move || {
-        let _ = done.send(child.wait());
-    });
-    let outcome = ended.recv_timeout(PATIENCE);
-    if let (Err(_), Some(pid)) = (&outcome, pid) {
-        let _ = kill(pid, Signal::SIGKILL);
-    }
-    let _ = waiter.join();
-    match outcome {
-        Ok(status) => Ok(status?.success()),
-        Err(_) => Err(std::io::Error::other("no answer within a minute")),
-    }
 }
 
 /// What ssh said last that is not of its own making.

@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::trusted::{self, Distrust, Kind};
 
@@ -81,7 +81,11 @@ pub(super) fn keep(layout: &Layout, bytes: &[u8]) -> Result<Backup, PrivateError
     {
         return Ok(Backup { path: newest, made: false });
     }
-    let name = format!("{PREFIX}{}", Timestamp::now().strftime("%Y%m%dT%H%M%S.%9fZ"));
+    // A clock that was set back must not make this the oldest copy, which would go first.
+    let newest = history(layout).into_iter().next().map(|kept| kept.until);
+    let behind = newest.and_then(|newest| newest.checked_add(SignedDuration::from_nanos(1)).ok());
+    let moment = behind.unwrap_or_default().max(Timestamp::now());
+    let name = format!("{PREFIX}{}", moment.strftime("%Y%m%dT%H%M%S.%9fZ"));
     let path = dir(layout).join(name);
     private::write(&path, bytes, 0o600, IfThere::Refuse)?;
     Ok(Backup { path, made: true })

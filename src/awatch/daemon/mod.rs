@@ -29,6 +29,8 @@ use self::status::Shared;
 use self::workspace::{Control, Setup, Workspace};
 use super::config::Config;
 use super::journal::lock;
+use super::nats::publish::Publisher;
+use super::nats::server::Server;
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::shown;
 use crate::sys::lease;
@@ -42,6 +44,35 @@ struct Running {
     control: Control,
     status: Shared,
     thread: JoinHandle<()>,
+    publisher: Option<Publisher>,
+}
+
+impl Running {
+    /// Publishes to `server`, and to no other any more.
+    fn publish(&mut self, server: Option<&Server>, log: Log) -> io::Result<()> {
+        if let Some(before) = self.publisher.take() {
+            before.stop();
+            before.wait();
+            self.status.set(|status| status.nats = None);
+        }
+        let start = |server: &Server| Publisher::start(&self.setup, server.clone(), self.status.clone(), log);
+        self.publisher = server.map(start).transpose()?;
+        Ok(())
+    }
+
+    /// Waits for the thread, which was asked to stop. What it has recorded last is still to be published.
+    fn join(self) -> Option<Publisher> {
+        // A thread that has panicked has nothing left to be lost.
+        let _ = self.thread.join();
+        self.publisher
+    }
+
+    fn end(self) {
+        if let Some(publisher) = self.join() {
+            publisher.stop();
+            publisher.wait();
+        }
+    }
 }
 
 /// The daemon.
@@ -51,6 +82,8 @@ struct Daemon<'a> {
     log: Log,
     manager: Manager,
     running: BTreeMap<WorkspaceName, Running>,
+    /// Where events are published, if anywhere.
+    server: Option<Server>,
     /// How many threads have not said that they are ready, and what becomes readable when one does.
     starting: Arc<AtomicUsize>,
     news: Arc<OwnedFd>,
@@ -86,6 +119,7 @@ pub fn run(layout: &Layout, source: &Source<'_>, level: Level) -> Result<(), Fai
         log: Log::new(level),
         manager: Manager::from_env(),
         running: BTreeMap::new(),
+        server: None,
         starting: Arc::new(AtomicUsize::new(0)),
         news: Arc::new(news),
         announce: true,
@@ -124,6 +158,12 @@ impl Daemon<'_> {
         for name in over {
             self.end(&name);
         }
+        if self.server != config.nats {
+            self.server = config.nats;
+            for running in self.running.values_mut() {
+                running.publish(self.server.as_ref(), self.log)?;
+            }
+        }
         wanted.retain(|name, _| !self.running.contains_key(name));
         self.running.values().for_each(|running| running.control.reread());
         for (name, setup) in wanted {
@@ -154,14 +194,15 @@ impl Daemon<'_> {
             Box::new(|| {}),
         );
         let thread = thread::Builder::new().name(name).spawn(move || workspace.run())?;
-        Ok(Running { setup, control, status, thread })
+        let mut running = Running { setup, control, status, thread, publisher: None };
+        running.publish(self.server.as_ref(), self.log)?;
+        Ok(running)
     }
 
     fn end(&mut self, name: &WorkspaceName) {
         if let Some(running) = self.running.remove(name) {
             running.control.stop();
-            // A thread that has panicked has nothing left to be lost.
-            let _ = running.thread.join();
+            running.end();
             self.log.say(Level::Notice, name, "not watched any more");
         }
     }
@@ -179,6 +220,11 @@ impl Daemon<'_> {
             }
             thread::sleep(Duration::from_millis(1));
         }
+        // All of them say their last words at once.
+        let publishers: Vec<Publisher> =
+            std::mem::take(&mut self.running).into_values().filter_map(Running::join).collect();
+        publishers.iter().for_each(Publisher::stop);
+        publishers.into_iter().for_each(Publisher::wait);
     }
 
     /// Waits for signals, questions, and the threads.

@@ -120,7 +120,11 @@ impl Shared {
 
     /// What it is now.
     pub fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut status = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Some(nats), Some(cursor)) = (&mut status.nats, status.cursor) {
+            nats.queue = cursor.sequence.saturating_sub(nats.published);
+        }
+        status
     }
 
     /// How many names have not settled, as it was told last.

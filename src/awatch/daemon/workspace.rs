@@ -94,14 +94,14 @@ impl Control {
     }
 
     /// Whether to stop. Asking is the sign of life.
-    fn stops(&self) -> bool {
+    pub fn stops(&self) -> bool {
         self.0.asked.store(false, Ordering::Release);
         self.0.stop.load(Ordering::Acquire)
     }
 
     /// Waits until something happens to one of `fds`, something is asked, or the time is over; `None` is for ever. Tells whether it
     /// happened to the last of them.
-    fn wait(&self, fds: &[(BorrowedFd<'_>, PollFlags)], time: Option<Duration>) -> io::Result<bool> {
+    pub fn wait(&self, fds: &[(BorrowedFd<'_>, PollFlags)], time: Option<Duration>) -> io::Result<bool> {
         let wake = self.0.wake.as_fd();
         let others = fds;
         let mut fds = vec![PollFd::new(&wake, PollFlags::IN)];
@@ -301,7 +301,7 @@ impl Workspace {
         let setting = Setting { root, store: index, rules, options };
         self.status.doing(Doing::Comparing, None);
         let mut count = 0;
-        let mut watcher = if let Some(from) = kept.resume() {
+        let watcher = if let Some(from) = kept.resume() {
             let mut watcher = Watcher::resume(setting, from)?;
             self.is_ready();
             let changes = watcher.compare(Instant::now())?;

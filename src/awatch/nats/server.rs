@@ -1,12 +1,38 @@
 //! Which server, and how it is told who is asking.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::card::Address;
+
+/// The port of a server where none is said.
+const PORT: u16 = 4222;
+
 /// A server's address, without a secret: `nats://HOST:PORT`, or `tls://`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Url(String);
+pub struct Url {
+    tls: bool,
+    address: Address,
+}
+
+impl Url {
+    /// Whether the connection has to be encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host's name or address.
+    pub fn host(&self) -> &str {
+        self.address.host.as_str()
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.address.port.map_or(PORT, NonZeroU16::get)
+    }
+}
 
 /// Why a text is no address of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,15 +53,18 @@ impl FromStr for Url {
         if place.contains('@') {
             return Err(BadUrl::Secret);
         }
-        let plain = place.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-_[]".contains(&byte));
-        let fits = matches!(scheme, "nats" | "tls") && plain && (1..=255).contains(&place.len());
-        if fits { Ok(Self(text.to_owned())) } else { Err(BadUrl::Form) }
+        let tls = match scheme {
+            "nats" => false,
+            "tls" => true,
+            _ => return Err(BadUrl::Form),
+        };
+        Ok(Self { tls, address: place.trim_end_matches('/').parse().map_err(|_| BadUrl::Form)? })
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}://{}", if self.tls { "tls" } else { "nats" }, self.address)
     }
 }
 
@@ -63,4 +92,36 @@ pub struct Server {
     pub login: Login,
     /// The certificates that its own is checked with, instead of the system's.
     pub authority: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_no_secret_and_nothing_else() {
+        for (text, host, port, tls) in [
+            ("nats://hub.example", "hub.example", 4222, false),
+            ("tls://hub.example:443", "hub.example", 443, true),
+            ("nats://[2001:db8::1]:4223/", "2001:db8::1", 4223, false),
+            ("nats://127.0.0.1:1", "127.0.0.1", 1, false),
+        ] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!((url.host(), url.port(), url.is_tls()), (host, port, tls));
+            assert_eq!(url.to_string(), text.trim_end_matches('/'));
+        }
+        for bad in [
+            "hub",
+            "http://hub",
+            "nats://",
+            "nats://hub/x",
+            "nats://a b",
+            "nats://hub:0",
+            "nats://-o",
+            "ws://hub",
+        ] {
+            assert_eq!(bad.parse::<Url>(), Err(BadUrl::Form), "{bad}");
+        }
+        assert_eq!("nats://u:p@hub".parse::<Url>(), Err(BadUrl::Secret));
+    }
 }

@@ -62,18 +62,22 @@ fn sides(pinned: &[String], shown: Option<&str>) -> String {
 }
 
 impl SshError {
-    pub(super) fn is_about_host_key(said: &[u8]) -> bool {
+    /// Whether ssh has turned away from a host because of its key.
+    pub fn is_about_host_key(said: &[u8]) -> bool {
         String::from_utf8_lossy(said).contains("Host key verification failed")
     }
 
     /// What a talkative ssh said of the host's key: `debug1: Server host key: ssh-ed25519 SHA256:…`.
-    pub(super) fn host_key(place: &Place, pinned: &[String], said: &[u8]) -> Self {
+    pub fn shown_host_key(said: &[u8]) -> Option<String> {
         let said = String::from_utf8_lossy(said);
-        let shown = said.lines().find_map(|line| {
+        said.lines().find_map(|line| {
             let (kind, print) = line.trim().strip_prefix("debug1: Server host key: ")?.split_once(' ')?;
             Some(Escaped(format!("{print} ({kind})").as_bytes()).to_string())
-        });
-        Self::HostKey { place: place.clone(), pinned: pinned.to_owned(), shown }
+        })
+    }
+
+    pub(super) fn host_key(place: &Place, pinned: &[String], said: &[u8]) -> Self {
+        Self::HostKey { place: place.clone(), pinned: pinned.to_owned(), shown: Self::shown_host_key(said) }
     }
 
     pub(super) fn login(account: String, said: &[u8]) -> Self {

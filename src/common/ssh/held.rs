@@ -1,6 +1,6 @@
 //! One held connection for each host, account and key.
 //!
-//! It is a master in the background whose socket only this account can reach (ControlMaster in ssh_config(5)). Whatever
+//! It is a master in the background whose socket only this account can reach (`ControlMaster` in `ssh_config(5)`). Whatever
 //! is asked of the host is a channel on it, which costs a tenth of a login. It ends by itself when nobody has used it for a
 //! while.
 
@@ -11,7 +11,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rrsync_rs::layout::Layout;
 use rrsync_rs::sha256::Sum;
@@ -134,30 +135,41 @@ impl Connection {
         if self.is_held() {
             return Ok(());
         }
-        // A socket that nobody answers at is in the way of a new one.
-        match fs::remove_file(&self.socket) {
+        // A name that no other ssh has. Where one is in the way, ssh goes to the background without a socket, and stays there for
+        // ever; and a run that was killed may have left an ssh that is still about to log in.
+        let own = self.own_name();
+        match fs::remove_file(&own) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(PrivateError::io(&self.socket)(error).into());
+                return Err(PrivateError::io(&own)(error).into());
             }
             _ => {}
         }
-        let (status, said) = self.talk(&["-f", "-N", "-M", "-o", &format!("ControlPersist={PERSIST}")])?;
+        let persist = format!("ControlPersist={PERSIST}");
+        let (status, said) = self.talk(&own, &["-f", "-N", "-M", "-o", &persist])?;
         if status {
-            return Ok(());
+            // In the place of a socket that nobody answers at.
+            return fs::rename(&own, &self.socket).map_err(|error| PrivateError::io(&own)(error).into());
         }
         if SshError::is_about_host_key(&said) {
             // Only a talkative ssh says which key the host has shown.
-            let (_, said) = self.talk(&["-v", "-N"])?;
+            let (_, said) = self.talk(&own, &["-v", "-N"])?;
             return Err(SshError::host_key(&self.ssh.card.place, &self.pins, &said));
         }
         Err(SshError::login(self.account(), &said))
     }
 
+    /// Where a socket is made before it gets its place: no longer than that.
+    fn own_name(&self) -> PathBuf {
+        static COUNT: AtomicU16 = AtomicU16::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed) % 256;
+        self.socket.with_file_name(format!("n{:x}.{number:x}", process::id()))
+    }
+
     /// Runs ssh with `args` to its end, or until it goes to the background: whether it succeeded, and what it said.
-    fn talk(&self, args: &[&str]) -> Result<(bool, Vec<u8>), SshError> {
+    fn talk(&self, socket: &Path, args: &[&str]) -> Result<(bool, Vec<u8>), SshError> {
         // A file and no pipe: the master would hold the pipe open.
         let mut said = tempfile::tempfile().map_err(SshError::Start)?;
-        let socket = words::expanded(self.socket.as_os_str());
+        let socket = words::expanded(socket.as_os_str());
         let own = [OsString::from("-S"), socket].into_iter().chain(args.iter().map(OsString::from));
         let mut ssh = self.ssh.to_host(&own.collect::<Vec<_>>());
         ssh.stdin(Stdio::null()).stdout(Stdio::null());

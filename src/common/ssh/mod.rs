@@ -25,18 +25,23 @@ pub use held::Connection;
 pub struct Ssh {
     card: Card,
     key: PathBuf,
+    /// The key that is to take its place, while both are in use.
+    next: Option<PathBuf>,
     known_hosts: PathBuf,
     config: Option<PathBuf>,
     home: PathBuf,
 }
 
 impl Ssh {
-    /// The way to the account of `card`, with the private key `key`.
+    /// The way to the account of `card`, with the private key `key`; during a change of keys also with the new one, because
+    /// nobody knows which of the two the account lets in.
     pub fn to(card: &Card, key: &Path, layout: &Layout) -> Self {
         let config = layout.ssh_config(&card.federation);
+        let next = key.file_name().map(|name| layout.next_key_dir().join(name));
         Self {
             card: card.clone(),
             key: key.to_owned(),
+            next: next.filter(|next| next != key && next.exists()),
             known_hosts: layout.known_hosts(&card.federation),
             config: config.exists().then_some(config),
             home: layout.home().to_owned(),
@@ -67,6 +72,9 @@ impl Ssh {
             command.arg("-F").arg(config);
         }
         command.args(words::options(&self.card, &self.key, &self.known_hosts));
+        if let Some(next) = &self.next {
+            command.arg("-o").arg(words::assigned("IdentityFile=", next));
+        }
         command
     }
 }

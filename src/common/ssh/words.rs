@@ -26,9 +26,9 @@ const OPTIONS: [&str; 21] = [
     "EscapeChar=none",
     "RequestTTY=no",
     "ConnectTimeout=20",
-    // A connection whose other side is gone ends after three of these.
-    "ServerAliveInterval=15",
-    "ServerAliveCountMax=3",
+    // A connection whose other side is gone ends after two of these.
+    "ServerAliveInterval=10",
+    "ServerAliveCountMax=2",
     "TCPKeepAlive=yes",
     "LogLevel=INFO",
 ];
@@ -49,7 +49,7 @@ pub(super) fn options(card: &Card, key: &Path, known_hosts: &Path) -> Vec<OsStri
 }
 
 /// `NAME=` and a path, as one value: quoted, and with nothing in it that ssh would expand.
-fn assigned(name: &str, path: &Path) -> OsString {
+pub(super) fn assigned(name: &str, path: &Path) -> OsString {
     let mut value = OsString::from(name);
     value.push("\"");
     value.push(expanded(path.as_os_str()));

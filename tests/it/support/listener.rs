@@ -6,13 +6,18 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
 use super::client::Client;
+use super::pod::Pod;
 use super::programs::find_program;
 use super::sandbox::{Key, Sandbox, write_private};
 
@@ -43,7 +48,11 @@ impl<'s> Listener<'s> {
                     let peer = OwnedFd::from(peer.unwrap());
                     let mut command = Command::new(&sshd);
                     command.arg("-i").arg("-f").arg(&config).arg("-E").arg(&log);
-                    command.stdin(peer.try_clone().unwrap()).stdout(peer).stderr(Stdio::null());
+                    command
+                        .stdin(peer.try_clone().unwrap())
+                        .stdout(peer)
+                        .stderr(Stdio::null())
+                        .process_group(0);
                     children.lock().unwrap().push(command.spawn().unwrap());
                 }
             }
@@ -66,6 +75,19 @@ impl<'s> Listener<'s> {
         file
     }
 
+    /// Ends every sshd that serves somebody, as a restart of the host would.
+    pub(crate) fn cut(&self) {
+        if let Ok(mut children) = self.children.lock() {
+            children.drain(..).for_each(end);
+        }
+    }
+
+    /// A pod that logs in through the port.
+    #[track_caller]
+    pub(crate) fn pod(&self, name: &str, install: &[&str]) -> Pod<'s> {
+        self.sandbox.pod_at(name, &format!("127.0.0.1:{}", self.port()), install)
+    }
+
     /// A client that logs in through the port.
     pub(crate) fn client(&self, key: &Key) -> Client<'s> {
         Client::new(self.sandbox, key, &format!("HostName 127.0.0.1\nPort {}", self.port()))
@@ -80,9 +102,13 @@ impl Drop for Listener<'_> {
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
-        for child in self.children.lock().iter_mut().flat_map(|children| children.iter_mut()) {
-            child.kill().ok();
-            child.wait().ok();
-        }
+        self.cut();
     }
+}
+
+/// Ends an sshd that has not been waited for, so that its number is nobody else's. For an ordinary user it is two processes,
+/// of which the one that was started does not have the connection.
+fn end(mut sshd: Child) {
+    killpg(Pid::from_raw(sshd.id().cast_signed()), Signal::SIGKILL).ok();
+    sshd.wait().ok();
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::outcome::{Outcome, Run, run};
@@ -16,7 +18,10 @@ use super::talk::Talk;
 /// A pod of the federation `lab`, which the account of the sandbox has let in and given a card.
 pub(crate) struct Pod<'s> {
     sandbox: &'s Sandbox,
+    name: String,
     home: PathBuf,
+    /// What its commands are run with: a namespace, say.
+    with: Vec<String>,
 }
 
 impl<'s> Pod<'s> {
@@ -30,23 +35,34 @@ impl<'s> Pod<'s> {
         route: &str,
         install: &[&str],
     ) -> Self {
-        sandbox.awatch();
         let home = sandbox.path(name);
         fs::create_dir_all(&home).unwrap();
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
-        let pod = Self { sandbox, home };
+        let pod = Self { sandbox, name: name.to_owned(), home, with: Vec::new() };
         pod.akeys(&["federation", "new", "lab", "--pod", name, "--tools", "rsync,sftp,watch"]).succeeds();
-        let bundle = pod.akeys(&["federation", "export", "lab"]).succeeds().stdout;
-        let bundle_file = format!("{name}.toml");
+        pod.meet(sandbox, address, install);
+        pod.reach(route);
+        pod
+    }
+
+    /// Meets the account of `sandbox`, which is at `address` and grants what `install` says.
+    #[track_caller]
+    pub(crate) fn meet(&self, sandbox: &Sandbox, address: &str, install: &[&str]) {
+        sandbox.awatch();
+        let bundle = self.akeys(&["federation", "export", "lab"]).succeeds().stdout;
+        let bundle_file = format!("{}.toml", self.name);
         sandbox.write(&bundle_file, bundle);
         let known = fs::read_to_string(sandbox.path("etc/known_hosts")).unwrap();
         sandbox.write("host.pub", known.strip_prefix("sandbox ").unwrap());
         let words = ["--address", address, "--host-key", "host.pub"];
         sandbox.akeys(&[&["install", "--bundle", &bundle_file], install, &words].concat()).succeeds();
-        let card = sandbox.home().join(format!(".config/akeys/issued/lab.{name}.toml"));
-        pod.akeys(&["federation", "meet", card.to_str().unwrap()]).succeeds();
-        pod.reach(route);
-        pod
+        let card = sandbox.home().join(format!(".config/akeys/issued/lab.{}.toml", self.name));
+        self.akeys(&["federation", "meet", card.to_str().unwrap()]).succeeds();
+    }
+
+    /// From now on its commands are run by these words: in a namespace, or on a terminal.
+    pub(crate) fn with(&mut self, words: &[&str]) {
+        self.with = words.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Says how the host is reached from now on.
@@ -74,7 +90,15 @@ impl<'s> Pod<'s> {
     /// `afiles ARGS…`, to be run in the home.
     #[track_caller]
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(our_program("afiles"));
+        let afiles = our_program("afiles");
+        let mut command = match self.with.split_first() {
+            None => Command::new(afiles),
+            Some((first, rest)) => {
+                let mut command = Command::new(find_program(first));
+                command.args(rest).arg(afiles);
+                command
+            }
+        };
         command.args(args);
         self.at_home(&mut command);
         command
@@ -97,6 +121,23 @@ impl<'s> Pod<'s> {
     pub(crate) fn sockets(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.path(".local/state/akeys/ssh")).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).filter(|path| path.extension().is_none()).collect()
+    }
+
+    /// Kills what holds the connections, as a network that is gone would, only at once.
+    #[track_caller]
+    pub(crate) fn cut(&self) {
+        let mut cut = 0;
+        for socket in self.sockets() {
+            let mut ssh = Command::new(find_program("ssh"));
+            ssh.arg("-F").arg("none").arg("-S").arg(&socket).args(["-O", "check", "host"]);
+            let said = String::from_utf8(ssh.output().unwrap().stderr).unwrap();
+            let Some(pid) = said.split("pid=").nth(1).and_then(|rest| rest.split(')').next()) else {
+                continue;
+            };
+            kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
+            cut += 1;
+        }
+        assert!(cut > 0, "no connection is held");
     }
 
     fn at_home(&self, command: &mut Command) {
@@ -151,8 +192,8 @@ impl Following {
         }
     }
 
-    /// The running program.
-    pub(crate) fn talk(&mut self) -> &mut Talk {
-        &mut self.0
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 }

@@ -35,6 +35,7 @@ fn debian_package(program: &str) -> &'static str {
         "rsync" | "rrsync" => "rsync",
         "setfacl" | "getfacl" => "acl",
         "setfattr" | "getfattr" => "attr",
+        "nats-server" => "nats-server",
         "getent" => "libc-bin",
         "unshare" | "setpriv" => "util-linux",
         _ => "the package that has it (apt-file search)",

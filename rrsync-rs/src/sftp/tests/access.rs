@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::super::wire::packet::*;
 use super::*;
+use crate::grant::{Names, Pattern};
 
 const READ_FILE: u32 = 0x01;
 const WRITE_FILE: u32 = 0x02;
@@ -47,6 +48,100 @@ fn tree() -> Tree {
     let tree = Tree::new();
     symlink("in.txt", tree.path("box/l")).unwrap();
     tree
+}
+
+/// Requests about one path, without those that ask for its name and could be given it.
+fn questions(path: &str) -> Vec<(u8, Body)> {
+    let ext = |name: &str| s(name);
+    vec![
+        (STAT, s(path)),
+        (LSTAT, s(path)),
+        (STAT, s(format!("{path}/"))),
+        (OPENDIR, s(path)),
+        (READLINK, s(path)),
+        (REALPATH, s(path)),
+        (OPEN, s(path).n(READ_FILE).n(0)),
+        (OPEN, s(path).n(WRITE_FILE).n(0)),
+        (SETSTAT, s(path).n(4).n(0o777)),
+        (SETSTAT, s(path).n(1).q(0)),
+        (REMOVE, s(path)),
+        (RMDIR, s(path)),
+        (RENAME, s(path).s("box/.got")),
+        (EXTENDED, ext("posix-rename@openssh.com").s(path).s("box/.got")),
+        (EXTENDED, ext("hardlink@openssh.com").s(path).s("box/.got")),
+        (EXTENDED, ext("lsetstat@openssh.com").s(path).n(4).n(0o777)),
+        (EXTENDED, ext("statvfs@openssh.com").s(path)),
+        (EXTENDED, ext("expand-path@openssh.com").s(path)),
+        (EXTENDED, ext("fetch@akeys").s(path).n(100)),
+    ]
+}
+
+/// Requests that make something below a path that may be there.
+fn below(path: &str) -> Vec<(u8, Body)> {
+    let new = format!("{path}/x");
+    let mut below = questions(&new);
+    below.extend([
+        (OPEN, s(&new).n(PUT).n(0)),
+        (OPEN, s(&new).n(WRITE_FILE | 0x28).n(0)),
+        (MKDIR, s(&new).n(0)),
+        (SYMLINK, s("x").s(&new)),
+        (RENAME, s("box/.got").s(&new)),
+        (EXTENDED, s("hardlink@openssh.com").s("box/.got").s(&new)),
+    ]);
+    below
+}
+
+#[test]
+fn what_is_not_there_for_a_key_was_told_by_the_error_for_a_guessed_name() {
+    let hide =
+        |pattern: &str| Names { hide: Pattern::read(pattern).into_iter().collect(), ..Names::default() };
+    for mode in ["drop", "hide", "none"] {
+        let tree = tree();
+        symlink("../outside", tree.path("box/esc")).unwrap();
+        symlink("sub", tree.path("box/dirlink")).unwrap();
+        fs::create_dir(tree.path("box/open")).unwrap();
+        let mut rules = tree.workspace(if mode == "drop" { Access::Drop } else { Access::ReadWrite });
+        rules.paths.insert("open".into(), Access::ReadWrite);
+        match mode {
+            "hide" => rules.files.names = hide("[!.o]*"),
+            "none" => {
+                rules.access = Access::None;
+            }
+            _ => {}
+        }
+        let before = tree.snapshot("box");
+        let mut client = Client::start(vec![("box", rules)], Options::default());
+        // Through a symlink that the client makes where it may, too.
+        for name in ["in.txt", "sub", "nope"] {
+            let link = s(format!("../{name}")).s(format!("box/open/o{name}"));
+            assert_eq!(client.code(SYMLINK, link), 0, "{mode}");
+        }
+        let mut ask = |path: &str| -> Vec<(u8, Vec<u8>)> {
+            let requests = questions(path).into_iter().chain(below(path));
+            let replies = requests.map(|(kind, body)| client.ask(kind, body));
+            // A path that is only repeated tells nothing.
+            replies.map(|reply| (reply.kind, if reply.kind == NAME { vec![] } else { reply.body })).collect()
+        };
+        for (way, absent, names) in [
+            ("box", "nope", &["in.txt", "sub", "l", "esc", "dirlink"][..]),
+            ("box/sub", "nope", &["deep", "f"]),
+            ("box/open", "onope/o", &["oin.txt/o", "osub/f", "osub/f/o", "osub/deep"]),
+        ] {
+            let missing = ask(&format!("{way}/{absent}"));
+            for name in names {
+                let known = ask(&format!("{way}/{name}"));
+                for (index, (one, other)) in known.iter().zip(&missing).enumerate() {
+                    assert_eq!(one, other, "{mode} {way} {name} {index}");
+                }
+            }
+        }
+        client.end();
+        let mut after = tree.snapshot("box");
+        after.retain(|path, _| before.contains_key(path) && !path.ends_with("open"));
+        for (path, was) in before.iter().filter(|(path, _)| !path.ends_with("open")) {
+            assert_eq!(after.get(path), Some(was), "{mode} {}", path.display());
+        }
+    }
 }
 
 #[test]

@@ -62,6 +62,53 @@ fn an_upload_is_visible_when_it_is_closed() {
 }
 
 #[test]
+fn an_upload_of_another_session_is_not_there_for_who_guesses_its_name() {
+    let tree = Tree::new();
+    let mut rules = tree.workspace(Access::ReadWrite);
+    // It has a name only where it is counted.
+    rules.files.quota.bytes = Some(1 << 20);
+    let mut first = atomic(rules.clone());
+    let handle = first.open("box/new", PUT).unwrap();
+    assert_eq!(first.write(&handle, 0, "half"), 0);
+    let hidden = names(&tree).into_iter().find(|name| name.starts_with(".akeys-upload-")).unwrap();
+    let mut second = atomic(rules);
+    let guessed = format!("box/{hidden}");
+    assert_eq!(second.code(SYMLINK, s(&hidden).s("box/link")), 0);
+    let hard = |from: &str, to: &str| s("hardlink@openssh.com").s(from).s(to);
+    for path in [guessed.as_str(), "box/link", &format!("box/sub/../{hidden}")] {
+        for (kind, body) in [
+            (STAT, s(path)),
+            (OPEN, s(path).n(READ_FILE).n(0)),
+            (OPEN, s(path).n(WRITE_FILE).n(0)),
+            (SETSTAT, s(path).n(1).q(0)),
+            (EXTENDED, s("statvfs@openssh.com").s(path)),
+        ] {
+            assert_eq!(second.code(kind, &body), 2, "{kind} {path}");
+        }
+    }
+    for (kind, body) in [
+        (REMOVE, s(&guessed)),
+        (LSTAT, s(&guessed)),
+        (RENAME, s(&guessed).s("box/got")),
+        (EXTENDED, hard(&guessed, "box/got")),
+        (RENAME, s("box/in.txt").s(&guessed)),
+        (EXTENDED, hard("box/in.txt", &guessed)),
+        (EXTENDED, s("posix-rename@openssh.com").s("box/in.txt").s(&guessed)),
+        (OPEN, s(&guessed).n(PUT).n(0)),
+        (MKDIR, s(&guessed).n(0)),
+        (SYMLINK, s("x").s(&guessed)),
+    ] {
+        assert!(matches!(second.code(kind, &body), 2 | 3), "{kind} {body:?}");
+    }
+    second.end();
+    assert_eq!(first.write(&handle, 4, " done"), 0);
+    assert_eq!(first.close(&handle), 0);
+    first.end();
+    assert_eq!(fs::read_to_string(tree.path("box/new")).unwrap(), "half done");
+    assert_eq!(names(&tree), ["in.txt", "link", "new", "sub"]);
+}
+
+#[test]
 fn an_upload_that_is_not_closed_leaves_nothing() {
     let tree = Tree::new();
     let mut client = atomic(tree.workspace(Access::ReadWrite));

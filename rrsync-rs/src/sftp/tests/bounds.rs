@@ -1,11 +1,11 @@
-//! Appending, quotas, sizes, names, modes, symlinks and marks: the rules of a workspace, one by one.
+//! Appending, sizes, names, modes, symlinks and marks: the rules of a workspace, one by one.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::super::wire::packet::*;
 use super::*;
-use crate::grant::{FileRules, Modes, Names, Pattern, Quota, Symlinks};
+use crate::grant::{FileRules, Modes, Names, Pattern, Symlinks};
 use crate::origin;
 
 const READ_FILE: u32 = 0x01;
@@ -13,14 +13,13 @@ const WRITE_FILE: u32 = 0x02;
 const APPEND: u32 = 0x04;
 const PUT: u32 = 0x1a;
 const DENIED: u32 = 3;
-const FAILURE: u32 = 4;
 
-fn with(tree: &Tree, files: FileRules) -> Client {
+pub(super) fn with(tree: &Tree, files: FileRules) -> Client {
     let rules = Workspace { files, ..tree.workspace(Access::ReadWrite) };
     Client::start(vec![("box", rules)], Options::default())
 }
 
-fn text(tree: &Tree, path: &str) -> String {
+pub(super) fn text(tree: &Tree, path: &str) -> String {
     fs::read_to_string(tree.path(path)).unwrap()
 }
 
@@ -80,111 +79,6 @@ fn what_is_there_may_only_grow() {
 }
 
 #[test]
-fn a_workspace_does_not_grow_beyond_its_quota() {
-    // In the box there are in.txt with 6 bytes, sub, sub/deep and sub/f with 3 bytes.
-    for atomic in [false, true] {
-        let tree = Tree::new();
-        let quota = Quota { bytes: Some(1000), files: Some(7) };
-        let files = FileRules { atomic, quota, ..FileRules::default() };
-        let mut client = with(&tree, files.clone());
-        let full = "x".repeat(991);
-        assert_eq!(client.put("box/a", &full), 0);
-        assert_eq!(client.put("box/b", "y"), FAILURE, "not one byte more");
-        assert_eq!(client.code(REMOVE, s("box/b")), if atomic { 2 } else { 0 });
-        if atomic {
-            assert_eq!(client.open("box/in.txt", WRITE_FILE), Err(FAILURE), "a copy does not fit");
-        } else {
-            let handle = client.open("box/in.txt", WRITE_FILE).unwrap();
-            assert_eq!(client.write(&handle, 0, "inside"), 0, "what is there does not grow");
-            assert_eq!(client.write(&handle, 0, "inside!"), FAILURE);
-            assert_eq!(client.code(FSETSTAT, s(&handle).n(1).q(7)), FAILURE);
-            assert_eq!(client.close(&handle), 0);
-        }
-        let copy_from = client.open("box/a", READ_FILE).unwrap();
-        let copy_to = client.open("box/c", PUT).unwrap();
-        let copied = client.code(EXTENDED, s("copy-data").s(&copy_from).q(0).q(0).s(&copy_to).q(0));
-        let incomplete = if atomic { (FAILURE, 2) } else { (0, 0) };
-        assert_eq!((copied, client.close(&copy_from)), (FAILURE, 0));
-        assert_eq!((client.close(&copy_to), client.code(REMOVE, s("box/c"))), incomplete);
-        assert_eq!(client.code(SETSTAT, s("box/a").n(1).q(0)), 0);
-        assert_eq!(client.put("box/a", "fits again"), 0);
-        assert_eq!(client.code(MKDIR, s("box/d1").n(0)), 0);
-        assert_eq!(client.code(MKDIR, s("box/d2").n(0)), 0);
-        for (kind, body) in
-            [(MKDIR, s("box/d3").n(0)), (SYMLINK, s("in.txt").s("box/l")), (OPEN, s("box/f").n(PUT).n(0))]
-        {
-            assert_eq!(client.code(kind, body.clone()), FAILURE, "{kind} {body:?}");
-        }
-        assert_eq!(client.code(RMDIR, s("box/d1")), 0);
-        assert_eq!(client.put("box/f", ""), 0);
-        client.end();
-        // Another session goes on from the same count.
-        let mut other = with(&tree, files);
-        assert_eq!(other.put("box/g", ""), FAILURE);
-        assert_eq!(
-            other.put("box/f", &"z".repeat(900)),
-            if atomic { FAILURE } else { 0 },
-            "an atomic upload is a file more"
-        );
-        other.end();
-        let (_, bytes) = used(&tree.path("box"));
-        assert!(bytes <= 1000, "{bytes}");
-    }
-}
-
-/// Names and bytes below a directory.
-fn used(dir: &Path) -> (usize, u64) {
-    fs::read_dir(dir).unwrap().fold((0, 0), |(names, bytes), entry| {
-        let entry = entry.unwrap();
-        let below = if entry.file_type().unwrap().is_dir() { used(&entry.path()) } else { (0, 0) };
-        let own = if entry.file_type().unwrap().is_file() { entry.metadata().unwrap().len() } else { 0 };
-        (names + below.0 + 1, bytes + below.1 + own)
-    })
-}
-
-#[test]
-fn sessions_at_once_keep_one_quota() {
-    let tree = Tree::new();
-    let quota = Quota { bytes: Some(3_000_000), files: None };
-    std::thread::scope(|scope| {
-        for worker in 0..4 {
-            let tree = &tree;
-            scope.spawn(move || {
-                let mut client = with(tree, FileRules { quota, ..FileRules::default() });
-                for round in 0..40 {
-                    let path = format!("box/{worker}-{round}");
-                    let _ = client.put(&path, &"x".repeat(50_000));
-                    if round % 4 == 3 {
-                        assert_eq!(client.code(REMOVE, s(path)), 0);
-                    }
-                }
-            });
-        }
-    });
-    let (_, bytes) = used(&tree.path("box"));
-    assert!((1_900_000..=3_000_000).contains(&bytes), "{bytes}");
-}
-
-#[test]
-fn a_tree_that_cannot_be_counted_takes_nothing_more() {
-    let tree = Tree::new();
-    fs::create_dir_all(tree.path("box").join("d/".repeat(200))).unwrap();
-    let quota = Quota { bytes: Some(1_000_000), files: None };
-    let mut client = with(&tree, FileRules { quota, ..FileRules::default() });
-    assert_ne!(client.put("box/new", "x"), 0);
-    assert_eq!(client.code(REMOVE, s("box/in.txt")), 0, "but it can be made smaller");
-    // Nor does a workspace whose count is nowhere kept.
-    let rules = Workspace {
-        files: FileRules { quota, ..FileRules::default() },
-        ..Workspace::new(tree.path("box/sub"), Access::ReadWrite)
-    };
-    let mount = Mount::open("box".parse().unwrap(), &rules).unwrap();
-    let vfs = Vfs::new(vec![mount], Options::default());
-    let made = vfs.make_dir(&crate::vfs::VirtualPath::parse(b"box/d").unwrap(), 0o777);
-    assert_eq!(made, Err(nix::errno::Errno::EDQUOT.into()));
-}
-
-#[test]
 fn a_file_does_not_become_larger_than_one_may() {
     let tree = Tree::new();
     let options = Options { largest_file: Some(10), ..Options::default() };
@@ -232,11 +126,19 @@ fn names_are_those_that_are_allowed() {
         (SYMLINK, s("a.csv").s("box/link")),
         (RENAME, s("box/a.csv").s("box/a.exe")),
         (RENAME, s("box/dir").s("box/.git2~")),
+        (OPEN, s(b"box/\xff.txt").n(PUT).n(0)),
+        (OPEN, s("box/a.csv\n").n(PUT).n(0)),
+        (OPEN, s("box//tmp.csv").n(PUT).n(0)),
+        (OPEN, s("box/sub/../tmp.csv").n(PUT).n(0)),
+        (OPEN, s("box/tmp\u{e9}.csv").n(PUT).n(0)),
         (EXTENDED, s("posix-rename@openssh.com").s("box/a.csv").s("box/old.exe")),
         (EXTENDED, hard("box/a.csv", "box/b.txt")),
     ] {
         assert_eq!(client.code(kind, body.clone()), DENIED, "{kind} {body:?}");
     }
+    // Bytes are compared, so another spelling is another name.
+    assert_eq!(client.put("box/Tmp.csv", ""), 0);
+    assert_eq!(client.code(REMOVE, s("box/Tmp.csv")), 0);
     // What is hidden is not there, by whatever way; what is only denied may be used.
     for path in ["box/.git", "box/.git/config", "box/alias", "box/sub/g", "box/.git/hooks/x"] {
         assert_eq!(client.code(STAT, s(path)), 2, "{path}");
@@ -340,6 +242,9 @@ fn a_symlink_does_not_come_to_where_it_leads_out() {
     client.end();
     let mut none = with(&tree, FileRules { symlinks: Symlinks::None, ..FileRules::default() });
     assert_eq!(none.code(SYMLINK, s("in.txt").s("box/l")), DENIED);
+    symlink("in.txt", tree.path("box/owner")).unwrap();
+    let second = s("hardlink@openssh.com").s("box/owner").s("box/l");
+    assert_eq!(none.code(EXTENDED, second), DENIED, "a second name of a symlink is one");
     none.end();
     let munge = Workspace { munge: true, ..tree.workspace(Access::ReadWrite) };
     let mut munge = Client::start(vec![("box", munge)], Options::default());

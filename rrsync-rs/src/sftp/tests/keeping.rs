@@ -1,7 +1,7 @@
 //! `versions = true`: what a client overwrites or removes can be had again.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::symlink;
 
 use super::super::wire::packet::*;
 use super::*;
@@ -78,22 +78,21 @@ fn whatever_takes_a_content_away_keeps_it() {
     expected.extend(overwritten("sub/g", "123x5"));
     assert_eq!(kept(&tree), expected);
     assert_eq!(fs::read_to_string(tree.path("box/sub/g")).unwrap(), "123x5!");
+    // A copy inside the server; and a second name, which has its own content from then on.
+    let (from, to) =
+        (client.open("box/sub/g", READ_FILE).unwrap(), client.open("box/sub/g", WRITE_FILE).unwrap());
+    assert_eq!(client.code(EXTENDED, s("copy-data").s(&from).q(3).q(3).s(&to).q(0)), 0);
+    assert_eq!((client.close(&from), client.close(&to)), (0, 0));
+    expected.extend(overwritten("sub/g", "123x5!"));
+    assert_eq!(client.code(EXTENDED, s("hardlink@openssh.com").s("box/sub/g").s("box/sub/h")), 0);
+    assert_eq!(client.put("box/sub/h", "other"), 0);
+    expected.extend(overwritten("sub/h", "x5!x5!"));
+    assert_eq!(kept(&tree), expected);
+    assert_eq!(fs::read_to_string(tree.path("box/sub/g")).unwrap(), "x5!x5!");
     client.end();
     let names =
         fs::read_dir(tree.path("box/sub")).unwrap().count() + fs::read_dir(tree.path("box")).unwrap().count();
-    assert_eq!(names, 2, "sub and sub/g, and nothing hidden");
-}
-
-#[test]
-fn the_removed_file_itself_is_kept_without_a_copy() {
-    let tree = Tree::new();
-    let inode = fs::metadata(tree.path("box/in.txt")).unwrap().ino();
-    let mut client = versioned(&tree);
-    assert_eq!(client.code(REMOVE, s("box/in.txt")), 0);
-    let content = store(&tree).directories()[0].1.clone();
-    let kept: Vec<u64> =
-        fs::read_dir(content).unwrap().map(|entry| entry.unwrap().metadata().unwrap().ino()).collect();
-    assert_eq!(kept, [inode]);
+    assert_eq!(names, 3, "sub, sub/g and sub/h, and nothing hidden");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod fetch;
 mod flood;
 mod hostile;
 mod keeping;
+mod quotas;
 mod requests;
 
 use std::collections::BTreeMap;

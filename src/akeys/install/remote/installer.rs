@@ -9,8 +9,10 @@ use rrsync_rs::name::WorkspaceName;
 use rrsync_rs::sha256::Sum;
 
 use super::{Known, There, lines};
+use crate::akeys::account::Account;
 use crate::akeys::bundle::Offer;
 use crate::akeys::cli::Install;
+use crate::akeys::effect;
 use crate::akeys::gate::Gate;
 use crate::akeys::install::plan::{Ground, Plan};
 use crate::akeys::shelf::Found;
@@ -49,6 +51,7 @@ impl There<'_> {
             for plan in &plans {
                 self.install(plan, report)?;
             }
+            report.notes.extend(self.not_read().map(|note| format!("{}: {note}", self.host)));
         }
         let workspaces = plans.iter().flat_map(|plan| plan.grant.workspaces.keys().cloned()).collect();
         Ok(Known { workspaces, host_keys: self.facts.host_keys.clone() })
@@ -104,7 +107,24 @@ impl There<'_> {
         report.out.push_str(&plan.words(&self.facts.layout));
         let last = lines(&ended.stdout).pop().unwrap_or_default();
         report.line(format_args!("{}: {last}", self.host));
+        // What a banner says is no word of the installer.
+        let said = lines(&ended.stderr);
+        let notes = said.iter().filter_map(|line| line.strip_prefix("install-key.sh: "));
+        report.notes.extend(notes.map(|note| format!("{}: {note}", self.host)));
         Ok(())
+    }
+
+    /// Whether sshd there passes over the file, as far as it says so.
+    fn not_read(&self) -> Option<String> {
+        let home = self.facts.layout.home();
+        let account = Account {
+            name: self.account.user.to_string(),
+            uid: self.facts.uid,
+            shell: PathBuf::new(),
+            home: home.to_owned(),
+        };
+        let settings = self.facts.sshd.as_ref()?;
+        effect::not_read(&self.facts.layout.authorized_keys(), settings, &account, |path| path)
     }
 
     fn preview(&self, plans: &[Plan], with_gate: bool, report: &mut Report) {

@@ -7,6 +7,7 @@
 
 mod akeys_there;
 mod installer;
+mod known;
 mod probe;
 mod session;
 
@@ -22,6 +23,8 @@ use super::{offers_of_one_pod, wanted_bundle};
 use crate::akeys::bundle::Offer;
 use crate::akeys::cli::Install;
 use crate::akeys::federation::{self, named_host_keys};
+use crate::akeys::guard::Allowed;
+use crate::akeys::shelf;
 use crate::akeys::words::WorkspaceWord;
 use crate::card::{self, Card, Destination, HostPublicKey, Place};
 use crate::common::child::Ended;
@@ -40,22 +43,62 @@ pub(super) fn run(args: &Install, host: &Destination, layout: &Layout) -> Result
     let bundle = &found.received.bundle;
     let offers = offers_of_one_pod(bundle, args)?;
     let host_keys = named_host_keys(&args.card)?;
-    let there = There::ask(args, host)?;
+    let there = There::ask(host, asked(args))?;
     let known = match &there.facts.akeys {
         Some(akeys) => {
             if args.with_gate {
                 report.note(format_args!("{host} has akeys already, and so a gate: none was copied"));
             }
-            there.by_akeys(akeys, args, &found, offers[0], &mut report)?
+            there.by_akeys(akeys, args, &found, offers[0], layout, &mut report)?
         }
         None => there.by_installer(args, &found, &offers, &mut report)?,
     };
     if !args.dry_run {
-        let host_keys = if host_keys.is_empty() { known.host_keys } else { host_keys };
+        let host_keys = match host_keys {
+            named if named.is_empty() => there.host_keys(known.host_keys, &mut report),
+            named => named,
+        };
         let known = Known { host_keys, ..known };
         there.issue_card(args, offers[0], &bundle.federation, known, layout, &mut report)?;
     }
     Ok(report)
+}
+
+/// `akeys federation update --host`: what is installed there follows the bundle that is here.
+pub(super) fn update(
+    federation: &Label,
+    allowed: Allowed,
+    host: &Destination,
+    layout: &Layout,
+) -> Result<Report, Failure> {
+    let found = shelf::find(layout, federation)?.ok_or_else(|| {
+        Failure::new(Exit::NoMatch, format!("no federation {federation} was imported or made here"))
+            .hint("akeys federation import BUNDLE")
+    })?;
+    let text = federation::signed_text(&found, layout)?.ok_or_else(|| {
+        Failure::new(Exit::Failed, format!("the bundle of federation {federation} is not signed"))
+            .hint("there, it would be no reason to change a key")
+    })?;
+    let there = There::ask(host, Vec::new())?;
+    let akeys = there.facts.akeys.as_ref().ok_or_else(|| {
+        Failure::new(Exit::NoMatch, format!("{host} has no akeys"))
+            .hint("install it there; without it, keys are only added, and others are changed by hand")
+    })?;
+    let mut report = Report::default();
+    there.update_by_akeys(akeys, federation, &text, &allowed.words(), &mut report)?;
+    Ok(report)
+}
+
+/// Each directory of the command line that the host is asked for: one that was typed, and with the name and the sub-path one
+/// that is to be writable.
+fn asked(args: &Install) -> Vec<(PathBuf, Option<(WorkspaceName, PathBuf)>)> {
+    let mut asked: Vec<_> = args.workspaces.iter().map(|word| (word.dir.clone(), None)).collect();
+    for sub in &args.writable {
+        let named = |word: &&WorkspaceWord| word.name_or(&word.dir).is_ok_and(|name| name == sub.workspace);
+        let dir = args.workspaces.iter().find(named).map(|word| word.dir.join(&sub.path));
+        asked.extend(dir.map(|dir| (dir, Some((sub.workspace.clone(), sub.path.clone())))));
+    }
+    asked
 }
 
 /// What the host says that goes on the card.
@@ -77,14 +120,10 @@ struct There<'a> {
 }
 
 impl<'a> There<'a> {
-    fn ask(args: &Install, host: &'a Destination) -> Result<Self, Failure> {
-        let mut asked: Vec<_> = args.workspaces.iter().map(|word| (word.dir.clone(), None)).collect();
-        for sub in &args.writable {
-            let named =
-                |word: &&WorkspaceWord| word.name_or(&word.dir).is_ok_and(|name| name == sub.workspace);
-            let dir = args.workspaces.iter().find(named).map(|word| word.dir.join(&sub.path));
-            asked.extend(dir.map(|dir| (dir, Some((sub.workspace.clone(), sub.path.clone())))));
-        }
+    fn ask(
+        host: &'a Destination,
+        asked: Vec<(PathBuf, Option<(WorkspaceName, PathBuf)>)>,
+    ) -> Result<Self, Failure> {
         let mark = format!("akeys-{:016x}", OsRng.next_u64());
         let mut words = vec![mark.clone()];
         for (dir, _) in &asked {
@@ -108,6 +147,22 @@ impl<'a> There<'a> {
             }
             None => self.account.place.clone(),
         }
+    }
+
+    /// The keys that go on the card, of those that the host says it has: it is the host that ssh has reached only when ssh
+    /// knows it by one of them. Else it speaks of another sshd than the one that answered, and ssh's word counts.
+    fn host_keys(&self, told: BTreeSet<HostPublicKey>, report: &mut Report) -> BTreeSet<HostPublicKey> {
+        let known = known::keys(&self.account);
+        if known.is_empty() || !told.is_disjoint(&known) {
+            return told;
+        }
+        if !told.is_empty() {
+            report.note(format_args!(
+                "{} says that it has other host keys; on the card are those by which ssh here knows it",
+                self.host
+            ));
+        }
+        known
     }
 
     /// Writes the card here, from which it goes to the pod.

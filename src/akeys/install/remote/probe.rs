@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rrsync_rs::layout::Layout;
 
+use crate::akeys::sshd::Settings;
 use crate::card::HostPublicKey;
 
 /// The script that asks.
@@ -25,6 +26,10 @@ pub(super) struct Facts {
     pub(super) dirs: Vec<Option<PathBuf>>,
     /// The host's keys, as far as they can be read.
     pub(super) host_keys: BTreeSet<HostPublicKey>,
+    /// The account's number.
+    pub(super) uid: u32,
+    /// What sshd was told about key files, where it can be asked.
+    pub(super) sshd: Option<Settings>,
 }
 
 /// Why an answer is not believed.
@@ -49,6 +54,7 @@ pub(super) fn parse(stdout: &[u8], mark: &str, dirs: usize) -> Result<Facts, Bad
     let (answer, _) = rest.split_once(&format!("{mark} end\n")).ok_or(BadAnswer::NotWhole)?;
     let (mut layout, mut system, mut akeys, mut gate) = (None, None, None, None);
     let (mut found, mut host_keys) = (Vec::new(), BTreeSet::new());
+    let (mut uid, mut sshd) = (None, None);
     for line in answer.lines() {
         let odd = || BadAnswer::Line(line.chars().take(200).collect());
         if line.chars().any(char::is_control) {
@@ -58,6 +64,8 @@ pub(super) fn parse(stdout: &[u8], mark: &str, dirs: usize) -> Result<Facts, Bad
             ("home", home) => layout = Some(Layout::new(absolute(home).ok_or_else(odd)?).ok_or_else(odd)?),
             // The account is the one that ssh has logged in to, whatever it calls itself.
             ("user", _) => {}
+            ("uid", number) => uid = Some(number.parse().map_err(|_| odd())?),
+            ("sshd", line) => sshd = Some(Settings::parse(line)),
             ("system", name) => system = Some(name.to_owned()),
             ("akeys", path) => akeys = Some(absolute(path).ok_or_else(odd)?),
             ("rrsync-rs", path) => gate = Some(absolute(path).ok_or_else(odd)?),
@@ -78,6 +86,8 @@ pub(super) fn parse(stdout: &[u8], mark: &str, dirs: usize) -> Result<Facts, Bad
         gate,
         dirs: found,
         host_keys,
+        uid: uid.ok_or(BadAnswer::Missing("uid"))?,
+        sshd,
     })
 }
 
@@ -93,7 +103,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ANSWER: &str = "motd\n\nM begin\nhome /home/anna\nuser anna\nsystem Linux x86_64\nrrsync-rs /home/anna/.local/bin/rrsync-rs\ndir /home/anna/papers\nno dir\nkey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJEf3nULCwzQ7Y2TMVwXcFZ7Bvg1Eig6IPvwX1J2rSU5 root@h\nkey ssh-dss AAAA\nM end\nbye\n";
+    const ANSWER: &str = "motd\n\nM begin\nhome /home/anna\nuser anna\nuid 1000\nsystem Linux x86_64\nrrsync-rs /home/anna/.local/bin/rrsync-rs\ndir /home/anna/papers\nno dir\nkey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJEf3nULCwzQ7Y2TMVwXcFZ7Bvg1Eig6IPvwX1J2rSU5 root@h\nkey ssh-dss AAAA\nsshd authorizedkeysfile /etc/keys/%u\nM end\nbye\n";
 
     #[test]
     fn an_answer_is_read() {
@@ -103,6 +113,7 @@ mod tests {
         assert_eq!(facts.gate.as_deref(), Some(Path::new("/home/anna/.local/bin/rrsync-rs")));
         assert_eq!(facts.dirs, [Some(PathBuf::from("/home/anna/papers")), None]);
         assert_eq!(facts.host_keys.len(), 1);
+        assert_eq!(facts.sshd.unwrap().words("authorizedkeysfile"), ["/etc/keys/%u"]);
     }
 
     #[test]
@@ -113,6 +124,8 @@ mod tests {
             ("home /home/anna", "home anna", "has a line \"home anna\""),
             ("home /home/anna", "home /home/anna/..", "has a line"),
             ("home /home/anna\n", "", "does not say the home"),
+            ("uid 1000\n", "", "does not say the uid"),
+            ("uid 1000", "uid -1", "has a line \"uid -1\""),
             ("system Linux x86_64\n", "", "does not say the system"),
             ("dir /home/anna/papers", "dir /home/anna/pap\ners", "has a line \"ers\""),
             ("dir /home/anna/papers", "dir /home/anna/\x1b[31m", "has a line"),

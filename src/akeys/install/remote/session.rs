@@ -11,9 +11,12 @@ use std::time::Duration;
 use rrsync_rs::escape::Escaped;
 use tempfile::TempDir;
 
+use super::known;
+use crate::akeys::acting;
 use crate::card::{Destination, Place, User};
 use crate::common::child::{self, Ended};
 use crate::common::exit::{Exit, Failure};
+use crate::common::ssh::SshError;
 
 /// Somebody may have to type a password, and a gate to travel over a slow line.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -34,16 +37,25 @@ pub(super) struct Account {
     pub(super) user: User,
     /// Where ssh connects to.
     pub(super) place: Place,
+    /// The names under which ssh looks the host up in its `known_hosts` files, in its order.
+    pub(super) known_as: Vec<String>,
+    /// Those files.
+    pub(super) known_hosts: Vec<PathBuf>,
 }
 
 impl Session {
     /// Makes ready. Nothing is connected yet.
     pub(super) fn to(destination: &Destination) -> Result<Self, Failure> {
-        let private = |dir: PathBuf| tempfile::Builder::new().prefix("akeys-").tempdir_in(dir);
-        let mut control = private(std::env::temp_dir());
-        if control.as_ref().is_ok_and(|dir| dir.path().as_os_str().len() > MAX_SOCKET) {
-            control = private("/tmp".into());
+        if acting::for_another() {
+            return Err(acting::refusal());
         }
+        // The path of the socket is short, and nothing in it means anything to ssh.
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+        let fits = |dir: &Path| {
+            dir.as_os_str().len() < MAX_SOCKET - 20 && dir.as_os_str().as_encoded_bytes().iter().all(plain)
+        };
+        let dir = Some(std::env::temp_dir()).filter(|dir| fits(dir)).unwrap_or_else(|| "/tmp".into());
+        let control = tempfile::Builder::new().prefix("akeys-").tempdir_in(dir);
         let control = control.map_err(|error| Failure::new(Exit::Failed, format!("ssh: {error}")))?;
         Ok(Self { destination: destination.clone(), control })
     }
@@ -78,7 +90,19 @@ impl Session {
         };
         let odd = |error| Failure::new(Exit::Failed, format!("{}: {error}", self.destination));
         let place = format!("[{}]:{}", value("hostname"), value("port"));
-        Ok(Account { user: value("user").parse().map_err(odd)?, place: place.parse().map_err(odd)? })
+        let place: Place = place.parse().map_err(odd)?;
+        let mut known_as = vec![place.known_as()];
+        if !place.is_usual() {
+            known_as.push(place.host.to_string());
+        }
+        let alias = value("hostkeyalias");
+        if !alias.is_empty() && alias != "none" {
+            known_as = vec![alias];
+        }
+        // Blanks in a path are printed as they are, so a file whose path has one is not found.
+        let files = ["userknownhostsfile", "globalknownhostsfile"].map(value).join(" ");
+        let known_hosts = files.split(' ').filter(|file| file.starts_with('/')).map(PathBuf::from).collect();
+        Ok(Account { user: value("user").parse().map_err(odd)?, place, known_as, known_hosts })
     }
 
     /// Runs a script with these words. That it failed is for the caller to see; that it never ran is a failure.
@@ -102,7 +126,33 @@ impl Session {
         command.arg("exec /bin/sh -s");
         let ended =
             child::run_with(&mut command, input.as_bytes(), PATIENCE).map_err(|error| no_ssh(&error))?;
-        if matches!(ended.code(), None | Some(255)) { Err(self.failure(&ended)) } else { Ok(ended) }
+        match ended.code() {
+            Some(255) if SshError::is_about_host_key(&ended.stderr) => Err(self.another_host()),
+            None | Some(255) => Err(self.failure(&ended)),
+            Some(_) => Ok(ended),
+        }
+    }
+
+    /// ssh has not let us to the host, because of its key. Which one that is only a talkative ssh says.
+    fn another_host(&self) -> Failure {
+        let mut ssh = self.command(&["-v", "-T", "-oBatchMode=yes", "-oControlMaster=no"]);
+        let said = child::run(ssh.arg("exit"), PATIENCE).map(|ended| ended.stderr).unwrap_or_default();
+        let shown = SshError::shown_host_key(&said).unwrap_or_else(|| "ssh did not say".to_owned());
+        let known = self.account().map(|account| known::keys(&account)).unwrap_or_default();
+        if known.is_empty() {
+            let message = format!("{}: ssh does not know this host\n  shown: {shown}", self.destination);
+            return Failure::new(Exit::Failed, message).hint(format!(
+                "nothing was changed; log in once by yourself and compare the fingerprint with the host's owner: ssh {}",
+                self.destination
+            ));
+        }
+        let known =
+            known.iter().map(|key| format!("\n  known: {}", key.shown())).collect::<Vec<_>>().concat();
+        let message =
+            format!("{}: ssh knows this host by another key{known}\n  shown: {shown}", self.destination);
+        Failure::new(Exit::Conflict, message).hint(
+            "nothing was changed; somebody may be in between: ask the host's owner over another channel",
+        )
     }
 
     /// Why nothing came of it, in ssh's last words.

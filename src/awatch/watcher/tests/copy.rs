@@ -118,7 +118,7 @@ fn picture(root: &Path) -> String {
                 dirs.push(path.clone());
                 "/".to_owned()
             } else if metadata.is_symlink() {
-                format!("-> {:?}", fs::read_link(entry.path()).unwrap())
+                format!("-> {}", fs::read_link(entry.path()).unwrap().display())
             } else {
                 let content = fs::read(entry.path()).unwrap();
                 format!("{:o} {} {:?}", metadata.permissions().mode() & 0o777, content.len(), content.first())
