@@ -14,6 +14,7 @@
 mod afiles_faults;
 mod afiles_fetch;
 mod afiles_follow;
+mod afiles_nats;
 mod afiles_pull;
 mod akeys_add;
 mod akeys_apply;
@@ -46,6 +47,7 @@ mod akeys_rotate_key;
 mod akeys_signed;
 mod akeys_users;
 mod awatch_gate;
+mod awatch_nats;
 mod documents;
 mod main_job;
 mod ordinary_user;

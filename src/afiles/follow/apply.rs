@@ -74,6 +74,12 @@ impl Apply<'_, '_> {
             match want {
                 Want::Gone { .. } => gone.push(path),
                 Want::Whole => wholes.push(path),
+                Want::Look(hint) => {
+                    if !self.is_known_as(&path, &hint)? {
+                        self.book.authored(path.clone(), hint.author);
+                        wanted.push(self.wanted(path, None, None));
+                    }
+                }
                 Want::Like(hint) => match self.judge(&path, &hint)? {
                     Judged::Done => {}
                     Judged::AtOnce => at_once.push((path, hint)),
@@ -153,6 +159,15 @@ impl Apply<'_, '_> {
                 }
             }
         })
+    }
+
+    /// Whether what is here came from the source, and is what somebody says that there is now.
+    fn is_known_as(&self, path: &EventPath, hint: &Hint) -> Result<bool, TransferError> {
+        let (Kind::File, Some(stat)) = (hint.kind, self.tree.look(path)?) else { return Ok(false) };
+        let like = Known::of(&stat);
+        let same = hint.size == Some(like.size) && hint.modified == Some(like.modified);
+        let same_mode = hint.mode.is_some_and(|mode| mode & 0o777 == stat.st_mode & 0o7777);
+        Ok(same && same_mode && like.kind == SFlag::S_IFREG && self.book.known(path)? == Some(like))
     }
 
     fn wanted(&self, path: EventPath, size: Option<u64>, sum: Option<rrsync_rs::sha256::Sum>) -> Wanted {
