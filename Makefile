@@ -7,7 +7,7 @@ export PREFIX DESTDIR
 export AKEYS_RSYNC = $(RSYNC)
 export AKEYS_RSYNC_CLIENT = $(RSYNC_CLIENT)
 
-.PHONY: help demo test check fuzz bench bench-sftp bench-follow install uninstall clean
+.PHONY: help demo test check fuzz bench bench-sftp bench-keys bench-follow install uninstall clean
 
 help:
 	@echo 'make demo                      run the whole thing in a scratch home, and see what it does'
@@ -16,6 +16,7 @@ help:
 	@echo 'make fuzz [FUZZ_SECONDS=60]    each fuzz target for so long'
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
 	@echo 'make bench-sftp [QUICK=1]      its SFTP beside OpenSSH, with ratios'
+	@echo 'make bench-keys [QUICK=1]      akeys beside ssh-keygen and ansible, up to 100,000 keys'
 	@echo 'make bench-follow [QUICK=1]    a copy that follows, beside lsyncd, Unison, Syncthing and a loop of rsync'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'
@@ -32,7 +33,9 @@ test:
 	@scripts/packages.sh tcsh fish zsh mksh || echo 'going on: each login shell that is missing is named where it would be tried'
 	@scripts/packages.sh shellcheck || echo 'going on: without shellcheck, shell scripts are only parsed'
 	@scripts/packages.sh nats-server openssl
+	@scripts/packages.sh ip || echo 'going on: without ip, no host is in a network namespace of its own'
 	@scripts/packages.sh strace || echo 'going on: without strace, kills between system calls are not tried'
+	@scripts/packages.sh chromium || echo 'going on: without chromium, the page of akeys report is not looked at'
 	@scripts/packages.sh rclone lftp sshfs fusermount3 restic python3-paramiko psftp puttygen curl \
 		|| echo 'going on: each client that is missing is named where it would be tried'
 	cargo build --workspace --bins --locked
@@ -52,6 +55,9 @@ bench:
 bench-sftp:
 	@scripts/packages.sh rclone || true
 	@bench/run.sh sftp $(if $(QUICK),--quick)
+
+bench-keys:
+	@bench/run.sh keys $(if $(QUICK),--quick,--docs docs)
 
 # Peers that are missing are named where they would be compared.
 bench-follow:

@@ -69,7 +69,7 @@ def rrsync_that_runs(program):
 class Start:
     """One way to come from an exec to a program in rsync's place, or to rsync's own first word."""
 
-    def __init__(self, name, argv, command=None, home="/nonexistent"):
+    def __init__(self, name, argv, command=None, home=f"{SCRATCH}/nobody"):
         self.name, self.argv = name, argv
         self.environment = {"HOME": home, "PATH": "/usr/bin:/bin"}
         if command:
@@ -81,7 +81,7 @@ class Start:
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
             (os.POSIX_SPAWN_DUP2, said, 1),
-            (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_RDWR, 0),
+            (os.POSIX_SPAWN_OPEN, 2, f"{SCRATCH}/errors", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
         begin = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         pid = os.posix_spawn(self.argv[0], self.argv, self.environment, file_actions=actions)
@@ -91,7 +91,8 @@ class Start:
         _, _, usage = os.wait4(pid, 0)
         os.close(word)
         if not first:
-            sys.exit(f"{self.name}: said nothing: {self.argv}")
+            with open(f"{SCRATCH}/errors") as errors:
+                sys.exit(f"{self.name}: said nothing: {self.argv}\n{errors.read()}")
         # The stand-in says when it was reached. rsync says which protocol it speaks.
         reached = int(first) if first.strip().isdigit() else heard
         self.times.append((reached - begin) / 1e6)
@@ -211,7 +212,26 @@ def start_up(home, papers):
         cells = [ours.peak(), theirs and theirs.peak(), ours.calls(), theirs and theirs.calls()]
         shown = [("-" if cell is None else str(cell)) for cell in cells]
         print(f"{ours.name:16} {shown[0]:>9} {shown[1]:>11} {shown[2]:>11} {shown[3]:>13}")
-    print("(rrsync stays in memory beside every transfer that it locks; the gate becomes rsync)\n")
+    print("(rrsync stays in memory beside every transfer that it locks; the gate becomes rsync)")
+
+
+def at_the_end(home):
+    """What the process costs that waits to record the end of a session."""
+    grants = f"{home}/.config/akeys/grants"
+    with open(f"{grants}/bench.pod.toml") as policy, open(f"{grants}/bench.end.toml", "w") as recorded:
+        recorded.write("record-end = true\n" + policy.read().replace('"pod"', '"end"'))
+    os.chmod(f"{grants}/bench.end.toml", 0o600)
+    environment = {"HOME": home, "SSH_ORIGINAL_COMMAND": PUSH.replace(". ", ". papers/")}
+    argv = [GATE, "-rsync", RSYNC, "--grant", "bench.end"]
+    gate = subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # rsync has said which protocol it speaks, and waits for its client; the gate waits for rsync.
+    gate.stdout.read(1)
+    with open(f"/proc/{gate.pid}/smaps_rollup") as rollup:
+        sizes = {words[0]: words[1] for words in map(str.split, rollup) if words[-1] == "kB"}
+    gate.stdin.close()
+    gate.wait()
+    print(f"with record-end a process waits beside rsync: {sizes['Anonymous:']} KiB of its own, and up to "
+          f"{sizes['Rss:']} with the pages of the program's file\n")
 
 
 def shell(name, line):
@@ -279,6 +299,7 @@ def main():
           f"{os.getloadavg()[0]:.1f}; the gate confines by {confined[1] if confined else 'nothing'}\n")
     home, papers = lay_out()
     start_up(home, papers)
+    at_the_end(home)
     transfers(home)
 
 

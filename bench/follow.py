@@ -29,7 +29,7 @@ import xml.etree.ElementTree as xml
 from bars import bars
 from sshd import ROUND_TRIP, Port, locked, number, write
 
-USER = 59124
+USER = 58000 + random.randrange(900)
 LIBC = ctypes.CDLL(None, use_errno=True)
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -517,9 +517,11 @@ class Figures:
             each = ", ".join(f"{name} {peak:.1f}" for name, peak in sorted(kept.each_memory().items()))
             print(f"{'':40}memory of each, MB: {each}", flush=True)
         if files:
+            cpu = kept.cpu()
             arrived, gone = burst(kept, files)
+            cpu = kept.cpu() - cpu
             said = lambda seconds: "not within 2 minutes" if seconds is None else f"{seconds:.1f} s"
-            print(f"{'':40}{files} new files: {said(arrived)}; gone again: {said(gone)}", flush=True)
+            print(f"{'':40}{files} new files: {said(arrived)}; gone again: {said(gone)}; {cpu:.1f} s of processor time for both", flush=True)
             if arrived is not None and plot:
                 self.bursts.append((kept.name, arrived, gone))
         kept.stop()
@@ -558,6 +560,37 @@ def thresholds(host, config, port):
                 taken[way].append((time.perf_counter() - begin) * 1000)
         print(f"{kib:8} KiB{statistics.median(taken['sftp']):9.1f}{statistics.median(taken['rsync']):9.1f}", flush=True)
     clear(place)
+
+
+def much(host, port):
+    """What takes long: all files for the first time, and 5 GB in one file with holes."""
+    home = host.pod(port, "much")
+    how = {"env": host.environment(home), "cwd": home}
+    config = host.ssh_config(port, True)
+    afiles = timed(lambda: run([host.afiles, "pull", "papers:", "papers"], **how))
+    again = timed(lambda: run([host.afiles, "pull", "papers:", "papers"], **how))
+    rsync = timed(lambda: run(["rsync", "-a", "-e", f"ssh -F {config}", f"bench:{host.work}/", f"{home}/by-rsync/"]))
+    print(f"\n{count(host.work):,} files for the first time: afiles pull {afiles:.1f} s, again {again:.1f} s; rsync -a, held connection, {rsync:.1f} s", flush=True)
+    print("                    the copy " + ("is the same" if same(host.work, f"{home}/papers") else "DIFFERS"), flush=True)
+    clear(f"{home}/by-rsync")
+    with open(f"{host.work}/sparse", "wb") as file:
+        file.truncate(5 << 30)
+        for place in (0, 3 << 30, (5 << 30) - 4):
+            file.seek(place)
+            file.write(b"data")
+    fetch = timed(lambda: run([host.afiles, "fetch", "papers:sparse", "sparse"], **how))
+    pull = timed(lambda: run([host.afiles, "pull", "papers:", "papers"], **how))
+    found = [f"{home}/sparse", f"{home}/papers/sparse"]
+    whole = all(subprocess.run(["cmp", "-s", f"{host.work}/sparse", path]).returncode == 0 for path in found)
+    blocks = " and ".join(f"{os.stat(path).st_blocks * 512 // 1000} kB" for path in found)
+    print(f"5 GB, all but 12 bytes a hole: afiles fetch {fetch:.1f} s, afiles pull {pull:.1f} s; on the disk {blocks}; "
+          + ("the same" if whole else "DIFFERENT"), flush=True)
+
+
+def timed(what):
+    begin = time.perf_counter()
+    what()
+    return time.perf_counter() - begin
 
 
 def main():
@@ -617,6 +650,7 @@ def main():
         figures.head(f"one small file changed in a tree of {large // 10:,} directories and {large:,} files, in ms")
         figures.measure(peers.afiles(), large // 10, changes, 30, plot=False)
         figures.measure(peers.lsyncd(0, True), large // 10, 60, 8, plot=False)
+        much(host, port)
     print(f"\nmeasured in {time.perf_counter() - begin:.0f} s")
     plots(figures, args.docs or SCRATCH)
     return 0

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Builds what a benchmark compares, and runs it: `make bench` for the gate and rsync (bench/bench.py), `make bench-sftp`
-# for SFTP (bench/sftp.py), `make bench-follow` for afiles follow (bench/follow.py). Further arguments are the benchmark's.
+# for SFTP (bench/sftp.py), `make bench-keys` for akeys (bench/keys.py), `make bench-follow` for afiles follow (bench/follow.py). Further arguments are the benchmark's.
 set -eu
 cd "$(dirname "$0")/.."
 name=${1:-bench}
 [ $# -eq 0 ] || shift
 
 case $name in
+    keys) needed='ssh-keygen python3' ;;
     sftp) needed='ssh ssh-keygen sftp python3' ;;
     follow) needed='ssh ssh-keygen sftp rsync python3' ;;
     *) needed='rsync python3' ;;

@@ -16,6 +16,7 @@ package_of() {
         fusermount3) echo fuse3 ;;
         psftp | pscp | puttygen) echo putty-tools ;;
         inotifywait) echo inotify-tools ;;
+        ip) echo iproute2 ;;
         *) echo "$1" ;;
     esac
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `workspace` | the path of the workspace's directory |
 //! | `log.jsonl` | one [`Version`] a line, in the order in which they were kept; only ever added to |
-//! | `content/SHA256` | a content, once however many versions have it; never changed |
+//! | `content/SHA256` | a content, once however many versions have it; never changed, and gone only when its owner lets go of it |
 //! | `incoming/` | copies that are being made |
 //!
 //! A version is kept before its path loses it: the content is in place and on the disk before its line, and the line
@@ -15,6 +15,8 @@
 //!
 //! A content is copied, and never linked: whoever still has the file open could change it later. Where the file system can,
 //! the copy shares its blocks with the file. It is read again, and its sum compared, before anything relies on it.
+
+mod retention;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -34,6 +36,8 @@ use serde::{Deserialize, Serialize};
 use crate::copying::copy_whole;
 use crate::layout::Layout;
 use crate::sha256::Sum;
+
+pub use retention::Forgotten;
 
 /// How often a copy is begun that others can come in between.
 const ATTEMPTS: u32 = 16;
@@ -199,7 +203,12 @@ impl Store {
         let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or_default();
         let mtime = Timestamp::new(stat.st_mtime, nanoseconds).unwrap_or_default();
         let what = Kept::File { size, mtime, mode: stat.st_mode & 0o7777, sha256 };
-        self.log(loss, what)
+        let version = self.log(loss, what)?;
+        // Until the line was there, somebody could let go of the content as one that only old versions have.
+        if !self.is_kept(sha256) && self.copy(file)?.0 != sha256 {
+            return Err(StoreError::Damaged(sha256));
+        }
+        Ok(version)
     }
 
     /// Keeps what a symlink says.

@@ -579,6 +579,9 @@ fn special_files_are_left_out_and_the_rest_comes() {
     // Named as a source, a FIFO is sent as what it is, and nobody waits for a writer.
     nix::unistd::mkfifo(&account.d("pipe"), nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
     ends(&account.rsync("-ro", &["-a", "--timeout=10", "h:pipe", "got/"]), 0);
+    assert!(account.root.join("client/got/pipe").symlink_metadata().is_ok());
+    // Only a push is led elsewhere by this option.
+    ends(&account.rsync("-ro -namespace off", &["-aR", "--no-implied-dirs", "h:in/f", "got/"]), 0);
 }
 
 #[test]
@@ -613,7 +616,7 @@ fn the_record_comes_first_and_says_everything() {
     let audit = account.audit();
     let last = &audit[0];
     assert_eq!(last["client"], "192.0.2.7");
-    assert_eq!(last["verdict"], "allow");
+    assert_eq!((&last["verdict"], &last["rule"]), (&"allow".into(), &"rsync.pull".into()));
     assert_eq!(last["argv"][0], "rsync");
     assert!(last["confinement"]["landlock"].as_u64() > Some(0) && last["confinement"]["seccomp"] == true);
     let request = audit[1]["request"].as_str().unwrap();

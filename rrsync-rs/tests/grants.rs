@@ -301,6 +301,10 @@ fn options_are_allowed_denied_and_forced() {
     refused(&account, &["-a", "h:papers/", "got/"], "rsync.option");
     refused(&account, &["-rz", "h:papers/", "got/"], "rsync.option");
     refused(&account, &["-rk", "h:papers/", "got/"], "rsync.option");
+    // Nor another way of what is denied.
+    refused(&account, &["-rz", "--old-compress", "h:papers/", "got/"], "rsync.option");
+    refused(&account, &["-r", "-M--new-compress", "h:papers/", "got/"], "rsync.option");
+    ends(&rsync(&account, &["-r", "-M--max-alloc=100000000", "h:papers/one", "got/"]), 0);
     ends(&rsync(&account, &["-rlt", "h:papers/one", "got/"]), 0);
     let argv = account.audit().pop().unwrap()["argv"].to_string();
     assert!(argv.contains("\"--fsync\",\"--bwlimit=100000\""), "{argv}");
@@ -547,6 +551,13 @@ fn a_refusal_is_learned_from_and_stays_a_refusal() {
         (&["-rz", "h:papers/", "got/"], "rsync.option", r#"{"not-deny":"compress"}"#),
         (&["-a", "--delete", "src/", "h:notes/open/"], "rsync.option", r#"{"delete":"notes"}"#),
         (&["-ab", "src/", "h:inbox/"], "rsync.option", r#"{"overwrite":"inbox"}"#),
+        (&["-a", "--delete", "src/", "h:inbox/"], "rsync.option", r#"{"overwrite":"inbox"}"#),
+        (&["-a", "--append", "src/", "h:inbox/"], "rsync.option", r#"{"overwrite":"inbox"}"#),
+        (
+            &["-a", "--remove-source-files", "h:papers/one", "got/"],
+            "rsync.option",
+            r#"{"access":{"workspace":"papers","path":"","access":"rw"}}"#,
+        ),
         (&["-a", "h:papers/../papers-secret/", "got/"], "path.dotdot", "null"),
         (&["-a", "-M--debug=all", "h:papers/", "got/"], "rsync.option", "null"),
     ] {

@@ -49,6 +49,8 @@ pub enum Command {
     Versions(Versions),
     /// Bring back what a path has had before, under a name that is free.
     Restore(Restore),
+    /// Let go of what paths had before, and nothing has since.
+    Forget(Forget),
 }
 
 fn remote() -> impl clap::builder::TypedValueParser<Value = Remote> {
@@ -184,6 +186,17 @@ pub struct Restore {
     pub to: PathBuf,
 }
 
+/// `afiles forget`
+#[derive(Debug, Args)]
+pub struct Forget {
+    /// A path in a copy, or in a workspace whose grants say versions = true; of a directory, all that was in it.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Only of what was overwritten or removed longer ago than this.
+    #[arg(long, value_name = "DAYS")]
+    pub older_than: u32,
+}
+
 /// `afiles follow`
 #[derive(Debug, Args)]
 pub struct Follow {
@@ -220,6 +233,9 @@ pub struct Follow {
 /// `afiles status`
 #[derive(Debug, Args)]
 pub struct Status {
+    /// Show it again every second, until interrupted.
+    #[arg(long)]
+    pub follow: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

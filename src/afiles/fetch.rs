@@ -30,10 +30,10 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
     let beside = Tree::open(&target.parent, layout, &origin, Keeper::new(layout, false), durability)?;
     let path = EventPath::new(target.name.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
     let wire = workspace.found.wire_path();
-    let wanted = Wanted { wire: wire.clone(), path: path.clone(), size: None, sum: None };
+    let wanted = Wanted { wire: wire.clone(), path: path.clone(), size: None, sum: None, as_of: None };
 
     let mut state = None;
-    get(&mut sftp, &beside, &[wanted], u64::MAX, &mut |_, got| {
+    get(&mut sftp, &beside, &teller, &[wanted], u64::MAX, &mut |_, got| {
         state = Some(got);
         Ok(())
     })?;
@@ -43,7 +43,9 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
             let tree = Tree::open_new(&hidden.path(), layout, &origin, durability)?;
             let mut book = NewBook::default();
             let mut receiver = Receiver::new(&tree, &mut book, &teller, args.receiving.outside_links);
-            walk(&mut sftp, &wire, None, &mut |sftp, group| receiver.take(sftp, &group, u64::MAX))?;
+            walk(&mut sftp, &wire, None, usize::MAX, &mut |sftp, group| {
+                receiver.take(sftp, &group, u64::MAX)
+            })?;
             receiver.end()?;
             let top = Attributes { mode: state.mode, modified: state.modified };
             tree.set_attributes(None, top, true)?;
@@ -98,7 +100,9 @@ fn occupied(error: &ReceiveError, target: &NewName) -> Failure {
 fn unfit(got: &Got<'_>, source: &super::words::Remote) -> Failure {
     match got {
         Got::Missing => Failure::new(Exit::NoMatch, format!("there is no {source}")),
-        Got::Link(says) => Failure::new(Exit::Failed, format!("{source} is a symlink to {}", Escaped(says))),
+        Got::Link(says, _) => {
+            Failure::new(Exit::Failed, format!("{source} is a symlink to {}", Escaped(says)))
+        }
         Got::Busy => Failure::new(Exit::Failed, format!("{source} has not stopped changing")),
         Got::Refused(said) => Failure::new(Exit::Failed, format!("{source}: {said}")),
         _ => Failure::new(Exit::Failed, format!("{source} is neither a file nor a directory")),

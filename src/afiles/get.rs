@@ -14,6 +14,7 @@ use rrsync_rs::sha256::Sum;
 use super::failures::TransferError;
 use super::receive::{Attributes, Incoming, ReceiveError, Tree};
 use super::sftp::{Fetched, LARGEST_FETCH, Sftp, SftpError, State, Ticket};
+use super::tell::Teller;
 use crate::event::EventPath;
 
 /// How many files are asked for at once.
@@ -43,6 +44,8 @@ pub struct Wanted {
     pub size: Option<u64>,
     /// The sum that its content is said to have.
     pub sum: Option<Sum>,
+    /// The time that a symlink is said to have. One that has another by now has been made anew since.
+    pub as_of: Option<i64>,
 }
 
 /// What is at a path that was wanted.
@@ -52,7 +55,7 @@ pub enum Got<'t> {
     /// A regular file, complete, and not in its place yet.
     File(Incoming<'t>, State),
     /// A symlink, and what it says.
-    Link(Vec<u8>),
+    Link(Vec<u8>, State),
     /// A directory.
     Directory(State),
     /// Something that cannot be transferred: a FIFO, a socket, a device.
@@ -81,6 +84,7 @@ enum Read<'t> {
 pub fn get<'t>(
     sftp: &mut Sftp,
     tree: &'t Tree,
+    teller: &Teller,
     wanted: &[Wanted],
     largest: u64,
     each: &mut dyn FnMut(usize, Got<'t>) -> Result<(), TransferError>,
@@ -105,7 +109,7 @@ pub fn get<'t>(
             bytes -= limit;
             let Some(want) = wanted.get(index) else { continue };
             let fetched = sftp.fetched(ticket);
-            match read(sftp, tree, want, earlier, fetched, largest)? {
+            match read(sftp, tree, teller, want, earlier, fetched, largest)? {
                 Read::Got(got) => each(index, got)?,
                 Read::Unsteady(state) => again.push((index, Some(state))),
             }
@@ -129,6 +133,7 @@ fn limit(want: &Wanted) -> u32 {
 fn read<'t>(
     sftp: &mut Sftp,
     tree: &'t Tree,
+    teller: &Teller,
     want: &Wanted,
     earlier: Option<State>,
     fetched: Result<Fetched, SftpError>,
@@ -140,10 +145,12 @@ fn read<'t>(
         Ok(fetched) => fetched,
     };
     let got = match SFlag::from_bits_truncate(state.mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFLNK => Got::Link(content),
+        SFlag::S_IFLNK => Got::Link(content, state),
         SFlag::S_IFDIR => Got::Directory(state),
         SFlag::S_IFREG if state.size > largest => Got::Large,
-        SFlag::S_IFREG if state.size > content.len() as u64 => return large(sftp, tree, want, earlier),
+        SFlag::S_IFREG if state.size > content.len() as u64 => {
+            return large(sftp, tree, teller, want, earlier);
+        }
         SFlag::S_IFREG => {
             let steady = is_steady(state.clock, earlier, &state) || want.sum == Some(Sum::of(&content));
             if !steady || state.size < content.len() as u64 {
@@ -163,6 +170,7 @@ fn read<'t>(
 fn large<'t>(
     sftp: &mut Sftp,
     tree: &'t Tree,
+    teller: &Teller,
     want: &Wanted,
     earlier: Option<State>,
 ) -> Result<Read<'t>, TransferError> {
@@ -193,6 +201,7 @@ fn large<'t>(
         // What comes after a piece that is too short is not where it belongs; only its reply is taken.
         if complete_so_far {
             incoming.add(&data)?;
+            teller.moving(incoming.size());
         }
     }
     let after = sftp.state(&handle).and_then(|ticket| sftp.stated(ticket))?;

@@ -62,5 +62,6 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::History(args) => history::run(&args, layout),
         Command::Versions(args) => versions::list(&args, layout),
         Command::Restore(args) => versions::restore(&args, layout),
+        Command::Forget(args) => versions::forget(&args, layout),
     }
 }

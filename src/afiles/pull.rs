@@ -24,11 +24,11 @@ use crate::common::report::Report;
 pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     let workspace = Workspace::find(&args.source, layout)?;
     let connection = workspace.connect(Tool::Rsync)?;
-    let rsync = Rsync::new(&connection, workspace.found.wire_path());
+    let teller = Teller::new(args.json);
+    let rsync = Rsync::new(&connection, workspace.found.wire_path()).watched(teller.is_watched());
     let catalog = Catalog::open(layout)?;
     let destination = Destination::open(&args.target, layout)?;
     let copy = destination.copy_of(&workspace.found.remote, &catalog, args.adopt)?;
-    let teller = Teller::new(args.json);
     let who = workspace.found.origin();
     let keeper = Keeper::new(layout, args.keep_versions);
     let tree = Tree::open(destination.real(), layout, &who, keeper, args.receiving.durability)?;
@@ -42,7 +42,7 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
         links,
         directory_times: true,
     };
-    let outcome = reconcile.run()?;
+    let outcome = reconcile.run(&mut |_| Ok(()))?;
     let mut report = Report { notes: teller.notes(), ..Report::default() };
     if !outcome.left.is_empty() {
         report.exit = Exit::Failed;
@@ -96,7 +96,7 @@ pub fn diff(args: &Diff, layout: &Layout) -> Result<Report, Failure> {
                 (if known.is_some() { "gone" } else { "only-here" }, path, None)
             }
             Item::Special(path) => ("special", path, None),
-            Item::Top(_) => continue,
+            Item::Top(_) | Item::Moved(_) => continue,
         };
         differ |= word != "only-here" && word != "special";
         if args.json {

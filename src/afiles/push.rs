@@ -29,9 +29,9 @@ pub fn run(args: &PushArgs, layout: &Layout) -> Result<Report, Failure> {
     }
     let workspace = Workspace::find(&args.target, layout)?;
     let connection = workspace.connect(Tool::Rsync)?;
-    let rsync = Rsync::new(&connection, workspace.found.wire_path());
-    let catalog = Catalog::open(layout)?;
     let teller = Teller::new(args.json);
+    let rsync = Rsync::new(&connection, workspace.found.wire_path()).watched(teller.is_watched());
+    let catalog = Catalog::open(layout)?;
     let mut sent: Vec<There> = Vec::new();
     let mut removed: Vec<EventPath> = Vec::new();
     rsync.send(&source, args.delete, None, &mut |item| {
@@ -44,6 +44,7 @@ pub fn run(args: &PushArgs, layout: &Layout) -> Result<Report, Failure> {
                 teller.tell(path.as_bytes(), Deed::Removed);
                 removed.push(path);
             }
+            Item::Moved(bytes) => teller.moving(bytes),
             _ => {}
         }
         Ok(())

@@ -89,6 +89,8 @@ pub struct Outcome {
     pub missing: Vec<EventPath>,
     /// What is too large to come over SFTP.
     pub large: Vec<EventPath>,
+    /// Symlinks that lead somewhere else by now than when they were told of.
+    pub newer: Vec<EventPath>,
 }
 
 /// Puts things in their places.
@@ -138,8 +140,9 @@ impl<'a> Receiver<'a> {
     /// Gets what is wanted over SFTP, up to a size, and puts it in its place.
     pub fn take(&mut self, sftp: &mut Sftp, wanted: &[Wanted], largest: u64) -> Result<(), TransferError> {
         let mut files: Vec<(&EventPath, Incoming<'a>, Known)> = Vec::new();
+        let mut links: Vec<(&EventPath, Vec<u8>)> = Vec::new();
         let tree = self.tree;
-        get(sftp, tree, wanted, largest, &mut |index, got| {
+        get(sftp, tree, self.teller, wanted, largest, &mut |index, got| {
             let Some(want) = wanted.get(index) else { return Ok(()) };
             let path = &want.path;
             match got {
@@ -149,7 +152,11 @@ impl<'a> Receiver<'a> {
                     if files.len() >= tree.group() { self.place(&mut files) } else { Ok(()) }
                 }
                 Got::Directory(state) => self.directory(path, attributes(&state), true),
-                Got::Link(says) => self.link(path, &says),
+                // After what it may lead to.
+                Got::Link(says, _) => {
+                    links.push((path, says));
+                    Ok(())
+                }
                 Got::Special => {
                     self.skip(path, "neither a file nor a directory nor a symlink");
                     Ok(())
@@ -173,7 +180,30 @@ impl<'a> Receiver<'a> {
                 }
             }
         })?;
-        self.place(&mut files)
+        self.place(&mut files)?;
+        links.into_iter().try_for_each(|(path, says)| self.link(path, &says))
+    }
+
+    /// What symlinks say. One that was made anew since it was told of, or is something else by now, is left for when that is told.
+    pub fn read_links(
+        &mut self,
+        sftp: &mut Sftp,
+        wanted: &[Wanted],
+    ) -> Result<Vec<(EventPath, Vec<u8>)>, TransferError> {
+        let mut links = Vec::new();
+        get(sftp, self.tree, self.teller, wanted, 0, &mut |index, got| {
+            let Some(Wanted { path, as_of, .. }) = wanted.get(index) else { return Ok(()) };
+            match got {
+                Got::Link(says, state) if as_of.is_none_or(|time| time == state.modified) => {
+                    links.push((path.clone(), says));
+                }
+                Got::Refused(said) => self.leave(path, &said),
+                Got::Missing => self.outcome.missing.push(path.clone()),
+                _ => self.outcome.newer.push(path.clone()),
+            }
+            Ok(())
+        })?;
+        Ok(links)
     }
 
     /// Brings files by rsync, and puts them in their places. While that goes on their owner may write them, so another
@@ -186,7 +216,13 @@ impl<'a> Receiver<'a> {
     ) -> Result<(), TransferError> {
         let mut left = paths.to_vec();
         for _ in 0..ATTEMPTS {
-            rsync.stage(&left, &stage.real(), self.tree.real(), false, &mut |_| Ok(()))?;
+            let teller = self.teller;
+            rsync.stage(&left, &stage.real(), self.tree.real(), false, &mut |item| {
+                if let Item::Moved(bytes) = item {
+                    teller.moving(bytes);
+                }
+                Ok(())
+            })?;
             let mut fate: HashMap<EventPath, bool> = HashMap::with_capacity(left.len());
             rsync.stage(&left, &stage.real(), self.tree.real(), true, &mut |item| {
                 if let Item::There(there) = item

@@ -4,7 +4,7 @@ use std::io;
 
 use nix::sys::stat::SFlag;
 
-use super::catalog::CopyBook;
+use super::catalog::{CatalogError, CopyBook};
 use super::failures::TransferError;
 use super::receive::{Attributes, Known, Symlinks, Tree};
 use super::receiver::{Book as _, Outcome, Receiver};
@@ -42,12 +42,16 @@ struct Differences {
 }
 
 impl Reconcile<'_, '_> {
-    /// Makes the copy the same.
-    pub fn run(self) -> Result<Outcome, TransferError> {
+    /// Makes the copy the same. `behind` is told by how many paths it differs, once that is known.
+    pub fn run(
+        self,
+        behind: &mut dyn FnMut(u64) -> Result<(), CatalogError>,
+    ) -> Result<Outcome, TransferError> {
         let Self { tree, rsync, book, teller, links, directory_times } = self;
         let Differences { there, extra } = compare(tree, rsync, book, teller, directory_times)?;
         let files = of(&there, |it| it.kind == SFlag::S_IFREG && it.change == Change::Content);
-        teller.expect(files.len() as u64);
+        behind((there.len() + extra.len()) as u64)?;
+        teller.expect(files.len() as u64, files.iter().map(|file| file.size).sum());
         let directories = of(&there, |it| it.kind == SFlag::S_IFDIR);
         let exact = if directory_times { exact(tree, rsync, &directories)? } else { Vec::new() };
         let mut receiver = Receiver::new(tree, book, teller, links);
@@ -110,7 +114,7 @@ fn compare(
                 let why = "neither a file nor a directory nor a symlink";
                 teller.tell(path.as_bytes(), Deed::Skipped { why });
             }
-            Item::Top(_) => {}
+            Item::Top(_) | Item::Moved(_) => {}
         }
         Ok(())
     });

@@ -9,6 +9,7 @@ use super::cli::Status;
 use super::destination::is_locked;
 use crate::common::exit::{Exit, Failure};
 use crate::common::json::{ascii, put_bytes};
+use crate::common::live::live;
 use crate::common::report::{Report, shown};
 
 /// A copy, as it stands at this moment.
@@ -23,6 +24,10 @@ struct Row {
 
 /// Runs the subcommand.
 pub fn run(args: &Status, layout: &Layout) -> Result<Report, Failure> {
+    if args.follow { live(|| report(args, layout)) } else { report(args, layout) }
+}
+
+fn report(args: &Status, layout: &Layout) -> Result<Report, Failure> {
     let catalog = Catalog::open(layout)?;
     let mut rows = Vec::new();
     for copy in catalog.copies()? {

@@ -57,7 +57,10 @@ pub struct Teller {
     notes: RefCell<Vec<String>>,
     files: Cell<u64>,
     bytes: Cell<u64>,
-    expected: Cell<Option<u64>>,
+    /// Of what has not arrived yet, so many have come.
+    moving: Cell<u64>,
+    /// Files and bytes that will come, where that is known.
+    expected: Cell<Option<(u64, u64)>>,
     begun: Instant,
     shown: Cell<Option<Instant>>,
 }
@@ -72,6 +75,7 @@ impl Teller {
             notes: RefCell::default(),
             files: Cell::new(0),
             bytes: Cell::new(0),
+            moving: Cell::new(0),
             expected: Cell::new(None),
             begun: Instant::now(),
             shown: Cell::new(None),
@@ -111,9 +115,20 @@ impl Teller {
         event
     }
 
-    /// How many files will come, where that is known.
-    pub fn expect(&self, files: u64) {
-        self.expected.set(Some(files));
+    /// How many files, and bytes in them, will come.
+    pub fn expect(&self, files: u64, bytes: u64) {
+        self.expected.set(Some((files, bytes)));
+    }
+
+    /// Whether somebody watches the line.
+    pub fn is_watched(&self) -> bool {
+        self.terminal
+    }
+
+    /// So many bytes have come of what has not arrived yet.
+    pub fn moving(&self, bytes: u64) {
+        self.moving.set(bytes);
+        self.advance();
     }
 
     /// Tells of a path; `to` is the copy that it is in.
@@ -121,6 +136,7 @@ impl Teller {
         if let Deed::Arrived { bytes, .. } | Deed::Sent { bytes } = deed {
             self.files.set(self.files.get() + 1);
             self.bytes.set(self.bytes.get() + bytes);
+            self.moving.set(self.moving.get().saturating_sub(bytes));
         }
         if self.json {
             return self.event(path, deed);
@@ -129,11 +145,6 @@ impl Teller {
             self.note(format!("{}: left out: {why}", Escaped(path)));
         }
         self.advance();
-    }
-
-    /// Files and bytes so far.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.files.get(), self.bytes.get())
     }
 
     /// What was done, in a line: `12 files, 3.4 MB in 0.5 s`.
@@ -183,18 +194,9 @@ impl Teller {
             return;
         }
         self.shown.set(Some(Instant::now()));
-        let (files, bytes) = self.totals();
-        let rate = Duration::as_secs_f64(&self.begun.elapsed()).max(0.001);
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let speed = size((bytes as f64 / rate) as u64);
-        let bar = match self.expected.get() {
-            Some(expected) if expected > 0 => {
-                let filled = usize::try_from(files.min(expected) * 20 / expected).unwrap_or(0);
-                format!("[{:<20}] {files}/{expected}", "#".repeat(filled))
-            }
-            _ => format!("{files}"),
-        };
-        drop(write!(io::stderr(), "\r\x1b[K{bar} files, {}, {speed}/s", size(bytes)));
+        let bar = bar(self.files.get(), self.bytes.get() + self.moving.get(), self.expected.get());
+        let speed = per_second(self.bytes.get() + self.moving.get(), self.begun.elapsed());
+        drop(write!(io::stderr(), "\r\x1b[K{bar}, {speed}/s"));
     }
 
     /// Takes the line away.
@@ -203,6 +205,23 @@ impl Teller {
             drop(write!(io::stderr(), "\r\x1b[K"));
         }
     }
+}
+
+/// How much of what is expected is there: by bytes, or by files where those are all empty.
+fn bar(files: u64, bytes: u64, expected: Option<(u64, u64)>) -> String {
+    match expected {
+        Some((all, total)) if all > 0 => {
+            let (part, whole) = if total > 0 { (bytes, total) } else { (files, all) };
+            let filled = usize::try_from(u128::from(part.min(whole)) * 20 / u128::from(whole)).unwrap_or(0);
+            format!("[{:<20}] {files}/{all} files, {} of {}", "#".repeat(filled), size(bytes), size(total))
+        }
+        _ => format!("{files} files, {}", size(bytes)),
+    }
+}
+
+fn per_second(bytes: u64, time: Duration) -> String {
+    let milliseconds = time.as_millis().max(1);
+    size(u64::try_from(u128::from(bytes) * 1000 / milliseconds).unwrap_or(u64::MAX))
 }
 
 /// Prints one event. Nobody is left to tell when that fails.
@@ -232,6 +251,22 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_what_has_come() {
+        for (files, bytes, expected, says) in [
+            (3, 1000, None, "3 files, 1.0 kB"),
+            (0, 0, Some((0, 0)), "0 files, 0 B"),
+            (1, 500, Some((4, 1000)), "[##########          ] 1/4 files, 500 B of 1.0 kB"),
+            (1, 0, Some((4, 0)), "[#####               ] 1/4 files, 0 B of 0 B"),
+            // A file that has grown since it was counted.
+            (4, 2000, Some((4, 1000)), "[####################] 4/4 files, 2.0 kB of 1.0 kB"),
+            (0, u64::MAX, Some((1, u64::MAX)), "[####################] 0/1 files, 18446.7 PB of 18446.7 PB"),
+        ] {
+            assert_eq!(bar(files, bytes, expected), says);
+        }
+        assert_eq!(per_second(3_000_000, Duration::from_secs(2)), "1.5 MB");
+    }
 
     #[test]
     fn sizes_are_said_as_people_say_them() {

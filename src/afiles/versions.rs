@@ -8,13 +8,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::versions::{Kept, Reason, Store, StoreError, Version};
 use serde_json::{Map, Value, json};
 
-use super::cli::{Restore, Versions};
+use super::cli::{Forget, Restore, Versions};
 use super::destination::{absolute, new_name};
 use super::receive::{Attributes, Durability, Keeper, Symlinks, Tree};
 use super::tell::size;
@@ -42,10 +42,11 @@ pub fn list(args: &Versions, layout: &Layout) -> Result<Report, Failure> {
         report.note(format_args!("{} lines of the log cannot be read", history.unreadable));
     }
     if args.json {
-        report.out = ascii(&found.iter().map(|it| as_json(it, &root)).collect());
+        report.out = ascii(&found.iter().map(|it| as_json(it, &root, &store)).collect());
     } else {
         for it in &found {
-            report.line(as_text(it, &args.path, below));
+            let kept = if is_kept(&it.version, &store) { "" } else { "; let go" };
+            report.line(format_args!("{}{kept}", as_text(it, &args.path, below)));
         }
     }
     if found.is_empty() {
@@ -66,6 +67,10 @@ pub fn restore(args: &Restore, layout: &Layout) -> Result<Report, Failure> {
         Failure::new(Exit::NoMatch, message)
             .hint(format!("afiles versions {}", Escaped::os(&args.version.path)))
     })?;
+    if !is_kept(&found.version, &store) {
+        let message = format!("version {} of {} was let go", found.number, Escaped::os(&args.version.path));
+        return Err(Failure::new(Exit::NoMatch, message));
+    }
     let target = new_name(&args.to, layout)?;
     let name = EventPath::new(target.name.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
     let tree = Tree::open(&target.parent, layout, "afiles", Keeper::new(layout, false), Durability::File)?;
@@ -101,6 +106,29 @@ pub fn restore(args: &Restore, layout: &Layout) -> Result<Report, Failure> {
 }
 
 /// The store of the directory that `path` is in, or that it is.
+/// Runs `afiles forget`.
+pub fn forget(args: &Forget, layout: &Layout) -> Result<Report, Failure> {
+    let path = absolute(&args.path)?;
+    let (root, store) = store_of(&path, layout)?;
+    let below = path.strip_prefix(&root).unwrap_or(Path::new(""));
+    let age = SignedDuration::from_hours(24 * i64::from(args.older_than));
+    let limit = Timestamp::now().checked_sub(age);
+    let limit = limit.map_err(|_| Failure::new(Exit::Usage, "--older-than: nothing is as old as that"))?;
+    let forgotten = store.forget(below, limit).map_err(store_failure)?;
+    let mut report = Report::default();
+    let word = if forgotten.contents == 1 { "content" } else { "contents" };
+    report.line(format_args!("{} {word} let go, {}", forgotten.contents, size(forgotten.bytes)));
+    Ok(report)
+}
+
+/// Whether a version can still be brought back.
+fn is_kept(version: &Version, store: &Store) -> bool {
+    match version.what {
+        Kept::File { sha256, .. } => store.is_kept(sha256),
+        Kept::Symlink { .. } => true,
+    }
+}
+
 fn store_of(path: &Path, layout: &Layout) -> Result<(PathBuf, Store), Failure> {
     let all = Store::workspaces(layout)
         .map_err(|error| Failure::new(Exit::Failed, format!("the version store: {error}")))?;
@@ -165,7 +193,7 @@ fn as_text(it: &Numbered, typed: &Path, below: &Path) -> String {
     format!("{}@{}  {time}  {what}, {}{origin}", Escaped::os(&path), it.number, reason(version))
 }
 
-fn as_json(it: &Numbered, root: &Path) -> Value {
+fn as_json(it: &Numbered, root: &Path, store: &Store) -> Value {
     let version = &it.version;
     let mut object = Map::new();
     put_bytes(&mut object, "path", Some(root.join(&version.path).as_os_str().as_bytes()));
@@ -173,6 +201,7 @@ fn as_json(it: &Numbered, root: &Path) -> Value {
     object.insert("time".to_owned(), json!(version.time));
     object.insert("reason".to_owned(), reason(version).into());
     object.insert("origin".to_owned(), version.origin.clone().into());
+    object.insert("kept".to_owned(), is_kept(version, store).into());
     match &version.what {
         Kept::File { size, mtime, mode, sha256 } => {
             object.insert("size".to_owned(), (*size).into());

@@ -14,21 +14,25 @@ const GATHERED: usize = 512;
 type Each<'e> = dyn FnMut(&mut Sftp, Vec<Wanted>) -> Result<(), TransferError> + 'e;
 
 /// Lists `wire` and everything below it, and hands it over in groups, a directory before what is in it. `at` is where it is to be
-/// below the copy. Symlinks are paths like any other, and are not followed.
+/// below the copy. Symlinks are paths like any other, and are not followed. When `most` names have come, no further directory is
+/// looked into.
 pub fn walk(
     sftp: &mut Sftp,
     wire: &[u8],
     at: Option<&EventPath>,
+    most: usize,
     each: &mut Each<'_>,
 ) -> Result<(), TransferError> {
     let mut directories = vec![(wire.to_owned(), at.cloned())];
     let mut group = Vec::new();
-    while let Some((wire, at)) = directories.pop() {
+    let mut seen = 0;
+    while let Some((wire, at)) = directories.pop().filter(|_| seen < most) {
         let names = match sftp.list(&wire) {
             // It has gone meanwhile, or it may not be read: then nothing of it is wanted.
             Err(error) if !error.is_final() && at.is_some() => continue,
             names => names?,
         };
+        seen += names.len();
         for name in names {
             let wanted = wanted(&wire, at.as_ref(), &name)?;
             if is_directory(&name) {
@@ -48,7 +52,7 @@ fn wanted(wire: &[u8], at: Option<&EventPath>, name: &Name) -> Result<Wanted, Tr
     let path = at.map_or_else(|| name.name.clone(), |at| below(at.as_bytes()));
     let path = EventPath::new(path)
         .map_err(|_| super::sftp::SftpError::Protocol("a name in a listing is no name"))?;
-    Ok(Wanted { wire: below(wire), path, size: name.attributes.size, sum: None })
+    Ok(Wanted { wire: below(wire), path, size: name.attributes.size, sum: None, as_of: None })
 }
 
 fn is_directory(name: &Name) -> bool {

@@ -9,7 +9,7 @@
 mod keys;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
@@ -30,6 +30,10 @@ pub use keys::*;
 #[derive(Debug, Parser)]
 #[command(name = "akeys", version, disable_help_subcommand = true)]
 pub struct Cli {
+    /// Another account, with its rights and no others; for root.
+    // An id of its own: a subcommand's argument with the same one would be taken for it.
+    #[arg(id = "acting-for", long = "account", value_name = "NAME", global = true)]
+    pub account: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -45,6 +49,8 @@ pub enum Command {
     Install(Install),
     /// Show every line of authorized_keys and what it allows.
     List(List),
+    /// Make one page of every key, what it may do, when it was used and what is wrong: for whoever has to look through it.
+    Report(ReportArgs),
     /// Say what sshd would do with a key, or what a line lets its key do.
     Explain(Explain),
     /// Look for what is wrong in authorized_keys and around it.
@@ -82,6 +88,18 @@ pub enum Command {
     Undo(Undo),
     /// Print what a shell needs to complete the words of this program.
     Completions(Completions),
+}
+
+impl Command {
+    /// Whether it tells when keys were used, and by which log: `None` in it is the usual one.
+    pub fn reads_log(&self) -> Option<Option<&Path>> {
+        match self {
+            Self::List(args) => args.last_used.then_some(args.log.as_deref()),
+            Self::Audit(args) => args.unused.map(|_| args.log.as_deref()),
+            Self::Report(args) => (!args.no_last_used).then_some(args.log.as_deref()),
+            _ => None,
+        }
+    }
 }
 
 /// `akeys federation …`
@@ -402,9 +420,42 @@ pub struct List {
     /// Another file than ~/.ssh/authorized_keys.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Every account of this machine, each with every file that sshd reads for it, in sshd's order.
+    #[arg(long, conflicts_with = "file")]
+    pub all_users: bool,
+    /// Say when each key was last used, by sshd's log and the records of the gate.
+    #[arg(long)]
+    pub last_used: bool,
+    /// Read logins from this file instead of the journal or the usual log files.
+    #[arg(long, value_name = "FILE", requires = "last_used")]
+    pub log: Option<PathBuf>,
     /// Print JSON, blank and comment lines included.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `akeys report`
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("form").required(true).args(["html", "json"])))]
+pub struct ReportArgs {
+    /// Write one page that needs nothing else, to be read in a browser; "-" writes standard output.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Every account of this machine.
+    #[arg(long)]
+    pub all_users: bool,
+    /// Do not look for when keys were used.
+    #[arg(long, conflicts_with = "log")]
+    pub no_last_used: bool,
+    /// Read logins from this file instead of the journal or the usual log files.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Whose reader; this machine's sshd unless given.
+    #[arg(long)]
+    pub target: Option<TargetWord>,
 }
 
 /// `akeys explain`
@@ -449,6 +500,15 @@ pub struct Audit {
     /// Another file than ~/.ssh/authorized_keys; "-" reads standard input and looks at nothing else.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Every account of this machine, each with every file that sshd reads for it.
+    #[arg(long, conflicts_with_all = ["file", "fix", "codes"])]
+    pub all_users: bool,
+    /// Find keys too that nobody has used for so many days, by sshd's log and the records of the gate.
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["fix", "codes"])]
+    pub unused: Option<u16>,
+    /// Read logins from this file instead of the journal or the usual log files.
+    #[arg(long, value_name = "FILE", requires = "unused")]
+    pub log: Option<PathBuf>,
     /// Leave out what is less severe.
     #[arg(long, value_name = "LEVEL", default_value = "low")]
     pub severity: Severity,
@@ -663,5 +723,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_account_to_forget_is_not_one_to_act_for() {
+        use clap::Parser as _;
+        let cli = super::Cli::try_parse_from(["akeys", "federation", "forget", "anna@laptop"]).unwrap();
+        assert_eq!(cli.account, None);
+        let cli = super::Cli::try_parse_from(["akeys", "list", "--account", "anna"]).unwrap();
+        assert_eq!(cli.account.as_deref(), Some("anna"));
     }
 }

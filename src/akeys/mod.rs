@@ -3,6 +3,8 @@
 //! `run` reads a command line and hands it to one subcommand. A subcommand returns what it has to say; nothing else prints.
 
 pub mod account;
+pub mod accounts;
+pub mod acting;
 pub mod add;
 pub mod apply;
 pub mod audit;
@@ -21,6 +23,7 @@ pub mod federation;
 pub mod forced;
 pub mod format;
 pub mod gate;
+pub mod glob;
 pub mod grant;
 pub mod grants;
 pub mod guard;
@@ -37,6 +40,7 @@ pub mod policy;
 pub mod present;
 pub mod relation;
 pub mod remove;
+pub mod report;
 pub mod rotate;
 pub mod safe_write;
 pub mod shelf;
@@ -66,10 +70,18 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return nothing_to_do("akeys", &error),
     };
-    let outcome = Layout::from_env()
-        .ok_or_else(|| Failure::new(Exit::Failed, "HOME is not set to an absolute path"))
+    let outcome = home(&cli)
         .and_then(|layout| command(cli.command, &layout).map_err(|failure| failure.abbreviated(&layout)));
     finish("akeys", outcome)
+}
+
+/// The account that is meant: this one, or the one that root acts for.
+fn home(cli: &Cli) -> Result<Layout, Failure> {
+    match &cli.account {
+        Some(name) => acting::become_account(name, &cli.command),
+        None => Layout::from_env()
+            .ok_or_else(|| Failure::new(Exit::Failed, "HOME is not set to an absolute path")),
+    }
 }
 
 fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
@@ -77,6 +89,7 @@ fn command(command: Command, layout: &Layout) -> Result<Report, Failure> {
         Command::Federation(command) => federation::run(command, layout),
         Command::Install(args) => install::run(&args, layout),
         Command::List(args) => list::run(&args, layout),
+        Command::Report(args) => report::run(&args, layout),
         Command::Explain(args) => explain::run(&args, layout),
         Command::Audit(args) => audit::run(&args, layout),
         Command::Doctor(args) => doctor::run(&args, layout),

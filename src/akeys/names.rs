@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use rrsync_rs::escape::Escaped;
 
@@ -34,12 +35,73 @@ pub struct Group {
     pub members: Vec<String>,
 }
 
+/// The account that this process has become.
+static BECOME: OnceLock<Passwd> = OnceLock::new();
+
+/// Keeps what is known about `account`, which this process is about to become, and asks no program from then on: the account could
+/// trace it.
+pub fn remember(account: &Passwd) {
+    let _ = BECOME.set(account.clone());
+}
+
 /// The account with this number.
 pub fn account(uid: u32) -> Option<Passwd> {
+    // Another name may stand before it with the same number.
+    if let Some(own) = BECOME.get().filter(|own| own.uid == uid) {
+        return Some(own.clone());
+    }
     passwd_file()
         .into_iter()
         .find(|account| account.uid == uid)
         .or_else(|| parse_passwd(&getent("passwd", &uid.to_string())?))
+}
+
+/// The account with this name.
+pub fn by_name(name: &str) -> Option<Passwd> {
+    let listed = passwd_file().into_iter().find(|account| account.name == name);
+    listed.or_else(|| parse_passwd(&getent("passwd", name)?).filter(|account| account.name == name))
+}
+
+/// Every account that the system lists; those of a directory that does not list its accounts are not among them.
+pub fn all() -> Vec<Passwd> {
+    let output = Command::new(GETENT).arg("passwd").env_clear().stdin(Stdio::null()).output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    let mut accounts: Vec<Passwd> =
+        String::from_utf8_lossy(&text).lines().filter_map(parse_passwd).chain(passwd_file()).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    accounts.retain(|account| seen.insert(account.name.clone()));
+    accounts
+}
+
+/// The numbers of the groups that a login of this account would have.
+pub fn groups_of(account: &Passwd) -> Vec<u32> {
+    // `NAME GID GID …`; initgroups(3) would load what nsswitch.conf names into this process.
+    let told = getent("initgroups", &account.name).unwrap_or_default();
+    let mut groups: Vec<u32> =
+        told.split_ascii_whitespace().skip(1).filter_map(|gid| gid.parse().ok()).collect();
+    groups.push(account.gid);
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+/// Why nobody can log in to an account although its keys are there, by shadow(5); only root may look.
+pub fn closed(name: &str, today: i64) -> Option<&'static str> {
+    let text = fs::read("/etc/shadow").ok()?;
+    String::from_utf8_lossy(&text).lines().find_map(|line| closed_by(line, name, today))
+}
+
+fn closed_by(line: &str, name: &str, today: i64) -> Option<&'static str> {
+    let fields: Vec<&str> = line.trim_end().split(':').collect();
+    let [own, password, _, _, _, _, _, expires, ..] = fields[..] else { return None };
+    if own != name {
+        return None;
+    }
+    if expires.parse().is_ok_and(|day: i64| day >= 0 && day < today) {
+        return Some("has expired");
+    }
+    // LOCKED_PASSWD_PREFIX in sshd's platform.c; with UsePAM yes it lets such an account in by a key all the same.
+    password.starts_with('!').then_some("has a locked password")
 }
 
 /// Every account that is listed in the file.
@@ -85,13 +147,14 @@ fn parse_group(line: &str) -> Option<(u32, Group)> {
     Some((gid.parse().ok()?, Group { name: name.to_owned(), members }))
 }
 
+/// The program that knows what nsswitch.conf(5) says.
+const GETENT: &str = "/usr/bin/getent";
+
 fn getent(database: &str, key: &str) -> Option<String> {
-    let output = Command::new("/usr/bin/getent")
-        .args([database, key])
-        .env_clear()
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    if BECOME.get().is_some() {
+        return None;
+    }
+    let output = Command::new(GETENT).args([database, key]).env_clear().stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -110,8 +173,27 @@ mod tests {
     }
 
     #[test]
+    fn why_an_account_is_closed() {
+        for (line, why) in [
+            ("u:$y$x:20000:0:99999:7:::", None),
+            ("u:*:20000:0:99999:7:::", None),
+            ("u:!$y$x:20000:0:99999:7:::", Some("has a locked password")),
+            ("u:!:20000:0:99999:7:::", Some("has a locked password")),
+            ("u:$y$x:20000:0:99999:7::20100:", Some("has expired")),
+            ("u:$y$x:20000:0:99999:7::20600:", None),
+            ("v:!:20000:0:99999:7:::", None),
+        ] {
+            assert_eq!(closed_by(line, "u", 20_500), why, "{line}");
+        }
+    }
+
+    #[test]
     fn root_is_root() {
         assert_eq!(account(0).unwrap().name, "root");
+        assert_eq!(by_name("root").unwrap().uid, 0);
+        assert!(groups_of(&by_name("root").unwrap()).contains(&0));
+        assert!(all().iter().any(|account| account.name == "root"));
+        assert_eq!(by_name("no such account"), None);
         assert!(group(0).is_some());
         assert_eq!(account_shown(4_000_000_001), "uid 4000000001");
     }

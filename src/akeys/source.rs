@@ -48,12 +48,21 @@ pub fn own(path: &Path) -> Result<Vec<u8>, Failure> {
 /// The bytes of a file at a place where sshd looks. Like sshd, this reads a regular file only, and nothing that somebody
 /// put in its place makes it wait.
 pub fn regular(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    regular_at_most(path, u64::MAX)
+}
+
+/// The same, of a file that is not larger than `most`.
+pub fn regular_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("is not a regular file, and sshd does not read it"));
     }
+    if file.metadata()?.len() > most {
+        return Err(io::Error::other(format!("is larger than {most} bytes")));
+    }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    // It may have grown meanwhile.
+    file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rrsync_rs::escape::Escaped;
 use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::account::Account;
+use super::glob;
 use crate::authkeys::Target;
 
 /// Where an sshd is looked for.
@@ -36,6 +38,9 @@ pub enum Unasked {
     /// It answered with an error.
     #[error("sshd -T: {}", Escaped(.0))]
     Refused(Vec<u8>),
+    /// It was asked before, with this outcome.
+    #[error("{0}")]
+    Before(String),
     /// The host key for the question could not be made.
     #[error("no host key to ask sshd with: {0}")]
     HostKey(String),
@@ -55,18 +60,42 @@ pub fn version(program: &Path) -> io::Result<String> {
     Ok(line.unwrap_or_default().split(", ").next().unwrap_or_default().to_owned())
 }
 
+/// The version of the installed sshd, asked once.
+fn own_version() -> Option<&'static str> {
+    static VERSION: OnceLock<Option<String>> = OnceLock::new();
+    VERSION.get_or_init(|| installed().and_then(|program| version(program).ok())).as_deref()
+}
+
 /// The reader to model when nobody names one: this machine's sshd, else the newest.
 pub fn target() -> Target {
-    let version = installed().and_then(|program| version(program).ok());
-    version.as_deref().and_then(modelled).unwrap_or_default()
+    own_version().and_then(modelled).unwrap_or_default()
+}
+
+/// What sshd said about accounts, by their names, as far as it was asked before; else why it said nothing.
+static ASKED: Mutex<BTreeMap<String, Result<Settings, String>>> = Mutex::new(BTreeMap::new());
+
+/// Asks now, with the rights that this process still has, what will be asked about `user` later.
+pub fn remember(user: &str) {
+    let _ = target();
+    let _ = Settings::ask(user);
 }
 
 /// Which model holds for `version`.
 fn modelled(version: &str) -> Option<Target> {
+    let numbers = numbers(version)?;
+    Some(if numbers < (9, 9) { Target::OpenSsh9_2 } else { Target::OpenSsh10_5 })
+}
+
+/// Major and minor number.
+fn numbers(version: &str) -> Option<(u32, u32)> {
     let numbers = version.strip_prefix("OpenSSH_")?;
     let mut numbers = numbers.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-    Some(if (major, minor) < (9, 9) { Target::OpenSsh9_2 } else { Target::OpenSsh10_5 })
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// Whether this version takes `AuthorizedKeysFile` for patterns of glob(3).
+fn globs(version: &str) -> bool {
+    numbers(version).is_some_and(|numbers| numbers >= (10, 0))
 }
 
 /// sshd's effective configuration for one login; names in lower case.
@@ -123,7 +152,9 @@ impl Asker {
 impl Settings {
     /// Asks the installed sshd what holds for a login of `user` from this machine.
     pub fn ask(user: &str) -> Result<Self, Unasked> {
-        Asker::new()?.ask(user)
+        let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+        let ask = || Asker::new().and_then(|asker| asker.ask(user)).map_err(|error| error.to_string());
+        asked.entry(user.to_owned()).or_insert_with(ask).clone().map_err(Unasked::Before)
     }
 
     /// Reads what `sshd -T` prints: `name value` lines, a name once for each of its values.
@@ -165,6 +196,15 @@ impl Settings {
 /// The key files that sshd reads for `account`, in its order (`AuthorizedKeysFile`, `expand_authorized_keys`); its default
 /// where it could not be asked.
 pub fn key_files(settings: Option<&Settings>, account: &Account) -> Vec<PathBuf> {
+    let patterns = patterns(settings, account);
+    if own_version().is_some_and(globs) {
+        patterns.iter().flat_map(|path| glob::expanded(path)).collect()
+    } else {
+        patterns
+    }
+}
+
+fn patterns(settings: Option<&Settings>, account: &Account) -> Vec<PathBuf> {
     const DEFAULT: [&str; 2] = [".ssh/authorized_keys", ".ssh/authorized_keys2"];
     let told = settings.map(|settings| settings.words("authorizedkeysfile")).unwrap_or_default();
     let patterns = if told.is_empty() { DEFAULT.to_vec() } else { told };
@@ -212,6 +252,12 @@ mod tests {
         ] {
             assert_eq!(modelled(version), target, "{version}");
         }
+        assert!(
+            globs("OpenSSH_10.0p2")
+                && globs("OpenSSH_10.5p1")
+                && !globs("OpenSSH_9.9p2")
+                && !globs("dropbear")
+        );
     }
 
     #[test]

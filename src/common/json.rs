@@ -24,6 +24,14 @@ pub fn line(value: &Value) -> String {
     out
 }
 
+/// Prints whatever can be JSON as [`ascii`] does, on one line.
+pub fn ascii_of(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let mut out = String::new();
+    escape(&serde_json::to_string(value)?, &mut out);
+    out.push('\n');
+    Ok(out)
+}
+
 /// Prints an object with the fields of `head` and a list, one item a line. The items are made one by one, so a list of
 /// hundreds of thousands takes no more memory than its text.
 pub fn ascii_with_list(head: &[(&str, Value)], name: &str, items: impl Iterator<Item = Value>) -> String {

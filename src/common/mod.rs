@@ -6,6 +6,7 @@ pub mod command_line;
 pub mod exit;
 pub mod input;
 pub mod json;
+pub mod live;
 pub mod lock;
 pub mod moment;
 pub mod parallel;

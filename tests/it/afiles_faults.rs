@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::afiles_follow::{arrived, papers, same};
-use crate::support::{Pod, Sandbox, find_program, is_root};
+use crate::support::{Pod, Sandbox, Talk, find_program, is_root};
 
 const PAPERS: [&str; 2] = ["--workspace", "papers"];
 
@@ -118,6 +121,123 @@ fn without_a_socket(pod: &Pod) -> Vec<String> {
         }
     }
     found
+}
+
+/// The processes whose program is this file.
+fn processes_of(program: &Path) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let own = entries.filter(|entry| fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == program));
+    own.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
+}
+
+#[test]
+fn an_awatch_that_dies_there_is_missed_and_another_goes_on() {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/draft", "one");
+    let pod = sandbox.pod("chef", &PAPERS);
+    let awatch = sandbox.awatch();
+    let mut following = pod.follow(&["papers:", "copy"]);
+    following.in_sync();
+    for round in 0..2 {
+        let running = processes_of(&awatch);
+        assert!(!running.is_empty());
+        for process in running {
+            kill(process, Signal::SIGKILL).unwrap();
+        }
+        sandbox.write("papers/draft", format!("while nobody watched, {round}"));
+        following.until(|kind, what| kind == "state" && what == "lost");
+        arrived(&mut following, "draft");
+        following.in_sync();
+        same(&pod, &sandbox);
+    }
+}
+
+/// A daemon that watches `papers` for its owner, and does by now.
+#[track_caller]
+fn daemon(sandbox: &Sandbox) -> Talk {
+    let socket = sandbox.path("notify");
+    drop(fs::remove_file(&socket));
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let mut awatch = std::process::Command::new(sandbox.awatch());
+    awatch.env_clear().env("HOME", sandbox.home()).env("PATH", "/usr/bin:/bin").env("NOTIFY_SOCKET", &socket);
+    let talk = Talk::start(awatch.args(["run", "papers"]).current_dir(sandbox.home()));
+    let mut said = [0; 4096];
+    loop {
+        let length = manager.recv(&mut said).unwrap();
+        if said[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+            return talk;
+        }
+    }
+}
+
+#[test]
+fn where_a_daemon_watches_a_copy_goes_on_where_it_was() {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/draft", "one");
+    sandbox.write("papers/gone", "gone");
+    let pod = sandbox.pod("chef", &PAPERS);
+    let mut watching = Some(daemon(&sandbox));
+    let mut following = Some(pod.follow(&["papers:", "copy"]));
+    following.as_mut().unwrap().in_sync();
+    sandbox.write("papers/draft", "two");
+    arrived(following.as_mut().unwrap(), "draft");
+    for (round, (pod_dies, daemon_dies)) in
+        [(true, false), (false, true), (true, true)].into_iter().enumerate()
+    {
+        // Dropped, they are killed.
+        following.take_if(|_| pod_dies);
+        watching.take_if(|_| daemon_dies);
+        let name = format!("while-away-{round}");
+        sandbox.write(&format!("papers/{name}"), "news");
+        fs::remove_file(papers(&sandbox).join("gone")).ok();
+        watching.get_or_insert_with(|| daemon(&sandbox));
+        let following = following.get_or_insert_with(|| pod.follow(&["papers:", "copy"]));
+        let told = arrived(following, &name);
+        assert!(!told.iter().any(|(_, what)| what == "comparing"), "{round}: {told:?}");
+    }
+    same(&pod, &sandbox);
+}
+
+#[test]
+fn the_status_can_be_watched() {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/draft", "one");
+    let pod = sandbox.pod("chef", &PAPERS);
+    let mut following = pod.follow(&["papers:", "copy"]);
+    following.in_sync();
+    let mut watching = Talk::start(&mut pod.command(&["status", "--follow"]));
+    let until = |watching: &mut Talk, says: &str| while !watching.line().contains(says) {};
+    until(&mut watching, "in sync; 1 paths");
+    pod.reach("ProxyCommand false");
+    pod.cut();
+    following.until(|kind, what| kind == "state" && what == "lost");
+    until(&mut watching, "error: ");
+}
+
+#[test]
+fn clocks_that_are_wrong_change_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/draft", "one");
+    let pod = sandbox.pod("chef", &PAPERS);
+    let mut following = pod.follow(&["papers:", "copy"]);
+    following.in_sync();
+    let before = UNIX_EPOCH - Duration::new(12_345, 678_901_234);
+    let years = |years: u64| UNIX_EPOCH + Duration::new(years * 365 * 86_400, 987_654_321);
+    for (index, moment) in [before, UNIX_EPOCH, years(30), years(80), years(130)].into_iter().enumerate() {
+        let name = format!("file-{index}");
+        let path = sandbox.write("papers/hidden/x", name.as_bytes());
+        fs::File::options().write(true).open(&path).unwrap().set_modified(moment).unwrap();
+        fs::rename(path, papers(&sandbox).join(&name)).unwrap();
+        arrived(&mut following, &name);
+    }
+    sandbox.write("papers/end", "end");
+    arrived(&mut following, "end");
+    same(&pod, &sandbox);
+    drop(following);
+    // A later comparison finds nothing to do either, not even for a nanosecond.
+    let ran = pod.afiles(&["pull", "papers:", "copy", "--json"]).succeeds();
+    assert!(!ran.stdout_text().contains("arrived"), "{ran}");
 }
 
 #[test]

@@ -86,6 +86,33 @@ fn every_kind_of_change_arrives() {
 }
 
 #[test]
+fn a_file_with_two_names_is_two_files_that_change_together() {
+    let sandbox = Sandbox::new();
+    let one = sandbox.write("papers/one", "before");
+    fs::create_dir(papers(&sandbox).join("dir")).unwrap();
+    fs::hard_link(&one, papers(&sandbox).join("dir/other")).unwrap();
+    let pod = pod(&sandbox);
+    let mut following = pod.follow(&["papers:", "copy"]);
+    following.in_sync();
+    same(&pod, &sandbox);
+    assert_eq!(pod.path("copy/one").metadata().unwrap().nlink(), 1);
+    fs::write(&one, "after").unwrap();
+    let both = |told: &[(String, String)]| {
+        ["one", "dir/other"].iter().all(|name| told.iter().any(|(_, what)| what == name))
+    };
+    let mut told = Vec::new();
+    while !both(&told) {
+        told.extend(following.until(|kind, _| kind == "arrived"));
+    }
+    same(&pod, &sandbox);
+    fs::hard_link(&one, papers(&sandbox).join("third")).unwrap();
+    arrived(&mut following, "third");
+    fs::remove_file(&one).unwrap();
+    following.until(|kind, what| kind == "removed" && what == "one");
+    same(&pod, &sandbox);
+}
+
+#[test]
 fn a_large_file_comes_by_rsync_with_what_is_here_as_its_basis() {
     let sandbox = Sandbox::new();
     let mut content = vec![7_u8; 6 << 20];

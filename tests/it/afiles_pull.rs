@@ -128,6 +128,13 @@ fn what_was_made_here_stays_and_what_was_changed_here_is_kept() {
     assert!(versions.contains("edited@1") && versions.contains("own@1"), "{versions}");
     pod.afiles(&["restore", "copy/edited@1", "--to", "back"]).succeeds();
     assert_eq!(fs::read_to_string(pod.path("back")).unwrap(), "edited here");
+    // Everything is kept for good, unless its owner says otherwise.
+    let forget = |days: &str| pod.afiles(&["forget", "copy", "--older-than", days]).succeeds().stdout_text();
+    assert_eq!(forget("1"), "0 contents let go, 0 B\n");
+    assert!(forget("0").starts_with("2 contents let go, "));
+    let versions = pod.afiles(&["versions", "copy"]).succeeds().stdout_text();
+    assert_eq!(versions.matches("; let go\n").count(), 2, "{versions}");
+    pod.afiles(&["restore", "copy/edited@1", "--to", "again"]).fails_with(4).says("was let go");
 }
 
 #[test]
@@ -206,4 +213,26 @@ fn a_directory_that_nobody_may_write_is_filled_all_the_same() {
     for path in [locked, pod.path("copy/locked")] {
         fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+#[test]
+fn a_bar_moves_on_a_terminal_and_nowhere_else() {
+    let sandbox = Sandbox::new();
+    for index in 0..1500 {
+        sandbox.write(&format!("papers/d{}/{index}", index % 20), vec![b'x'; 2000]);
+    }
+    sandbox.write("papers/large", vec![b'x'; 30 << 20]);
+    let mut pod = pod(&sandbox);
+    let quiet = pod.afiles(&["pull", "papers:", "quiet"]).succeeds();
+    assert!(quiet.stderr.is_empty(), "{quiet}");
+    pod.with(&["sh", "-c", "exec script -qefc \"$*\" /dev/null", "sh"]);
+    let shown = pod.afiles(&["pull", "papers:", "shown"]).succeeds().stdout_text();
+    assert!(shown.contains("\r\u{1b}[K[#"), "{shown:?}");
+    assert!(
+        shown.contains("/1501 files, ") && shown.contains(" of 34.5 MB, ") && shown.contains("/s"),
+        "{shown:?}"
+    );
+    assert!(shown.contains("shown: 1501 files, 34.5 MB in "), "{shown:?}");
+    let fetched = pod.afiles(&["fetch", "papers:large", "large"]).succeeds().stdout_text();
+    assert!(fetched.contains("0 files, "), "a file that is on its way is counted by its bytes: {fetched:?}");
 }

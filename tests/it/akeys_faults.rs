@@ -55,14 +55,15 @@ fn killed_in_the_middle_of_a_write_it_leaves_the_old_file_and_the_next_run_mends
 }
 
 /// The system calls that change something, each of which is where a kill may hit.
-const CALLS: [&str; 8] = ["write", "fsync", "/^rename", "/^link", "/^unlink", "/^mkdir", "fchmod", "flock"];
+pub(crate) const CALLS: [&str; 8] =
+    ["write", "fsync", "/^rename", "/^link", "/^unlink", "/^mkdir", "fchmod", "flock"];
 
 /// More often than any of them is called.
 const TRIES: usize = 20;
 
 /// Runs `akeys` in copies of a home, and kills it at one system call after the other. What it leaves each time must be
 /// sound; then the same command is run again, and what it leaves then must be whole. Returns how often a kill hit.
-fn killed_everywhere(
+pub(crate) fn killed_everywhere(
     prepared: &Home,
     args: &[&str],
     sound: impl Fn(&Home, &str),
@@ -94,7 +95,7 @@ fn killed_everywhere(
     kills
 }
 
-fn may_trace() -> bool {
+pub(crate) fn may_trace() -> bool {
     let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
     let may = traced.is_ok_and(|output| output.status.success());
     if !may {

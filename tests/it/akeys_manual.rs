@@ -1,5 +1,7 @@
 //! The manual pages say what the program does.
 
+use std::process::Command;
+
 use rrsync_rs::layout::Layout;
 
 use crate::akeys_home::{FOREIGN, Home, OTHER, Ran};
@@ -9,6 +11,7 @@ const PROGRAM: &str = include_str!("../../man/akeys.1");
 const FORMAT: &str = include_str!("../../man/akeys-grant.5");
 const BUNDLE: &str = include_str!("../../man/akeys-bundle.5");
 const CARD: &str = include_str!("../../man/akeys-card.5");
+const AFILES: &str = include_str!("../../man/afiles.1");
 const GATE: &str = include_str!("../../man/rrsync-rs.1");
 
 #[test]
@@ -31,6 +34,7 @@ fn every_option_is_in_the_manual() {
         &["federation", "remove"],
         &["install"],
         &["list"],
+        &["report"],
         &["explain"],
         &["audit"],
         &["doctor"],
@@ -58,6 +62,39 @@ fn every_option_is_in_the_manual() {
             let documented = PROGRAM.contains(&format!("Fl -{option}"));
             assert!(documented || option == "help", "--{option} of {command:?}");
         }
+    }
+}
+
+#[test]
+fn every_option_of_afiles_is_in_its_manual_and_none_besides() {
+    let help = |words: &[&str]| {
+        let ran = Command::new(our_program("afiles")).args(words).arg("--help").output().unwrap();
+        assert!(ran.status.success(), "{words:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let all = help(&[]);
+    let commands: Vec<&str> = all
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.strip_prefix("  ")?.split(' ').next())
+        .collect();
+    assert!(commands.len() >= 11, "{all}");
+    let mut options = std::collections::BTreeSet::new();
+    for command in commands {
+        assert!(AFILES.contains(&format!(".It Cm {command}")), "{command}");
+        let help = help(&[command]);
+        let words =
+            help.split_whitespace().filter_map(|word| word.trim_start_matches('[').strip_prefix("--"));
+        options.extend(words.map(|word| word.trim_end_matches([',', '.', ']', ';']).to_owned()));
+    }
+    options.remove("help");
+    for option in &options {
+        assert!(AFILES.contains(&format!("Fl -{option}")), "--{option}");
+    }
+    for documented in AFILES.split("Fl -").skip(1) {
+        let option = documented.split([' ', '\n']).next().unwrap();
+        assert!(options.contains(option), "--{option} is no option");
     }
 }
 

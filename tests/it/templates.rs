@@ -519,6 +519,30 @@ fn every_template_is_explained() {
 }
 
 #[test]
+fn systemd_takes_the_unit_for_copies_and_its_command_is_one() {
+    let unit = template("systemd/afiles.service");
+    let text = fs::read_to_string(&unit).unwrap();
+    let command = text.lines().find_map(|line| line.strip_prefix("ExecStart=%h/.local/bin/")).unwrap();
+    let words: Vec<&str> = command.split(' ').collect();
+    let ran =
+        Command::new(crate::support::our_program(words[0])).args(&words[1..]).arg("--help").output().unwrap();
+    assert!(ran.status.success(), "{command}");
+    if !has_program("systemd-analyze") {
+        return eprintln!("systemd-analyze is missing: the unit was not read by systemd");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let installed = scratch.path().join("afiles.service");
+    fs::write(&installed, text.replace("%h/.local/bin/afiles", "/bin/true")).unwrap();
+    let ran = Command::new(find_program("systemd-analyze"))
+        .args(["verify", "--man=no"])
+        .arg(&installed)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success() && !said.contains("afiles.service:"), "{said}");
+}
+
+#[test]
 fn the_lines_of_the_template_are_restricted_keys() {
     let text = fs::read_to_string(template("authorized_keys")).unwrap();
     let keys = Home::new();

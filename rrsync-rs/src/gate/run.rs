@@ -26,6 +26,22 @@ use crate::verdict::Refusal;
 
 /// Enters the working directory, confines this process, records that, and becomes rsync.
 pub(super) fn run(
+    mut allowed: Allowed,
+    held: Held,
+    terms: &Terms,
+    log: &mut Log,
+    record: &mut Record,
+) -> Result<Infallible, NoTerms> {
+    let made = enter(&mut allowed.plan);
+    let Err(failed) = confined(allowed, held, terms, log, record);
+    // What was made for a session that does not happen goes again.
+    if let Some((directory, name)) = made {
+        let _ = nix::unistd::unlinkat(&directory, name.as_os_str(), nix::unistd::UnlinkatFlags::RemoveDir);
+    }
+    Err(failed)
+}
+
+fn confined(
     allowed: Allowed,
     held: Held,
     terms: &Terms,
@@ -33,8 +49,8 @@ pub(super) fn run(
     record: &mut Record,
 ) -> Result<Infallible, NoTerms> {
     let Allowed { mut plan, mut program, names_users } = allowed;
-    let made = enter(&mut plan);
     let mut staging = stage(&mut plan, terms.confine)?;
+    let held = if staging.is_some() { held.anew(terms)? } else { held };
     record.argv = shown(&plan);
     record.cwd = Some(crate::escape::Escaped::os(&plan.cwd.real).to_string());
     nix::unistd::fchdir(plan.cwd.fd.as_fd()).map_err(|errno| system("enter the directory")(errno.into()))?;
@@ -71,15 +87,7 @@ pub(super) fn run(
     let filter = filter.and_execute(program.fd.as_raw_fd());
     let level = confine::apply(&files, filter, terms.confine, namespace).map_err(unconfined)?;
     record.confinement = Some(level);
-    if let Err(unrecorded) = write(log, record, terms) {
-        // What was made for a session that does not happen goes again.
-        drop(staging);
-        if let Some((directory, name)) = made {
-            let _ =
-                nix::unistd::unlinkat(&directory, name.as_os_str(), nix::unistd::UnlinkatFlags::RemoveDir);
-        }
-        return Err(unrecorded);
-    }
+    write(log, record, terms)?;
     log.write_as_rrsync(record);
     if let Some(largest) = largest {
         // Only now: the records are files too, and larger.
@@ -130,6 +138,18 @@ fn stage(plan: &mut Plan, demand: Confine) -> Result<Option<Staging>, NoTerms> {
 pub(super) struct Held {
     pub(super) lock: Option<File>,
     pub(super) slot: Option<File>,
+}
+
+impl Held {
+    /// The same by descriptors that nobody else has. The process that sweeps was started with copies of those before, and the kernel
+    /// says that it has started before it closes them: this session could have ended by then.
+    fn anew(self, terms: &Terms) -> Result<Self, Refusal> {
+        let Self { lock, slot } = self;
+        if let Some(slot) = slot {
+            let _ = slot.unlock();
+        }
+        Ok(Self { lock: session::lock_anew(lock, terms.lock.as_deref())?, slot: super::slot(terms)? })
+    }
 }
 
 /// Makes the destination directory that is missing, and moves the plan into it. Returns what was made, and where.

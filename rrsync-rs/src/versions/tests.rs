@@ -222,3 +222,57 @@ fn a_copy_of_a_process_that_is_gone_is_swept() {
     assert!(!incoming.join("gone").exists() && incoming.join("alive").exists());
     assert!(Path::new("/etc").is_dir());
 }
+
+#[test]
+fn what_is_let_go_is_what_only_old_versions_have_and_the_log_stays() {
+    let home = Home::new();
+    let store = home.store();
+    let keep = |path: &str, content: &str| store.keep(home.file(path, content), &loss(path)).unwrap();
+    keep("a", "old");
+    keep("sub/b", "old too");
+    keep("shared", "both");
+    let limit = Timestamp::now();
+    keep("later", "both");
+    keep("a", "new");
+    let forgotten = store.forget(Path::new("sub"), limit).unwrap();
+    assert_eq!(forgotten, Forgotten { contents: 1, bytes: 7 });
+    let forgotten = store.forget(Path::new(""), limit).unwrap();
+    assert_eq!(forgotten, Forgotten { contents: 1, bytes: 3 });
+    assert_eq!(store.forget(Path::new(""), limit).unwrap(), Forgotten::default());
+    let versions = store.list(None).unwrap().versions;
+    let kept = |version: &Version| match version.what {
+        Kept::File { sha256, .. } => store.is_kept(sha256),
+        Kept::Symlink { .. } => true,
+    };
+    let all: Vec<_> = versions.iter().map(|it| (it.path.to_str().unwrap(), kept(it))).collect();
+    assert_eq!(all, [("a", false), ("sub/b", false), ("shared", true), ("later", true), ("a", true)]);
+    // What was let go and is lost once more is kept once more.
+    let again = keep("a", "old");
+    assert_eq!(text(&store, &again), "old");
+}
+
+#[test]
+fn what_is_kept_while_old_versions_are_let_go_is_kept() {
+    let home = Home::new();
+    let store = home.store();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let forgetting = scope.spawn(|| {
+            let other = home.store();
+            while !stop.load(Ordering::Acquire) {
+                // Everything is old but for what is being kept just now.
+                let before = other.list(None).unwrap().versions.last().map(|last| last.time);
+                if let Some(before) = before {
+                    other.forget(Path::new(""), before).unwrap();
+                }
+            }
+        });
+        let file = home.file("a", "always the same");
+        for _ in 0..50 {
+            let version = store.keep(&file, &loss("a")).unwrap();
+            assert_eq!(text(&store, &version), "always the same");
+        }
+        stop.store(true, Ordering::Release);
+        forgetting.join().unwrap();
+    });
+}

@@ -1,15 +1,18 @@
 //! Making the steps of a batch: what a path is to be is looked up at the source, unless what is here is that already.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use nix::sys::stat::SFlag;
+use rrsync_rs::sha256::Sum;
 
-use super::batch::{Hint, Step, Want};
+use super::batch::{Hint, PutOff, Step, Want};
 use crate::afiles::catalog::CopyBook;
 use crate::afiles::failures::TransferError;
 use crate::afiles::find::Found;
 use crate::afiles::get::Wanted;
-use crate::afiles::receive::{Attributes, Known, Symlinks, Tree};
+use crate::afiles::receive::{Attributes, Known, Symlinks, Tree, destination};
 use crate::afiles::receiver::{Book as _, Outcome, Receiver};
 use crate::afiles::rsync::Rsync;
 use crate::afiles::sftp::Sftp;
@@ -20,6 +23,9 @@ use crate::event::{EventPath, Kind};
 /// Up to this size files come over SFTP, whole. Larger ones come by rsync: what is here already is a basis, and what was
 /// interrupted goes on. See docs/following.md for where the two meet.
 pub const LARGEST_BY_SFTP: u64 = 4 << 20;
+
+/// In a directory that a symlink leads to, so many names are looked through for what has not come yet.
+const LARGEST_TARGET: usize = 4096;
 
 /// Everything that a batch needs.
 pub struct Apply<'a, 'c> {
@@ -40,18 +46,25 @@ pub struct Apply<'a, 'c> {
 }
 
 impl Apply<'_, '_> {
-    /// Makes the steps, and says what has become of them.
-    pub fn run(&mut self, steps: Vec<Step>) -> Result<Outcome, TransferError> {
-        let mut all = Outcome::default();
-        for step in steps {
+    /// Makes the steps, and says what has become of them, and what was put off.
+    ///
+    /// A symlink that leads somewhere else by now than when it was told of may lead to what is not here yet. It is made when
+    /// it is told of again, which is soon; until then nothing is removed, because the old one may lead there.
+    pub fn run(&mut self, steps: Vec<Step>) -> Result<(Outcome, PutOff), TransferError> {
+        let (mut all, mut put_off) = (Outcome::default(), PutOff::default());
+        let mut steps = steps.into_iter();
+        while put_off.last.is_empty()
+            && let Some(step) = steps.next()
+        {
             let outcome = match step {
                 Step::Rename(from, to) => self.rename(from, to)?,
-                Step::Become(paths) => self.become_all(paths)?,
+                Step::Become(paths) => self.become_all(paths, &mut put_off.last)?,
             };
             all.changed.extend(outcome.changed);
             all.left.extend(outcome.left);
         }
-        Ok(all)
+        put_off.rest = steps.collect();
+        Ok((all, put_off))
     }
 
     /// Moves what is here; where that cannot be, the new name is fetched whole, and the old one goes.
@@ -64,56 +77,29 @@ impl Apply<'_, '_> {
             self.tree.end()?;
             return Ok(Outcome { changed: vec![from, to], ..Outcome::default() });
         }
-        self.become_all(BTreeMap::from([(to, Want::Whole), (from, Want::Gone { directory: true })]))
+        let paths = BTreeMap::from([(to, Want::Whole), (from, Want::Gone { directory: true })]);
+        self.become_all(paths, &mut BTreeMap::new())
     }
 
-    fn become_all(&mut self, paths: BTreeMap<EventPath, Want>) -> Result<Outcome, TransferError> {
-        let (mut wanted, mut wholes, mut large, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut at_once = Vec::new();
-        for (path, want) in paths {
-            match want {
-                Want::Gone { .. } => gone.push(path),
-                Want::Whole => wholes.push(path),
-                Want::Look(hint) => {
-                    if !self.is_known_as(&path, &hint)? {
-                        self.book.authored(path.clone(), hint.author);
-                        wanted.push(self.wanted(path, None, None));
-                    }
-                }
-                Want::Like(hint) => match self.judge(&path, &hint)? {
-                    Judged::Done => {}
-                    Judged::AtOnce => at_once.push((path, hint)),
-                    Judged::Fetch => {
-                        self.book.authored(path.clone(), hint.author);
-                        wanted.push(self.wanted(path, hint.size, hint.sum));
-                    }
-                    Judged::Bring => {
-                        self.book.authored(path.clone(), hint.author);
-                        large.push(path);
-                    }
-                },
-            }
-        }
+    /// Makes paths what is wanted of them: files, then symlinks, which may lead to them, then what is gone.
+    fn become_all(
+        &mut self,
+        paths: BTreeMap<EventPath, Want>,
+        later: &mut BTreeMap<EventPath, Want>,
+    ) -> Result<Outcome, TransferError> {
+        let Sorted { wanted, wholes, mut large, mut gone, at_once, mut links } = self.sort(paths)?;
         let (found, rsync, tree) = (self.found, self.rsync, self.tree);
         let mut receiver = Receiver::new(tree, self.book, self.teller, self.links);
         for (path, hint) in at_once {
-            match (hint.kind, hint.mode) {
-                (Kind::Directory, mode) => {
-                    let attributes = Attributes { mode: mode.unwrap_or(0o755), modified: 0 };
-                    receiver.directory(&path, attributes, false)?;
-                }
-                (Kind::Other, _) => receiver.skip(&path, "neither a file nor a directory nor a symlink"),
-                (_, Some(mode)) => receiver.mode(&path, mode)?,
-                (_, None) => {}
-            }
+            make_at_once(&mut receiver, &path, &hint)?;
         }
         receiver.take(self.sftp, &wanted, LARGEST_BY_SFTP)?;
         for path in wholes {
-            let wire = wire(found, &path);
-            let itself = Wanted { wire: wire.clone(), path: path.clone(), size: None, sum: None };
+            let itself = wanted_of(found, path.clone(), None, None);
+            let wire = itself.wire.clone();
             receiver.take(self.sftp, &[itself], LARGEST_BY_SFTP)?;
             if tree.look(&path)?.is_some_and(|stat| Known::of(&stat).kind == SFlag::S_IFDIR) {
-                walk(self.sftp, &wire, Some(&path), &mut |sftp, group| {
+                walk(self.sftp, &wire, Some(&path), usize::MAX, &mut |sftp, group| {
                     receiver.take(sftp, &group, LARGEST_BY_SFTP)
                 })?;
             }
@@ -124,12 +110,71 @@ impl Apply<'_, '_> {
             receiver.bring(rsync, &stage, &large.iter().collect::<Vec<_>>())?;
             stage.clear()?;
         }
+        let of_link = |(path, hint): (&EventPath, &Hint)| Wanted {
+            as_of: hint.modified.filter(|_| !hint.put_off),
+            ..wanted_of(found, path.clone(), None, None)
+        };
+        let wanted: Vec<Wanted> = links.iter().map(of_link).collect();
+        let says = receiver.read_links(self.sftp, &wanted)?;
+        for (path, says) in &says {
+            bring_target(self.sftp, found, &mut receiver, path, says)?;
+        }
+        for (path, says) in &says {
+            receiver.link(path, says)?;
+        }
         // What the source does not have any more is gone, whatever the event says that came before.
         gone.append(&mut receiver.outcome.missing);
+        let newer = std::mem::take(&mut receiver.outcome.newer);
+        if !newer.is_empty() {
+            later.extend(gone.drain(..).map(|path| (path, Want::Gone { directory: true })));
+        }
+        for path in newer {
+            // What is still something else than it was told to be, the second time, has an event of its own.
+            if let Some(hint) = links.remove(&path).filter(|hint| !hint.put_off) {
+                later.insert(path, Want::Like(Hint { put_off: true, ..hint }));
+            }
+        }
         for path in gone {
             receiver.remove_below(&path)?;
         }
         receiver.end()
+    }
+
+    /// Sorts paths by what has to be done for them.
+    fn sort(&mut self, paths: BTreeMap<EventPath, Want>) -> Result<Sorted, TransferError> {
+        let mut sorted = Sorted::default();
+        for (path, want) in paths {
+            let hint = match want {
+                Want::Gone { .. } => {
+                    sorted.gone.push(path);
+                    continue;
+                }
+                Want::Whole => {
+                    sorted.wholes.push(path);
+                    continue;
+                }
+                Want::Look(hint) => {
+                    if !self.is_known_as(&path, &hint)? {
+                        self.book.authored(path.clone(), hint.author);
+                        sorted.wanted.push(wanted_of(self.found, path, None, None));
+                    }
+                    continue;
+                }
+                Want::Like(hint) => hint,
+            };
+            let judged = self.judge(&path, &hint)?;
+            if matches!(judged, Judged::Fetch | Judged::Bring) {
+                self.book.authored(path.clone(), hint.author.clone());
+            }
+            match judged {
+                Judged::Done => {}
+                Judged::AtOnce => sorted.at_once.push((path, hint)),
+                Judged::Fetch if hint.kind == Kind::Symlink => drop(sorted.links.insert(path, hint)),
+                Judged::Fetch => sorted.wanted.push(wanted_of(self.found, path, hint.size, hint.sum)),
+                Judged::Bring => sorted.large.push(path),
+            }
+        }
+        Ok(sorted)
     }
 
     /// What has to be done for a path to become what an event says.
@@ -169,10 +214,72 @@ impl Apply<'_, '_> {
         let same_mode = hint.mode.is_some_and(|mode| mode & 0o777 == stat.st_mode & 0o7777);
         Ok(same && same_mode && like.kind == SFlag::S_IFREG && self.book.known(path)? == Some(like))
     }
+}
 
-    fn wanted(&self, path: EventPath, size: Option<u64>, sum: Option<rrsync_rs::sha256::Sum>) -> Wanted {
-        Wanted { wire: wire(self.found, &path), path, size, sum }
+fn wanted_of(found: &Found, path: EventPath, size: Option<u64>, sum: Option<Sum>) -> Wanted {
+    Wanted { wire: wire(found, &path), path, size, sum, as_of: None }
+}
+
+/// What is done at once, without asking.
+fn make_at_once(receiver: &mut Receiver<'_>, path: &EventPath, hint: &Hint) -> Result<(), TransferError> {
+    match (hint.kind, hint.mode) {
+        (Kind::Directory, mode) => {
+            let attributes = Attributes { mode: mode.unwrap_or(0o755), modified: 0 };
+            receiver.directory(path, attributes, false)
+        }
+        (Kind::Other, _) => {
+            receiver.skip(path, "neither a file nor a directory nor a symlink");
+            Ok(())
+        }
+        (_, Some(mode)) => receiver.mode(path, mode),
+        (_, None) => Ok(()),
     }
+}
+
+/// Brings what a symlink leads to, as far as nothing is known of it: its own events may come later than that of the symlink.
+fn bring_target(
+    sftp: &mut Sftp,
+    found: &Found,
+    receiver: &mut Receiver<'_>,
+    link: &EventPath,
+    says: &[u8],
+) -> Result<(), TransferError> {
+    let Some(target) = destination(says, link.as_path()) else { return Ok(()) };
+    let mut way: Vec<&Path> = target.as_path().ancestors().filter(|path| *path != Path::new("")).collect();
+    way.reverse();
+    for path in way {
+        let Ok(path) = EventPath::new(path.as_os_str().as_bytes().to_owned()) else { return Ok(()) };
+        if receiver.tree.look(&path)?.is_none() {
+            receiver.take(sftp, &[wanted_of(found, path.clone(), None, None)], LARGEST_BY_SFTP)?;
+            // What is not there either, or is another symlink, leads no further.
+            receiver.outcome.missing.retain(|missing| *missing != path);
+        }
+        if receiver.tree.look(&path)?.is_none_or(|stat| Known::of(&stat).kind != SFlag::S_IFDIR) {
+            return Ok(());
+        }
+    }
+    let wire = wire(found, &target);
+    walk(sftp, &wire, Some(&target), LARGEST_TARGET, &mut |sftp, mut group| {
+        let mut unknown = Vec::new();
+        for want in group.drain(..) {
+            if receiver.book.known(&want.path)?.is_none() {
+                unknown.push(want);
+            }
+        }
+        receiver.take(sftp, &unknown, LARGEST_BY_SFTP)
+    })
+}
+
+/// Paths, by what has to be done for them.
+#[derive(Default)]
+struct Sorted {
+    wanted: Vec<Wanted>,
+    /// With everything below them.
+    wholes: Vec<EventPath>,
+    large: Vec<EventPath>,
+    gone: Vec<EventPath>,
+    at_once: Vec<(EventPath, Hint)>,
+    links: BTreeMap<EventPath, Hint>,
 }
 
 /// What is to be done for a path.

@@ -42,6 +42,8 @@ pub struct Hint {
     pub sum: Option<Sum>,
     /// Who changed it.
     pub author: String,
+    /// Whether it was put off once already.
+    pub put_off: bool,
 }
 
 /// One step. Those of a batch are made in their order.
@@ -54,7 +56,7 @@ pub enum Step {
 }
 
 /// The part of a workspace that is followed, and the events of it that have come.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// What is followed of the workspace; `None` for all of it.
     below: Option<EventPath>,
@@ -63,12 +65,23 @@ pub struct Batch {
     /// Whether somebody else than the source may have said it.
     hearsay: bool,
     steps: Vec<Step>,
+    /// What comes after everything else.
+    last: BTreeMap<EventPath, Want>,
+}
+
+/// What a batch has left for the next.
+#[derive(Debug, Default)]
+pub struct PutOff {
+    /// Steps that were not made.
+    pub rest: Vec<Step>,
+    /// What is to be made when everything else has been.
+    pub last: BTreeMap<EventPath, Want>,
 }
 
 impl Batch {
     /// Nothing yet, of what is `below` in the workspace and is not this pod's `own`. Of `hearsay` nothing counts but where to look.
     pub fn new(below: Option<EventPath>, own: Vec<EventPath>, hearsay: bool) -> Self {
-        Self { below, own, hearsay, steps: Vec::new() }
+        Self { below, own, hearsay, steps: Vec::new(), last: BTreeMap::new() }
     }
 
     /// Takes in an event.
@@ -96,6 +109,11 @@ impl Batch {
         let hint = Hint::of(event);
         match (event.reason, from) {
             (Reason::Removed, _) => self.want(path, Want::Gone { directory }),
+            // Where it leads may not be here yet, so it is made where its turn is, and not moved.
+            (Reason::Renamed, Some(from)) if event.kind == Kind::Symlink => {
+                self.want(from, Want::Gone { directory });
+                self.want(path, Want::Like(hint));
+            }
             (Reason::Renamed, Some(from)) => {
                 self.rename(from, path.clone());
                 // Its content may be another, too. A directory brings everything with it.
@@ -108,6 +126,11 @@ impl Batch {
         }
     }
 
+    /// Takes in what was put off; nothing else has come yet.
+    pub fn put_off(&mut self, put_off: PutOff) {
+        (self.steps, self.last) = (put_off.rest, put_off.last);
+    }
+
     /// An empty one, of the same part of the workspace.
     pub fn next(&self) -> Self {
         Self::new(self.below.clone(), self.own.clone(), self.hearsay)
@@ -115,14 +138,30 @@ impl Batch {
 
     /// What is to be done, in order.
     pub fn steps(self) -> Vec<Step> {
-        self.steps
+        let Self { mut steps, last, .. } = self;
+        if last.is_empty() {
+            return steps;
+        }
+        let gone: Vec<&EventPath> =
+            last.iter().filter(|(_, want)| matches!(want, Want::Gone { .. })).map(|(path, _)| path).collect();
+        // What is there again by now has to go before that.
+        if steps.iter().any(|step| gone.iter().any(|gone| step.touches(gone))) {
+            steps.insert(0, Step::Become(last));
+        } else if let Some(Step::Become(paths)) = steps.last_mut() {
+            for (path, want) in last {
+                paths.entry(path).or_insert(want);
+            }
+        } else {
+            steps.push(Step::Become(last));
+        }
+        steps
     }
 
     /// How many paths it is about.
     #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
         let paths = |step: &Step| if let Step::Become(paths) = step { paths.len() } else { 1 };
-        self.steps.iter().map(paths).sum()
+        self.steps.iter().map(paths).sum::<usize>() + self.last.len()
     }
 
     fn rename(&mut self, from: EventPath, to: EventPath) {
@@ -175,6 +214,17 @@ fn below<'m>(
     paths.range(from..).map(|(inner, _)| inner).take_while(move |inner| inner.as_bytes().starts_with(&prefix))
 }
 
+impl Step {
+    /// Whether it is about `path` or something below it.
+    fn touches(&self, path: &EventPath) -> bool {
+        let inside = |other: &EventPath| other.as_path().starts_with(path.as_path());
+        match self {
+            Self::Rename(from, to) => inside(from) || inside(to),
+            Self::Become(paths) => paths.contains_key(path) || below(paths, path).next().is_some(),
+        }
+    }
+}
+
 impl Hint {
     fn of(event: &Event) -> Self {
         let nanoseconds = |moment: Timestamp| i64::try_from(moment.as_nanosecond()).ok();
@@ -185,6 +235,7 @@ impl Hint {
             mode: event.mode,
             sum: event.sha256.as_ref().and_then(|sum| sum.parse().ok()),
             author: event.author.clone(),
+            put_off: false,
         }
     }
 }
@@ -227,18 +278,45 @@ mod tests {
             Step::Rename(from, to) => format!("{}>{}", text(from), text(to)),
             Step::Become(paths) => paths.iter().map(want).collect::<Vec<_>>().join(" "),
         };
-        batch.steps.iter().map(step).collect()
+        batch.clone().steps().iter().map(step).collect()
+    }
+
+    #[test]
+    fn what_was_put_off_comes_last_unless_it_is_there_again() {
+        use Kind::{Directory, File, Symlink};
+        use Reason::{Created, Removed};
+        let at = |path: &str| EventPath::new(path.into()).unwrap();
+        let link = Hint { put_off: true, ..Hint::of(&event(Created, Symlink, "current", None)) };
+        for (events, steps) in [
+            (vec![], vec!["current -v1"]),
+            (vec![event(Created, File, "v2/x", None)], vec!["current -v1 v2/x"]),
+            (vec![event(Reason::Renamed, Directory, "v3", Some("v2"))], vec!["v2>v3", "current -v1"]),
+            (vec![event(Created, Directory, "v1", None)], vec!["current -v1", "v1"]),
+            (vec![event(Created, File, "v1/x", None)], vec!["current -v1", "v1/x"]),
+            (vec![event(Removed, Directory, "v2", None)], vec!["current -v1 -v2"]),
+        ] {
+            let mut batch = Batch::new(None, Vec::new(), false);
+            let last = BTreeMap::from([
+                (at("current"), Want::Like(link.clone())),
+                (at("v1"), Want::Gone { directory: true }),
+            ]);
+            batch.put_off(PutOff { rest: Vec::new(), last });
+            for event in &events {
+                batch.add(event);
+            }
+            assert_eq!(shown(&batch), steps);
+        }
     }
 
     #[test]
     fn the_last_word_on_each_path_counts() {
         use Kind::{Directory, File};
         use Reason::{Created, Modified, Removed, Renamed};
-        let all = |events: Vec<Event>, below: Option<&str>| {
+        let all = |events: &[Event], below: Option<&str>| {
             let at = |path: &str| EventPath::new(path.into()).unwrap();
             let mut batch = Batch::new(below.map(at), vec![at("own")], false);
             for event in events {
-                batch.add(&event);
+                batch.add(event);
             }
             shown(&batch)
         };
@@ -279,6 +357,16 @@ mod tests {
             ),
             (
                 vec![
+                    event(Created, File, "v2/x", None),
+                    event(Created, Kind::Symlink, "next", None),
+                    event(Renamed, Kind::Symlink, "current", Some("next")),
+                    event(Removed, Directory, "v1", None),
+                ],
+                None,
+                vec!["current -next -v1 v2/x"],
+            ),
+            (
+                vec![
                     event(Created, File, "sub/a", None),
                     event(Created, File, "sub/own/a", None),
                     event(Created, File, "subway", None),
@@ -293,7 +381,7 @@ mod tests {
                 vec!["a b -c d/**", "e>f", "f"],
             ),
         ] {
-            assert_eq!(all(events, below), steps);
+            assert_eq!(all(&events, below), steps);
         }
     }
 

@@ -161,9 +161,14 @@ impl Session<'_, '_, '_> {
             teller: &follower.teller,
             links: follower.links,
         };
-        let outcome = apply.run(batch.steps())?;
+        let (outcome, put_off) = apply.run(batch.steps())?;
         self.done(outcome)?;
-        self.written_down(true)
+        if put_off.last.is_empty() {
+            return self.written_down(true);
+        }
+        // Where the stream is counts only when all of it has been made.
+        self.batch.put_off(put_off);
+        Ok(self.follower.book.write(None).map_err(TransferError::from)?)
     }
 
     /// Compares everything.
@@ -180,7 +185,8 @@ impl Session<'_, '_, '_> {
             links: follower.links,
             directory_times: false,
         };
-        let outcome = reconcile.run()?;
+        let stand = &mut follower.stand;
+        let outcome = reconcile.run(&mut |by| stand.behind(by))?;
         if outcome.left.is_empty() {
             self.left.pause = AGAIN.0;
         }

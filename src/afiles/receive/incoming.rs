@@ -195,11 +195,6 @@ impl Incoming<'_> {
         set().map_err(at)
     }
 
-    /// Its content is on the disk before this returns.
-    pub fn sync(&self) -> Result<(), ReceiveError> {
-        self.file.sync_all().map_err(|error| self.failed(&error))
-    }
-
     fn failed(&self, error: &std::io::Error) -> ReceiveError {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc_eio()));
         ReceiveError::System { path: self.target.at.clone(), errno }

@@ -39,7 +39,7 @@ pub use incoming::{Attributes, Incoming};
 pub use keep::Keeper;
 pub use place::Known;
 pub use settle::Durability;
-pub use symlinks::Symlinks;
+pub use symlinks::{Symlinks, destination};
 
 /// Why something could not get its place.
 #[derive(Debug, thiserror::Error)]

@@ -22,15 +22,17 @@ pub enum Item {
     Special(EventPath),
     /// The directory itself.
     Top(There),
+    /// So many bytes have moved by now.
+    Moved(u64),
 }
 
 impl Item {
-    /// The path that it is about; none for the directory itself.
+    /// The path that it is about, if it is about one.
     pub fn path(&self) -> Option<&EventPath> {
         match self {
             Self::There(there) => Some(&there.path),
             Self::Extra(path) | Self::Special(path) => Some(path),
-            Self::Top(_) => None,
+            Self::Top(_) | Self::Moved(_) => None,
         }
     }
 }
@@ -68,6 +70,9 @@ pub fn parse(line: &[u8]) -> Option<Item> {
     if let Some(rest) = line.strip_prefix(b"skipping non-regular file \"") {
         return path(rest.strip_suffix(b"\"")?).map(Item::Special);
     }
+    if line.starts_with(b" ") {
+        return moved(line).map(Item::Moved);
+    }
     let (changes, rest) = line.split_at_checked(11)?;
     let mut fields = rest.strip_prefix(b" ")?.splitn(3, |byte| *byte == b' ');
     let size = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
@@ -103,6 +108,15 @@ fn cut(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = text.windows(2).position(|two| two == b"//")?;
     let third = usize::from(text.get(at + 2) == Some(&b'/'));
     Some((text.get(..at)?, text.get(at + 2 + third..)?))
+}
+
+/// `--info=progress2`: bytes in groups of three digits, and how much of all that is.
+fn moved(line: &[u8]) -> Option<u64> {
+    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let (bytes, part) = (words.next()?, words.next()?);
+    let digits: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != b',').collect();
+    let bytes = std::str::from_utf8(&digits).ok()?.parse().ok()?;
+    part.ends_with(b"%").then_some(bytes)
 }
 
 fn path(escaped: &[u8]) -> Option<EventPath> {
@@ -197,6 +211,9 @@ mod tests {
         assert_eq!(parse(b"*deleting   0 rwxr-xr-x old/dir///"), Some(Item::Extra(path("old/dir"))));
         assert_eq!(parse(b"skipping non-regular file \"a\\#012\""), Some(Item::Special(path("a\n"))));
         assert!(matches!(parse(b".d..t...... 4096 rwxr-xr-x .///"), Some(Item::Top(_))));
+        let progress = b"  1,234,567  12%    1.18MB/s    0:00:07 (xfr#1, to-chk=0/2)";
+        assert_eq!(parse(progress), Some(Item::Moved(1_234_567)));
+        assert_eq!(parse(b"          0 100%    0.00kB/s    0:00:00  "), Some(Item::Moved(0)));
     }
 
     #[test]
@@ -211,6 +228,8 @@ mod tests {
             b">f+++++++++ 2 rw-r--r-- a\\#000b//",
             b">f+++++++++ 2 rw-r--r-- a\\#057..\\#057..\\#057b//",
             b">f+++++++++ -1 rw-r--r-- a//",
+            b" 1,2x3 4%",
+            b" ",
             b">f+++++++++ 2 rw a//",
             b"*deleting   0 rw-r--r-- ..//",
         ] {

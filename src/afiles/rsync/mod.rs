@@ -7,7 +7,7 @@
 mod item;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, Write as _};
+use std::io::{self, BufReader, Read as _, Seek as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +22,7 @@ pub use item::{Change, Item, There};
 const TIMEOUT: u32 = 300;
 
 /// The longest line that is read: two paths with every byte escaped, and what is around them.
-const LONGEST_LINE: u64 = 2 * 5 * 4096 + 200;
+const LONGEST_LINE: usize = 2 * 5 * 4096 + 200;
 
 /// How much of what rsync says on its standard error is kept.
 const SAID: u64 = 1 << 16;
@@ -65,6 +65,8 @@ pub struct Rsync<'c> {
     there: Vec<u8>,
     /// What of it is left out, as patterns.
     without: Vec<OsString>,
+    /// Whether somebody wants to know how many bytes have moved.
+    watched: bool,
 }
 
 /// What a comparison looks at.
@@ -79,13 +81,18 @@ pub struct Look {
 impl<'c> Rsync<'c> {
     /// For the directory that is `there` on the wire.
     pub fn new(connection: &'c Connection, there: Vec<u8>) -> Self {
-        Self { connection, there, without: Vec::new() }
+        Self { connection, there, without: Vec::new(), watched: false }
     }
 
     /// The same, but for what is at and below `paths`.
     pub fn without(mut self, paths: &[EventPath]) -> Self {
         self.without = paths.iter().map(pattern).collect();
         self
+    }
+
+    /// The same; with `watched`, it is told how many bytes have moved while they do.
+    pub fn watched(self, watched: bool) -> Self {
+        Self { watched, ..self }
     }
 
     /// Compares what is there with what is in `here`, and tells of each path in it. Nothing is changed.
@@ -115,6 +122,7 @@ impl<'c> Rsync<'c> {
     ) -> Result<(), RsyncError> {
         let list = list(paths).map_err(RsyncError::Start)?;
         let mut rsync = self.command(&["-lptd", "-S", "--from0", "--ignore-missing-args"]);
+        self.watch(&mut rsync);
         // What is interrupted stays in the stage, as a basis for the next attempt.
         rsync.arg(if only_compare { "-nii" } else { "-i" }).arg("--partial");
         rsync.arg("--files-from=-").stdin(list);
@@ -133,6 +141,7 @@ impl<'c> Rsync<'c> {
         each: &mut dyn FnMut(Item) -> io::Result<()>,
     ) -> Result<(), RsyncError> {
         let mut rsync = self.command(&["-lpt", "-S", "-i"]);
+        self.watch(&mut rsync);
         match only {
             None => drop(rsync.args(["-r"])),
             Some(paths) => {
@@ -146,6 +155,13 @@ impl<'c> Rsync<'c> {
         }
         rsync.arg(directory(here)).arg(self.remote());
         run(rsync, each)
+    }
+
+    fn watch(&self, rsync: &mut Command) {
+        if self.watched {
+            // Without a newline behind it, it would stay in rsync's buffer.
+            rsync.args(["--info=progress2", "--outbuf=N"]);
+        }
     }
 
     fn command(&self, options: &[&str]) -> Command {
@@ -230,21 +246,34 @@ fn run(mut rsync: Command, each: &mut dyn FnMut(Item) -> io::Result<()>) -> Resu
 fn items(stdout: impl io::Read, each: &mut dyn FnMut(Item) -> io::Result<()>) -> Result<(), RsyncError> {
     let mut stdout = BufReader::with_capacity(1 << 16, stdout);
     let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read =
-            (&mut stdout).take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(RsyncError::Start)?;
-        if read == 0 {
-            return Ok(());
-        }
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        match item::parse(text) {
+    while piece(&mut stdout, &mut line).map_err(RsyncError::Start)? {
+        match item::parse(&line) {
             Some(item) => each(item).map_err(RsyncError::Start)?,
-            None if text.is_empty() => {}
+            None if line.is_empty() => {}
             None => {
-                let shown = text.get(..200).unwrap_or(text);
+                let shown = line.get(..200).unwrap_or(&line);
                 return Err(RsyncError::Line(Escaped(shown).to_string()));
             }
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Adds everything up to the next end of a line to `line`; `false` at the end of all. A carriage return ends one, too: how
+/// much has moved is written over itself, and in a name it would be escaped.
+fn piece(stdout: &mut impl io::BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        let ready = stdout.fill_buf()?;
+        let end = ready.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+        line.extend_from_slice(ready.get(..end.unwrap_or(ready.len())).unwrap_or_default());
+        let (used, ended) = (end.map_or(ready.len(), |end| end + 1), ready.is_empty());
+        stdout.consume(used);
+        if end.is_some() || line.len() >= LONGEST_LINE {
+            return Ok(true);
+        }
+        if ended {
+            return Ok(!line.is_empty());
         }
     }
 }

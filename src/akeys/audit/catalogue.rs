@@ -69,6 +69,20 @@ impl Code {
     }
 }
 
+impl serde::Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.rule().word)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let rule = RULES.iter().find(|rule| rule.word == word);
+        rule.map(|rule| rule.code).ok_or_else(|| serde::de::Error::custom("no code of the catalogue"))
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.rule().word)
@@ -197,6 +211,8 @@ catalogue! {
         "Where sshd has PermitTunnel, the key can join the network of this host. restrict does not take that away."
     NoTouchRequired "no-touch-required" Medium "a FIDO key without a touch"
         "Software on the client can use the key without its owner noticing."
+    TouchOverruled "touch-overruled" Medium "no-touch-required against sshd's own demand"
+        "PubkeyAuthOptions has touch-required: the key does not work without a touch, whatever its line says."
     TouchInert "touch-inert" Low "touch-required on a key that is no FIDO key"
         "The option does nothing: only an authenticator can be touched."
     VerifyInert "verify-inert" Low "verify-required on a key that is no FIDO key"
@@ -238,6 +254,14 @@ catalogue! {
         "Whoever has this host's key can log in, and the other way round. Keys should have one use."
     Ecdsa "ecdsa" Info "an ECDSA key"
         "Its signatures give the key away when the random numbers of the signing machine are weak; ed25519 has no such trap."
+    Revoked "revoked" High "a key that sshd's RevokedKeys names"
+        "No login with it succeeds, and the line would let it in wherever that list is not read."
+    RootKeyElsewhere "root-key-elsewhere" High "one key for root and another account"
+        "Whoever gets it where it is guarded less has root's account. Only --all-users sees it."
+    KeyOfSeveralAccounts "key-of-several-accounts" Medium "one key for several accounts"
+        "Who loses it loses all of them, and it has to be taken back from each. Only --all-users sees it."
+    Unused "unused" Medium "a key that nobody has used"
+        "By sshd's log and the records of the gate there was no login with it for the days that --unused names."
     AlgorithmOff "algorithm-off" Medium "a key type that sshd refuses"
         "PubkeyAcceptedAlgorithms does not have it, so no login gets as far as this line."
     RsaRequiredSize "rsa-required-size" Medium "an RSA key below RequiredRSASize"
@@ -289,6 +313,9 @@ catalogue! {
         "This audit is about one file. Audit this one too: akeys audit --file."
     UnreadFile "unread-file" Medium "a key file that sshd does not read"
         "No AuthorizedKeysFile pattern names it: its keys do nothing, or it is a copy that somebody will put back."
+
+    ClosedAccount "closed-account" Medium "a closed account with keys"
+        "Its password is locked or its time is over, but its keys are there: with UsePAM yes a locked password stops no key. Only --all-users sees it."
 
     ServerStrictModesOff "server-strictmodes-off" High "StrictModes no"
         "sshd reads key files that others can write."

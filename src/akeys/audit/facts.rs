@@ -10,10 +10,12 @@ use rrsync_rs::layout::Layout;
 
 use crate::akeys::account::Account;
 use crate::akeys::sshd::{self, Settings};
+use crate::akeys::used::Uses;
 use crate::authkeys::{Algorithm, Key, Rules, Target};
 use crate::common::clock;
 
 use super::finding::Basket;
+use super::revoked::Revoked;
 use super::{place, server};
 
 /// What the judges of a line go by.
@@ -37,6 +39,19 @@ pub struct Facts<'a> {
     pub host_keys: HashSet<Key>,
     /// The public keys in `~/.ssh`.
     pub own_keys: HashSet<Key>,
+    /// The keys that sshd refuses whatever a line says.
+    pub revoked: Revoked,
+    /// Which keys count as unused, where that was asked.
+    pub unused: Option<Unused<'a>>,
+}
+
+/// Which keys count as unused.
+#[derive(Debug, Clone, Copy)]
+pub struct Unused<'a> {
+    /// What is known about the use of keys.
+    pub uses: &'a Uses,
+    /// Those that nobody has used since then.
+    pub since: Timestamp,
 }
 
 impl Facts<'_> {
@@ -52,6 +67,8 @@ impl Facts<'_> {
             disk: None,
             host_keys: HashSet::new(),
             own_keys: HashSet::new(),
+            revoked: Revoked::default(),
+            unused: None,
         }
     }
 
@@ -84,6 +101,11 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
+    /// Looks around the account of this process.
+    pub(super) fn of_account(layout: &Layout) -> Self {
+        Self::of(&layout.authorized_keys(), layout)
+    }
+
     /// Looks around `path`.
     pub(super) fn of(path: &Path, layout: &Layout) -> Self {
         if path == Path::new("-") {
@@ -116,19 +138,43 @@ impl Surroundings {
             } else {
                 HashSet::new()
             },
+            revoked: self.revoked(),
             own_keys: disk.map(|layout| public_keys(&layout.ssh_dir(), "")).unwrap_or_default(),
             ..Facts::of_text(Target::default(), now)
         }
     }
 
+    fn revoked(&self) -> Revoked {
+        let path = self.settings.as_ref().and_then(|settings| settings.value("revokedkeys"));
+        path.filter(|path| *path != "none").map(|path| Revoked::read(Path::new(path))).unwrap_or_default()
+    }
+
+    /// Whose file it is.
+    pub(super) fn account_name(&self) -> String {
+        self.account.as_ref().map(|account| account.name.clone()).unwrap_or_default()
+    }
+
     /// Puts what is wrong around the file into the basket.
     pub(super) fn judge(&self, path: &Path, basket: &mut Basket) {
-        let Some(account) = &self.account else { return };
-        place::judge(path, account, basket);
-        if self.own {
+        self.judge_place(path, basket);
+        if let Some(account) = self.account.as_ref().filter(|_| self.own) {
             place::judge_startup(account, basket);
-            let settings = self.settings.as_ref();
-            server::judge(path, account, settings, basket);
+            server::judge(path, account, self.settings.as_ref(), basket);
+        }
+    }
+
+    /// Puts what is wrong with the place of one file into the basket.
+    pub(super) fn judge_place(&self, path: &Path, basket: &mut Basket) {
+        if let Some(account) = &self.account {
+            place::judge(path, account, basket);
+        }
+    }
+
+    /// Puts what is wrong around the account into the basket.
+    pub(super) fn judge_account(&self, basket: &mut Basket) {
+        if let Some(account) = &self.account {
+            place::judge_startup(account, basket);
+            server::judge_account(account, self.settings.as_ref(), basket);
         }
     }
 

@@ -1,7 +1,12 @@
 //! What an audit finds, and the basket it is put in.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::authkeys::KeyFile;
 
 use super::catalogue::{Code, Severity};
 
@@ -63,6 +68,64 @@ impl Finding {
         }
     }
 }
+
+/// A finding as it is told: it needs neither the file nor the process that found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Which entry of the catalogue.
+    pub code: Code,
+    /// The line of the key file, from 1, if it is about one.
+    pub line: Option<usize>,
+    /// The column in bytes, from 1.
+    pub column: Option<usize>,
+    /// The same in characters, as other programs count.
+    pub character: Option<usize>,
+    /// Another file, or `sshd` for its configuration.
+    pub path: Option<String>,
+    /// What, in one line; already escaped.
+    pub message: String,
+    /// What helps; already escaped.
+    pub hint: Option<String>,
+    /// What `--fix` would do.
+    pub fix: Option<Cow<'static, str>>,
+}
+
+impl Told {
+    /// A finding about `file`.
+    pub fn of(finding: Finding, file: &KeyFile) -> Self {
+        let (line, column, path) = match &finding.at {
+            At::Line { number, column } => (Some(*number), Some(*column), None),
+            At::File => (None, None, None),
+            At::Path(path) => (None, None, Some(path.to_string_lossy().into_owned())),
+            At::Server => (None, None, Some(SERVER.to_owned())),
+        };
+        let character = line.zip(column).map(|(number, column)| {
+            let raw = file.line(number).and_then(|line| line.raw().get(..column - 1));
+            String::from_utf8_lossy(raw.unwrap_or_default()).chars().count() + 1
+        });
+        let (code, fix) = (finding.code, finding.fix.map(|fix| fix.deed.into()));
+        Self { code, line, column, character, path, message: finding.message, hint: finding.hint, fix }
+    }
+
+    /// A finding about a line, of whoever has not the file.
+    pub fn of_line(code: Code, line: usize, message: String) -> Self {
+        let (line, first) = (Some(line), Some(1));
+        Self { line, column: first, character: first, ..Self::of_account(code, message) }
+    }
+
+    /// A finding about an account.
+    pub fn of_account(code: Code, message: String) -> Self {
+        Self { code, line: None, column: None, character: None, path: None, message, hint: None, fix: None }
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.code.rule().severity
+    }
+}
+
+/// Where a finding is that is about sshd's configuration.
+pub const SERVER: &str = "sshd";
 
 /// The findings that are severe enough to be told. The others are never even put into words, which is what makes a large
 /// file cheap.

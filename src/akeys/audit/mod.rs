@@ -4,6 +4,7 @@
 //! and `command` about each, and `together` about lines with the same key; `place` looks at the file and its directories,
 //! `server` at sshd's configuration. `show` tells the findings, `fix` mends what can be mended without letting anybody in.
 
+mod all;
 mod catalogue;
 mod command;
 mod dead;
@@ -14,6 +15,7 @@ mod keys;
 mod limits;
 mod options;
 mod place;
+mod revoked;
 mod server;
 mod show;
 mod text;
@@ -23,17 +25,20 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
 use rrsync_rs::layout::Layout;
 
 pub use catalogue::{Code, RULES, Rule, Severity};
-pub use facts::Facts;
 pub(in crate::akeys) use facts::public_keys;
-pub use finding::{At, Basket, Finding, Fix};
-pub(in crate::akeys) use show::{object, one};
+pub use facts::{Facts, Unused};
+pub use finding::{At, Basket, Finding, Fix, Told};
+pub(in crate::akeys) use show::told as object;
+pub(in crate::akeys) use show::{one, summary};
 pub(in crate::akeys) use text::misleading;
 
 use super::cli::Audit;
 use super::source;
+use super::used::Uses;
 use crate::authkeys::{KeyFile, Reading, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::Report;
@@ -44,6 +49,9 @@ use facts::Surroundings;
 pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     if args.codes {
         return Ok(Report::data(show::codes(args.severity, args.json)));
+    }
+    if args.all_users {
+        return Ok(all::run(args, layout));
     }
     let own = layout.authorized_keys();
     let path = args.file.clone().unwrap_or_else(|| own.clone());
@@ -60,43 +68,74 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     if args.fix {
         return fix::run(&file, &facts, args, layout);
     }
-    let findings = findings(&file, &path, &facts, &surroundings, args.severity);
+    let uses = args.unused.map(|_| Uses::of(&surroundings.account_name(), args.log.as_deref(), layout));
+    let facts = Facts { unused: unused(args.unused, uses.as_ref()), ..facts };
+    let mut basket = Basket::new(args.severity);
+    surroundings.judge(&path, &mut basket);
+    judge(&file, &facts, &mut basket);
+    let findings = told(basket, &file);
+    let name = path.to_string_lossy();
     let shown =
-        show::Shown { path: &path, file: &file, target: facts.rules.target, findings: &findings, layout };
+        show::Shown { path: &name, target: facts.rules.target, findings: &findings, layout: Some(layout) };
     let out = match (args.json, args.sarif) {
         (true, _) => show::json(&shown),
-        (_, true) => show::sarif(&shown),
+        (_, true) => show::sarif(&[shown]),
         _ => show::text(&shown),
     };
     let mut report = Report::data(out);
     report.notes.extend(surroundings.note());
-    report.note(show::summary(&findings));
+    report.notes.extend(uses.into_iter().flat_map(|uses| uses.logins.notes));
+    report.note(summary(findings.iter().map(Told::severity)));
     if !findings.is_empty() {
         report.exit = Exit::Findings;
     }
     Ok(report)
 }
 
-/// Everything about the file, its place and sshd's configuration, from `least` on.
-fn findings(
-    file: &KeyFile,
-    path: &Path,
-    facts: &Facts<'_>,
-    surroundings: &Surroundings,
-    least: Severity,
-) -> Vec<Finding> {
-    let mut basket = Basket::new(least);
-    surroundings.judge(path, &mut basket);
-    judge(file, facts, &mut basket);
-    basket.sorted()
+/// Which keys count as unused.
+fn unused(days: Option<u16>, uses: Option<&Uses>) -> Option<Unused<'_>> {
+    let now = Timestamp::now();
+    let since = now.saturating_sub(SignedDuration::from_hours(24 * i64::from(days?))).unwrap_or(now);
+    Some(Unused { uses: uses?, since })
+}
+
+fn told(basket: Basket, file: &KeyFile) -> Vec<Told> {
+    basket.sorted().into_iter().map(|finding| Told::of(finding, file)).collect()
 }
 
 /// What is wrong with the lines of a key file; for `akeys explain`.
-pub fn of_lines(file: &KeyFile, path: &Path, layout: &Layout, target: Target) -> Vec<Finding> {
+pub fn of_lines(file: &KeyFile, path: &Path, layout: &Layout, target: Target) -> Vec<Told> {
     let surroundings = Surroundings::of(path, layout);
     let mut basket = Basket::new(Severity::Low);
     judge(file, &surroundings.facts(Some(target)), &mut basket);
-    basket.sorted()
+    told(basket, file)
+}
+
+/// What is wrong with an account, and with each of its key files.
+#[derive(Debug, Default)]
+pub struct OfAccount {
+    /// With its place and with sshd's configuration.
+    pub account: Vec<Told>,
+    /// With each file, in their order.
+    pub files: Vec<Vec<Told>>,
+}
+
+/// Looks at every key file that sshd reads for the account of this process, in sshd's order.
+pub fn of_account(files: &[(PathBuf, KeyFile)], layout: &Layout, target: Option<Target>) -> OfAccount {
+    let surroundings = Surroundings::of_account(layout);
+    let facts = surroundings.facts(target);
+    let mut baskets: Vec<Basket> = files.iter().map(|_| Basket::new(Severity::Info)).collect();
+    for ((path, file), basket) in files.iter().zip(&mut baskets) {
+        surroundings.judge_place(path, basket);
+        judge(file, &facts, basket);
+    }
+    together::across(files, &facts, &mut baskets);
+    let mut account = Basket::new(Severity::Info);
+    surroundings.judge_account(&mut account);
+    OfAccount {
+        account: told(account, &KeyFile::default()),
+        files: baskets.into_iter().zip(files).map(|(basket, (_, file))| told(basket, file)).collect(),
+    }
 }
 
 /// Puts what is wrong with the lines of `file` into the basket, in one pass.

@@ -21,7 +21,7 @@ pub(super) fn judge(line: Line<'_>, entry: &Entry<'_>, facts: &Facts<'_>, basket
     forwarding(&here, basket);
     environment(&here, facts, basket);
     authority(&here, facts, basket);
-    fido(&here, basket);
+    fido(&here, facts, basket);
     rights(&here, facts, basket);
 }
 
@@ -253,13 +253,18 @@ fn authority(here: &Here<'_>, facts: &Facts<'_>, basket: &mut Basket) {
     }
 }
 
-fn fido(here: &Here<'_>, basket: &mut Basket) {
+fn fido(here: &Here<'_>, facts: &Facts<'_>, basket: &mut Basket) {
     let is_fido = here.entry.key.algorithm().name().starts_with("sk-");
     for item in &here.options().items {
         let at = || here.at(item.span.start);
         match (item.name, is_fido) {
             ("touch-required", true) if item.negated => {
                 basket.put(Code::NoTouchRequired, at(), || "the key works without a touch".to_owned());
+                // `sshkey_verify` is told what either of them demands.
+                if facts.server.is_some_and(|server| server.lists("pubkeyauthoptions", "touch-required")) {
+                    let message = || "PubkeyAuthOptions demands a touch all the same".to_owned();
+                    basket.put(Code::TouchOverruled, at(), message);
+                }
             }
             ("touch-required", false) => {
                 basket.put(Code::TouchInert, at(), || "this is no FIDO key".to_owned());

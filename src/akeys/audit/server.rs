@@ -32,7 +32,20 @@ pub(super) fn judge(path: &Path, account: &Account, settings: Option<&Settings>,
             .put(Code::SecondFile, At::Path(file.clone()), message)
             .hint(format!("akeys audit --file {}", quoted(file)));
     }
-    for file in unread(&account.home.join(".ssh"), &real) {
+    judge_unread(account, &real, basket);
+}
+
+/// The same for an account, all of whose files are looked at.
+pub(super) fn judge_account(account: &Account, settings: Option<&Settings>, basket: &mut Basket) {
+    if let Some(settings) = settings {
+        directives(settings, basket);
+    }
+    let real: Vec<PathBuf> = key_files(settings, account).iter().map(|file| super::real(file)).collect();
+    judge_unread(account, &real, basket);
+}
+
+fn judge_unread(account: &Account, read: &[PathBuf], basket: &mut Basket) {
+    for file in unread(&account.home.join(".ssh"), read) {
         let message = || format!("sshd does not read {}", Escaped::os(&file));
         basket.put(Code::UnreadFile, At::Path(file.clone()), message).hint(format!("rm {}", quoted(&file)));
     }

@@ -1,5 +1,6 @@
 //! The findings for people, for programs, and for tools that collect findings (SARIF 2.1.0).
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -8,73 +9,83 @@ use rrsync_rs::layout::Layout;
 use serde_json::{Map, Value, json};
 
 use crate::akeys::words::target_name;
-use crate::authkeys::{KeyFile, Target};
+use crate::authkeys::Target;
 use crate::common::json::{ascii, ascii_with_list};
 use crate::common::report::{abbreviated, shown};
 
-use super::catalogue::{RULES, Rule, Severity};
-use super::finding::{At, Finding};
+use super::catalogue::{Code, RULES, Rule, Severity};
+use super::finding::{SERVER, Told};
 
-/// An audit to be shown.
+/// The audit of one file, to be shown.
 pub(super) struct Shown<'a> {
     /// The key file.
-    pub(super) path: &'a Path,
-    /// Its lines.
-    pub(super) file: &'a KeyFile,
+    pub(super) path: &'a str,
     /// Whose reader judged it.
     pub(super) target: Target,
     /// What was found.
-    pub(super) findings: &'a [Finding],
-    /// Whose home is abbreviated.
-    pub(super) layout: &'a Layout,
+    pub(super) findings: &'a [Told],
+    /// Whose home is abbreviated; nobody's, where several accounts are shown.
+    pub(super) layout: Option<&'a Layout>,
+}
+
+impl Shown<'_> {
+    fn place(&self, path: &str) -> String {
+        self.layout
+            .map_or_else(|| Escaped(path.as_bytes()).to_string(), |layout| shown(layout, Path::new(path)))
+    }
+
+    fn words(&self, text: &str) -> String {
+        self.layout.map_or_else(|| text.to_owned(), |layout| abbreviated(layout, text))
+    }
 }
 
 /// `FILE:LINE:COLUMN: SEVERITY CODE: MESSAGE`, as compilers do, and a hint below it.
 pub(super) fn text(audit: &Shown<'_>) -> String {
-    let name = shown(audit.layout, audit.path);
+    let name = audit.place(audit.path);
     let mut out = String::new();
     for finding in audit.findings {
-        let at = match &finding.at {
-            At::Line { number, column } => format!("{name}:{number}:{column}"),
-            At::File => name.clone(),
-            At::Path(path) => shown(audit.layout, path),
-            At::Server => "sshd".to_owned(),
+        let at = match (finding.line, finding.column, finding.path.as_deref()) {
+            (Some(line), Some(column), _) => format!("{name}:{line}:{column}"),
+            (_, _, Some(SERVER)) => SERVER.to_owned(),
+            (_, _, Some(path)) => audit.place(path),
+            _ => name.clone(),
         };
-        let message = abbreviated(audit.layout, &finding.message);
+        let message = audit.words(&finding.message);
         // Writing to a String does not fail.
         let _ = writeln!(out, "{at}: {} {}: {message}", finding.severity(), finding.code);
         if let Some(hint) = &finding.hint {
-            let _ = writeln!(out, "  hint: {}", abbreviated(audit.layout, hint));
+            let _ = writeln!(out, "  hint: {}", audit.words(hint));
         }
     }
     out
 }
 
 /// `3 findings: 1 high, 2 low`.
-pub(super) fn summary(findings: &[Finding]) -> String {
-    if findings.is_empty() {
+pub(in crate::akeys) fn summary(findings: impl Iterator<Item = Severity>) -> String {
+    let found: Vec<Severity> = findings.collect();
+    if found.is_empty() {
         return "no findings".to_owned();
     }
     let levels = [Severity::High, Severity::Medium, Severity::Low, Severity::Info];
-    let count = |level: Severity| findings.iter().filter(|finding| finding.severity() == level).count();
+    let count = |level: Severity| found.iter().filter(|own| **own == level).count();
     let counts: Vec<String> = levels
         .into_iter()
         .filter_map(|level| {
             Some(count(level)).filter(|count| *count > 0).map(|count| format!("{count} {level}"))
         })
         .collect();
-    let plural = if findings.len() == 1 { "" } else { "s" };
-    format!("{} finding{plural}: {}", findings.len(), counts.join(", "))
+    let plural = if found.len() == 1 { "" } else { "s" };
+    format!("{} finding{plural}: {}", found.len(), counts.join(", "))
 }
 
 /// One object, as akeys(1) documents it. Fields are only ever added.
 pub(super) fn json(audit: &Shown<'_>) -> String {
-    let head = [("file", audit.path.to_string_lossy().into()), ("target", target_name(audit.target).into())];
-    ascii_with_list(&head, "findings", audit.findings.iter().map(object))
+    let head = [("file", audit.path.into()), ("target", target_name(audit.target).into())];
+    ascii_with_list(&head, "findings", audit.findings.iter().map(told))
 }
 
 /// One finding for programs.
-pub(in crate::akeys) fn object(finding: &Finding) -> Value {
+pub(in crate::akeys) fn told(finding: &Told) -> Value {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
     put("code", finding.code.to_string().into());
@@ -82,27 +93,26 @@ pub(in crate::akeys) fn object(finding: &Finding) -> Value {
     put("title", finding.code.rule().title.into());
     put("message", finding.message.clone().into());
     put("hint", finding.hint.clone().into());
-    put("fix", finding.fix.as_ref().map(|fix| fix.deed).into());
-    put("line", finding.line().into());
-    match &finding.at {
-        At::Line { column, .. } => put("column", (*column).into()),
-        At::Path(path) => put("path", path.to_string_lossy().into()),
-        At::Server => put("path", "sshd".into()),
-        At::File => {}
+    put("fix", finding.fix.as_deref().into());
+    put("line", finding.line.into());
+    if let Some(column) = finding.column {
+        put("column", column.into());
+    }
+    if let Some(path) = &finding.path {
+        put("path", path.clone().into());
     }
     Value::Object(object)
 }
 
 /// SARIF 2.1.0: one run, one rule for every code that was found.
-pub(super) fn sarif(audit: &Shown<'_>) -> String {
-    let used = |rule: &&Rule| audit.findings.iter().any(|finding| finding.code == rule.code);
-    let rules: Vec<&Rule> = RULES.iter().filter(used).collect();
-    let index = |finding: &Finding| rules.iter().position(|rule| rule.code == finding.code);
+pub(super) fn sarif(audits: &[Shown<'_>]) -> String {
+    let found = || audits.iter().flat_map(|audit| audit.findings.iter().map(move |finding| (audit, finding)));
+    let used: BTreeSet<Code> = found().map(|(_, finding)| finding.code).collect();
+    let rules: Vec<&Rule> = used.iter().map(|code| code.rule()).collect();
+    let index = |finding: &Told| rules.binary_search_by_key(&finding.code, |rule| rule.code).ok();
     let described: Vec<Value> = rules.iter().map(|rule| sarif_rule(rule)).collect();
-    let results: Vec<Value> = audit
-        .findings
-        .iter()
-        .map(|finding| {
+    let results: Vec<Value> = found()
+        .map(|(audit, finding)| {
             json!({
                 "ruleId": finding.code.to_string(),
                 "ruleIndex": index(finding),
@@ -152,17 +162,17 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-fn message(finding: &Finding) -> String {
+fn message(finding: &Told) -> String {
     match &finding.hint {
         Some(hint) => format!("{} ({hint})", finding.message),
         None => finding.message.clone(),
     }
 }
 
-fn location(audit: &Shown<'_>, finding: &Finding) -> Value {
-    let uri = |path: &Path| {
+fn location(audit: &Shown<'_>, finding: &Told) -> Value {
+    let uri = |path: &str| {
         let mut uri = String::new();
-        for &byte in path.as_os_str().as_encoded_bytes() {
+        for &byte in path.as_bytes() {
             if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
                 uri.push(char::from(byte));
             } else {
@@ -171,18 +181,14 @@ fn location(audit: &Shown<'_>, finding: &Finding) -> Value {
         }
         if uri.starts_with('/') { format!("file://{uri}") } else { uri }
     };
-    match &finding.at {
-        At::Line { number, column } => {
-            let before =
-                audit.file.line(*number).and_then(|line| line.raw().get(..column - 1)).unwrap_or_default();
-            let column = String::from_utf8_lossy(before).chars().count() + 1;
-            json!({
-                "artifactLocation": { "uri": uri(audit.path) },
-                "region": { "startLine": number, "startColumn": column },
-            })
-        }
-        At::Path(path) => json!({ "artifactLocation": { "uri": uri(path) } }),
-        At::File | At::Server => json!({ "artifactLocation": { "uri": uri(audit.path) } }),
+    let path = finding.path.as_deref().filter(|path| *path != SERVER).unwrap_or(audit.path);
+    let artifact = json!({ "uri": uri(path) });
+    match (finding.line, finding.character) {
+        (Some(line), Some(column)) => json!({
+            "artifactLocation": artifact,
+            "region": { "startLine": line, "startColumn": column },
+        }),
+        _ => json!({ "artifactLocation": artifact }),
     }
 }
 
@@ -210,7 +216,7 @@ pub(super) fn codes(least: Severity, as_json: bool) -> String {
 }
 
 /// One finding without its place, for a reader who knows the line.
-pub(in crate::akeys) fn one(finding: &Finding) -> String {
+pub(in crate::akeys) fn one(finding: &Told) -> String {
     let text = format!("{} {}: {}", finding.severity(), finding.code, finding.message);
     match &finding.hint {
         Some(hint) => format!("{text} ({hint})"),

@@ -18,6 +18,11 @@ const TABLE: &str = include_str!("../../../tests/data/audit.tsv");
 const ELSEWHERE: &[Code] = &[
     Code::StartupWritable,
     Code::StrictOwner,
+    Code::Revoked,
+    Code::RootKeyElsewhere,
+    Code::KeyOfSeveralAccounts,
+    Code::Unused,
+    Code::ClosedAccount,
     Code::StrictMode,
     Code::StrictDebianOnly,
     Code::AclWrite,

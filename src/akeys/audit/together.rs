@@ -1,8 +1,12 @@
 //! Lines with the same key: which of them sshd uses, and which restriction another one undoes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
+use rrsync_rs::escape::Escaped;
 
 use crate::akeys::relation::{self, Relation};
 use crate::authkeys::{Entry, KeyFile, Line};
@@ -53,6 +57,70 @@ impl SameKeys {
             }
         }
     }
+}
+
+/// More lines of one key than these are not compared across files.
+const COMPARED: usize = 64;
+
+/// Puts what the lines of one key in different files do to each other into the baskets, one for each file in sshd's order.
+pub(super) fn across(files: &[(PathBuf, KeyFile)], facts: &Facts<'_>, baskets: &mut [Basket]) {
+    if files.len() < 2 {
+        return;
+    }
+    let digest = RandomState::new();
+    let mut places: HashMap<u64, Vec<(usize, usize)>> = HashMap::new();
+    for (index, (_, file)) in files.iter().enumerate() {
+        for line in file.lines() {
+            if let Some(entry) = line.read(facts.rules).entry() {
+                let lines = places.entry(digest.hash_one(entry.key.blob())).or_default();
+                if lines.len() < COMPARED {
+                    lines.push((index, line.number()));
+                }
+            }
+        }
+    }
+    for lines in places.into_values() {
+        for (position, &(later_file, later)) in lines.iter().enumerate() {
+            for &(earlier_file, earlier) in lines[..position].iter().filter(|(file, _)| *file != later_file) {
+                pair(files, (earlier_file, earlier), (later_file, later), facts, &mut baskets[later_file]);
+            }
+        }
+    }
+}
+
+/// Judges a line by one with its key in an earlier file.
+fn pair(
+    files: &[(PathBuf, KeyFile)],
+    (earlier_file, earlier): (usize, usize),
+    (later_file, later): (usize, usize),
+    facts: &Facts<'_>,
+    basket: &mut Basket,
+) -> Option<()> {
+    let (path, before) = &files[earlier_file];
+    let (before, after) =
+        (before.line(earlier)?.read(facts.rules), files[later_file].1.line(later)?.read(facts.rules));
+    let (before, after) = (before.entry()?, after.entry()?);
+    if before.key != after.key {
+        return None;
+    }
+    let at = At::Line { number: later, column: after.key_span.start + 1 };
+    let first = format!("line {earlier} of {}", Escaped::os(path));
+    let (code, message) = match relation::of(&before.options, &after.options, facts.now)? {
+        Relation::CaAndPlain => {
+            (Code::CaAndPlain, format!("the same key as on {first}, once as an authority and once to log in"))
+        }
+        Relation::Duplicate => (Code::Duplicate, format!("the same key and options as on {first}")),
+        Relation::Shadowed => (
+            Code::Shadowed,
+            format!("{first} lets this key in first, with more rights; these options never apply"),
+        ),
+        Relation::Fallthrough => (
+            Code::Fallthrough,
+            format!("lets this key in where {first} refuses it, with at least the same rights"),
+        ),
+    };
+    basket.put(code, at, || message);
+    Some(())
 }
 
 /// Judges one line by the earlier lines with its key: at most one finding for each of those.

@@ -29,8 +29,8 @@ pub(super) fn run(
     let file = KeyFile::parse(bytes);
     let lines = find(which, &file, question)?;
     let found = audit::of_lines(&file, path, layout, question.rules.target);
-    let findings = |line: Line<'_>| -> Vec<&audit::Finding> {
-        found.iter().filter(|finding| finding.line() == Some(line.number())).collect()
+    let findings = |line: Line<'_>| -> Vec<&audit::Told> {
+        found.iter().filter(|finding| finding.line == Some(line.number())).collect()
     };
     if as_json {
         let lines = lines.into_iter().map(|line| object(line, question, layout, &findings(line))).collect();
@@ -117,7 +117,7 @@ fn unlimited(entry: &Entry<'_>) -> bool {
     entry.options.expiry.is_none() && entry.options.principals.is_none()
 }
 
-fn object(line: Line<'_>, question: &Question, layout: &Layout, findings: &[&audit::Finding]) -> Value {
+fn object(line: Line<'_>, question: &Question, layout: &Layout, findings: &[&audit::Told]) -> Value {
     let reading = line.read(question.rules);
     let mut row = json::row(&Row::new(line, &reading));
     let mut more = Map::new();

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use nix::fcntl::OFlag;
 
 use crate::akeys::account::Account;
+use crate::akeys::acting;
 use crate::akeys::explain::Certificate;
 use crate::akeys::used;
 use crate::authkeys::{Context, Key, Target};
@@ -57,6 +58,10 @@ const MAX_BYTES: u64 = 1 << 16;
 
 /// The session of this process.
 pub(super) fn present() -> Session {
+    // Root came in to its own account, whatever it does to another.
+    if acting::for_another() {
+        return Session::None;
+    }
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let (connection, told) = (variable("SSH_CONNECTION"), variable("SSH_USER_AUTH"));
     let from = From(connection.as_deref().and_then(client).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));

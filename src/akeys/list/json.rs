@@ -31,9 +31,8 @@ pub(super) fn print(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
 pub(in crate::akeys) fn row(row: &Row) -> Value {
     match &row.kind {
         Kind::Blank => json!({ "line": row.line, "kind": "blank" }),
-        Kind::Comment(disabled) => {
-            json!({ "line": row.line, "kind": if *disabled { "disabled" } else { "comment" } })
-        }
+        Kind::Comment => json!({ "line": row.line, "kind": "comment" }),
+        Kind::Disabled => json!({ "line": row.line, "kind": "disabled" }),
         Kind::Dead { column, findings: all } => {
             json!({ "line": row.line, "kind": "dead", "column": column, "findings": findings(all) })
         }
@@ -56,6 +55,7 @@ pub(in crate::akeys) fn row(row: &Row) -> Value {
                 "unrestricted": meaning.unrestricted,
                 "from": meaning.from,
                 "expires": meaning.expires.map(|at| at.to_string()),
+                "used": key.used,
                 "findings": findings(&meaning.findings),
             })
         }

@@ -3,6 +3,7 @@
 //! `survey` reads the file and judges each line through `explain`; `text` prints the answer for people and `json` for
 //! programs. Nothing is changed, and nothing that is wrong in one line hides another.
 
+mod all;
 mod explain;
 mod json;
 mod policy;
@@ -18,13 +19,15 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use serde::{Deserialize, Serialize};
 
+use super::account::Account;
 use super::cli::List;
+use super::used::Uses;
 use crate::authkeys::KeyFile;
 use crate::common::exit::Failure;
 use crate::common::report::{Report, colours};
 
 pub use policy::policy_findings;
-pub(in crate::akeys) use survey::Survey;
+pub(in crate::akeys) use survey::{KeyRow, Kind, Row, Survey};
 
 /// Something that a reader should know about a line or the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,9 @@ impl Finding {
 
 /// Runs it.
 pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
+    if args.all_users {
+        return all::run(args, layout);
+    }
     let own = layout.authorized_keys();
     let path = args.file.as_deref().unwrap_or(&own);
     let bytes = match fs::read(path) {
@@ -51,11 +57,15 @@ pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && args.file.is_none() => Vec::new(),
         Err(error) => return Err(unreadable(path, &error)),
     };
-    let survey = Survey::of(path, KeyFile::parse(bytes), args.file.is_none(), layout);
+    let mut uses =
+        args.last_used.then(|| Uses::of(&Account::own(layout.home()).name, args.log.as_deref(), layout));
+    let notes = uses.as_mut().map(|uses| std::mem::take(&mut uses.logins.notes)).unwrap_or_default();
+    let survey = Survey::of(path, KeyFile::parse(bytes), args.file.is_none(), layout).with_uses(uses);
     let (as_json, layout) = (args.json, layout.clone());
-    Ok(Report::stream(move |out| {
+    let report = Report::stream(move |out| {
         if as_json { json::print(&survey, out) } else { text::print(&survey, &layout, colours(), out) }
-    }))
+    });
+    Ok(Report { notes, ..report })
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

@@ -23,6 +23,7 @@ use super::explain::{Explainer, Meaning};
 use crate::akeys::grants;
 use crate::akeys::lines::entry_grant;
 use crate::akeys::relation;
+use crate::akeys::used::{Use, Uses};
 use crate::authkeys::{DISABLED, Entry, KeyFile, Line, Reading, Target};
 use crate::common::parallel;
 use crate::common::report::shown;
@@ -45,6 +46,8 @@ pub(in crate::akeys) struct Survey {
     /// For a line whose key stands further up already: where.
     first: HashMap<usize, usize>,
     explainer: Explainer,
+    /// When keys were used, where that was asked.
+    pub(in crate::akeys) uses: Option<Uses>,
 }
 
 /// One line.
@@ -53,16 +56,20 @@ pub(in crate::akeys) struct Row {
     /// Its number, from 1.
     pub(in crate::akeys) line: usize,
     /// What it is.
+    #[serde(flatten)]
     pub(in crate::akeys) kind: Kind,
 }
 
 /// What a line is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub(in crate::akeys) enum Kind {
     /// Nothing.
     Blank,
-    /// A comment; `true` for a line that was disabled by us.
-    Comment(bool),
+    /// A comment.
+    Comment,
+    /// A line that was disabled by us.
+    Disabled,
     /// A line that sshd passes over.
     Dead {
         /// In bytes, from 1.
@@ -80,13 +87,17 @@ pub(in crate::akeys) struct KeyRow {
     /// `SHA256:…`.
     pub(in crate::akeys) fingerprint: String,
     /// Its kind, as sshd names it.
+    #[serde(rename = "type")]
     pub(in crate::akeys) algorithm: Cow<'static, str>,
     /// Its size.
     pub(in crate::akeys) bits: usize,
     /// What follows it, escaped.
     pub(in crate::akeys) comment: String,
     /// What it allows.
+    #[serde(flatten)]
     pub(in crate::akeys) meaning: Meaning,
+    /// When it was last used, where that was asked and is known.
+    pub(in crate::akeys) used: Option<Use>,
 }
 
 impl Survey {
@@ -114,7 +125,14 @@ impl Survey {
             first: totals.again,
             explainer: Explainer::new(layout, now),
             file,
+            uses: None,
         }
+    }
+
+    /// The same, with when each key was last used.
+    #[must_use]
+    pub(in crate::akeys) fn with_uses(self, uses: Option<Uses>) -> Self {
+        Self { uses, ..self }
     }
 
     /// How many lines there are.
@@ -143,7 +161,8 @@ impl Survey {
     fn row(&self, line: Line<'_>) -> Row {
         let kind = match line.read(Target::default()) {
             Reading::Blank => Kind::Blank,
-            Reading::Comment => Kind::Comment(line.raw().starts_with(DISABLED)),
+            Reading::Comment if line.raw().starts_with(DISABLED) => Kind::Disabled,
+            Reading::Comment => Kind::Comment,
             Reading::Dead(dead) => {
                 let mut findings = vec![Finding::new("dead", dead.reason.to_string())];
                 findings.extend(dead.reason.hint().map(|hint| Finding::new("hint", hint)));
@@ -162,12 +181,15 @@ impl Survey {
     }
 
     fn key_row(&self, entry: &Entry<'_>) -> KeyRow {
+        let fingerprint = entry.key.fingerprint();
+        let meaning = self.explainer.entry(entry);
         KeyRow {
-            fingerprint: entry.key.fingerprint(),
+            used: self.uses.as_ref().and_then(|uses| uses.last(&fingerprint, meaning.grant.as_ref())),
+            fingerprint,
             algorithm: entry.key.algorithm().name().into(),
             bits: entry.key.bits(),
             comment: Escaped(entry.comment).to_string(),
-            meaning: self.explainer.entry(entry),
+            meaning,
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::io;
 
+use jiff::Timestamp;
 use rrsync_rs::layout::Layout;
 
 use super::Finding;
 use super::survey::{KeyRow, Kind, PIECE, Row, Survey};
+use crate::akeys::used;
 use crate::common::parallel;
 use crate::common::report::shown;
 
@@ -29,9 +31,10 @@ pub(super) fn print(
         0 => writeln!(out)?,
         some => writeln!(out, ", {}", paint.alarm(&format!("{some} UNRESTRICTED")))?,
     }
+    let begins = survey.uses.as_ref().and_then(|uses| uses.logins.begins);
     let rows = |piece| {
         let mut text = String::new();
-        survey.piece(piece).for_each(|row| print_row(&row, &paint, &mut text));
+        survey.piece(piece).for_each(|row| print_row(&row, &paint, begins, &mut text));
         text
     };
     parallel::in_order(survey.len(), PIECE, rows, |text| out.write_all(text.as_bytes()))?;
@@ -41,11 +44,12 @@ pub(super) fn print(
     Ok(())
 }
 
-fn print_row(row: &Row, paint: &Paint, out: &mut String) {
+/// Prints one line; `begins` is where sshd's log does, where it was asked when keys were used.
+pub(super) fn print_row(row: &Row, paint: &Paint, begins: Option<Timestamp>, out: &mut String) {
     // Writing to a String does not fail.
     let _ = match &row.kind {
-        Kind::Blank | Kind::Comment(false) => Ok(()),
-        Kind::Comment(true) => writeln!(out, "{:>4}  disabled", row.line),
+        Kind::Blank | Kind::Comment => Ok(()),
+        Kind::Disabled => writeln!(out, "{:>4}  disabled", row.line),
         Kind::Dead { column, .. } => {
             writeln!(out, "{:>4}  {}", row.line, paint.alarm(&format!("DEAD at column {column}")))
         }
@@ -53,8 +57,8 @@ fn print_row(row: &Row, paint: &Paint, out: &mut String) {
     };
     match &row.kind {
         Kind::Dead { findings, .. } => print_findings(out, findings, paint),
-        Kind::Key(key) => print_key(out, key, paint),
-        Kind::Blank | Kind::Comment(_) => {}
+        Kind::Key(key) => print_key(out, key, paint, begins),
+        Kind::Blank | Kind::Comment | Kind::Disabled => {}
     }
 }
 
@@ -63,7 +67,7 @@ fn headline(key: &KeyRow) -> String {
     format!("{}  {} {}", key.fingerprint, short(&key.algorithm), key.bits)
 }
 
-fn print_key(out: &mut String, key: &KeyRow, paint: &Paint) {
+fn print_key(out: &mut String, key: &KeyRow, paint: &Paint, begins: Option<Timestamp>) {
     let meaning = &key.meaning;
     let who = match (&meaning.grant, key.comment.as_str()) {
         (Some(grant), comment) if comment.is_empty() || comment == format!("akeys:{grant}") => {
@@ -78,6 +82,9 @@ fn print_key(out: &mut String, key: &KeyRow, paint: &Paint) {
         wrapped(out, &meaning.may.replacen("unrestricted", "UNRESTRICTED", 1), "", &|line| paint.alarm(line));
     } else {
         wrapped(out, &meaning.may, "", &|line| line.to_owned());
+    }
+    if let Some(words) = used::words(key.used.as_ref(), begins) {
+        wrapped(out, &words, "", &|line| line.to_owned());
     }
     // The words say it already.
     print_findings(out, meaning.findings.iter().filter(|finding| finding.code != "unrestricted"), paint);
@@ -134,14 +141,14 @@ fn wrapped(out: &mut String, text: &str, mark: &str, style: &dyn Fn(&str) -> Str
 }
 
 /// Colours, on a terminal that wants them. They repeat what the words say.
-struct Paint(bool);
+pub(super) struct Paint(pub(super) bool);
 
 impl Paint {
     fn alarm(&self, text: &str) -> String {
         self.paint("1;31", text)
     }
 
-    fn warning(&self, text: &str) -> String {
+    pub(super) fn warning(&self, text: &str) -> String {
         self.paint("33", text)
     }
 

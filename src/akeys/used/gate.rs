@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Use;
 
+/// The file is the account's, which may make it as long as it likes.
+const MAX_FILE: u64 = 1 << 30;
+
 /// Longer lines are no records.
 const MAX_LINE: u64 = 1 << 20;
 
@@ -29,7 +32,8 @@ struct Line {
 impl GateUses {
     /// Reads the audit file; one that is missing, or that somebody else could have written, says nothing.
     pub fn read(layout: &Layout) -> Self {
-        trusted::open(&layout.audit_file(), Kind::File).map(Self::collect).unwrap_or_default()
+        let open = trusted::open(&layout.audit_file(), Kind::File);
+        open.map(|file| Self::collect(file.take(MAX_FILE))).unwrap_or_default()
     }
 
     /// The requests to a grant.

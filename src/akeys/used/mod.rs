@@ -9,13 +9,12 @@ mod log;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 use serde::{Deserialize, Serialize};
-
-use crate::common::moment::in_words;
 
 pub use accepted::Accepted;
 pub use gate::GateUses;
@@ -55,6 +54,12 @@ pub struct Logins {
 }
 
 impl Logins {
+    /// What was read before this process gave up the right to read it; else the same as [`Logins::read`].
+    pub fn remembered_or_read(named: Option<&Path>) -> Self {
+        let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+        before.unwrap_or_else(|| Self::read(named))
+    }
+
     /// Reads sshd's log: the file `named`, else the journal, else the usual files.
     pub fn read(named: Option<&Path>) -> Self {
         let mut logins = Self::default();
@@ -111,6 +116,14 @@ pub fn key_of_connection(account: &str, address: &str, port: &str) -> Option<Str
     found.map(|(_, key)| key)
 }
 
+/// What was read before this process gave up the right to read it.
+static BEFORE: Mutex<Option<Logins>> = Mutex::new(None);
+
+/// Reads sshd's log now, for [`Uses::of`] later.
+pub fn remember(named: Option<&Path>) {
+    *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Logins::read(named));
+}
+
 /// What is known about the use of keys.
 #[derive(Debug, Default)]
 pub struct Uses {
@@ -125,7 +138,8 @@ pub struct Uses {
 impl Uses {
     /// What is known about the keys of `account`, at home in `layout`.
     pub fn of(account: &str, named: Option<&Path>, layout: &Layout) -> Self {
-        Self { logins: Logins::read(named), gate: GateUses::read(layout), account: account.to_owned() }
+        let logins = Logins::remembered_or_read(named);
+        Self { logins, gate: GateUses::read(layout), account: account.to_owned() }
     }
 
     /// The last use of a key: the later of a login and a request to the gate.
@@ -147,15 +161,26 @@ pub fn last(login: Option<&Use>, gate: Option<&Use>) -> Option<Use> {
 
 /// `last used 2026-11-20 from 10.1.1.1`, or that there was no use since the log begins; `None` when nothing is known.
 pub fn words(used: Option<&Use>, begins: Option<Timestamp>) -> Option<String> {
-    let day = |moment: Timestamp| moment.strftime("%Y-%m-%d").to_string();
     match (used, begins) {
+        (Some(used), _) if used.from.is_empty() => Some(format!("last used {}", day(used.last))),
         (Some(used), _) => Some(format!("last used {} from {}", day(used.last), used.from)),
         (None, Some(begins)) => Some(format!("not used since {}, where sshd's log begins", day(begins))),
         (None, None) => None,
     }
 }
 
-/// A moment as a reader of a table wants it: the day.
+/// Says that nobody has used a key since long ago, if that is so. A log that does not go back so far proves nothing.
+pub fn idle(used: Option<&Use>, begins: Option<Timestamp>, since: Timestamp) -> Option<String> {
+    match (used, begins) {
+        (Some(used), _) if used.last < since => Some(format!("last used on {}", day(used.last))),
+        (None, Some(begins)) if begins <= since => {
+            Some(format!("not used since {}, where sshd's log begins", day(begins)))
+        }
+        _ => None,
+    }
+}
+
+/// A moment as a reader of a table wants it: the day, in UTC.
 pub fn day(moment: Timestamp) -> String {
-    in_words(moment).chars().take("2026-11-20".len()).collect()
+    moment.strftime("%Y-%m-%d").to_string()
 }

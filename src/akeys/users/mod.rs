@@ -1,36 +1,72 @@
 //! `akeys users`: who holds which keys of this machine: one person, many keys, many accounts.
 //!
 //! The files are found as sshd finds them, account by account, and read in its order; `holders` turns them around, so that
-//! the key comes first. An ordinary account sees what it may read and is told what it may not. Nothing is changed.
+//! the key comes first. Root lets each account look for itself; an ordinary account sees what it may read and is told what it
+//! may not. Nothing is changed.
 
 mod holders;
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
 
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use serde_json::{Value, json};
 
 use super::account::Account;
+use super::accounts;
 use super::cli::Users;
 use super::names;
 use super::source;
 use super::sshd::{self, Asker, key_files};
 use crate::authkeys::KeyFile;
 use crate::common::exit::Failure;
-use crate::common::json::{ascii_with_list, put_bytes};
+use crate::common::json::ascii_with_list;
 use crate::common::report::Report;
 
-use holders::{Holder, Source, holders};
+use holders::{Found, Holder, Source, holders, of_source, of_view};
 
 /// Runs it.
 pub fn run(args: &Users, layout: &Layout) -> Result<Report, Failure> {
-    let (sources, notes) = sources(layout);
-    let holders = holders(&sources, sshd::target());
-    let out = if args.json { json(&holders, &sources) } else { text(&holders) };
+    let Looked { files, found, notes } =
+        if nix::unistd::geteuid().is_root() { as_root(layout) } else { as_oneself(layout) };
+    let holders = holders(found);
+    let out = if args.json { json(&holders, files) } else { text(&holders) };
     Ok(Report { out, notes, ..Report::default() })
+}
+
+/// What was found, and in which files.
+struct Looked {
+    files: Vec<Value>,
+    found: Vec<Found>,
+    notes: Vec<String>,
+}
+
+/// Root lets each account look for itself.
+fn as_root(layout: &Layout) -> Looked {
+    let all = accounts::all(layout, None, None);
+    let files = all.views.iter().flat_map(|view| {
+        view.files
+            .iter()
+            .filter(|file| file.present)
+            .map(|file| json!({ "account": view.account, "file": file.file, "lines": file.lines.len() }))
+    });
+    Looked { files: files.collect(), found: all.views.iter().flat_map(of_view).collect(), notes: all.notes }
+}
+
+/// Anybody else sees what it may read.
+fn as_oneself(layout: &Layout) -> Looked {
+    let (sources, notes) = sources(layout);
+    let target = sshd::target();
+    let files = sources.iter().map(|source| {
+        json!({
+            "account": source.account,
+            "file": source.path.to_string_lossy(),
+            "lines": source.file.lines().len(),
+        })
+    });
+    let found = sources.iter().flat_map(|source| of_source(source, target)).collect();
+    Looked { files: files.collect(), found, notes }
 }
 
 /// The key files of every account that are there and can be read, and what is to be said about the others.
@@ -82,14 +118,13 @@ fn absent(error: &io::Error) -> bool {
 fn text(holders: &[Holder]) -> String {
     let mut out = String::new();
     for holder in holders {
-        let name =
-            if holder.name.is_empty() { "no comment".to_owned() } else { Escaped(&holder.name).to_string() };
+        let name = if holder.name.is_empty() { "no comment" } else { &holder.name };
         // Writing to a String does not fail.
         let _ = writeln!(out, "{name}");
         for key in &holder.keys {
-            let _ = writeln!(out, "  {}  {} {}", key.key.fingerprint(), key.key.algorithm(), key.key.bits());
+            let _ = writeln!(out, "  {}  {} {}", key.key.fingerprint, key.key.algorithm, key.key.bits);
             for place in &key.places {
-                let at = Escaped::os(&place.path);
+                let at = Escaped(place.path.as_bytes());
                 let _ = writeln!(
                     out,
                     "    {}  {at}:{}  {}",
@@ -104,17 +139,10 @@ fn text(holders: &[Holder]) -> String {
 }
 
 /// Every holder, and every file in the order in which sshd reads it.
-fn json(holders: &[Holder], sources: &[Source]) -> String {
-    let files: Vec<Value> = sources
-        .iter()
-        .map(|source| json!({ "account": source.account, "file": lossy(&source.path), "lines": source.file.lines().len() }))
-        .collect();
+fn json(holders: &[Holder], files: Vec<Value>) -> String {
     let holder = |holder: &Holder| {
         let keys: Vec<Value> = holder.keys.iter().map(key_json).collect();
-        let mut object = serde_json::Map::new();
-        put_bytes(&mut object, "comment", Some(&holder.name));
-        object.insert("keys".into(), keys.into());
-        Value::Object(object)
+        json!({ "comment": holder.name, "keys": keys })
     };
     ascii_with_list(&[("files", files.into())], "holders", holders.iter().map(holder))
 }
@@ -126,7 +154,7 @@ fn key_json(held: &holders::Held) -> Value {
         .map(|place| {
             json!({
                 "account": place.account,
-                "file": lossy(&place.path),
+                "file": place.path,
                 "line": place.line,
                 "access": place.access,
                 "unrestricted": place.unrestricted,
@@ -134,13 +162,9 @@ fn key_json(held: &holders::Held) -> Value {
         })
         .collect();
     json!({
-        "fingerprint": held.key.fingerprint(),
-        "type": held.key.algorithm().name(),
-        "bits": held.key.bits(),
+        "fingerprint": held.key.fingerprint,
+        "type": held.key.algorithm,
+        "bits": held.key.bits,
         "places": places,
     })
-}
-
-fn lossy(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }

@@ -85,8 +85,7 @@ impl<'s> Listener<'s> {
     /// A pod that logs in through the port.
     #[track_caller]
     pub(crate) fn pod(&self, name: &str, install: &[&str]) -> Pod<'s> {
-        let address = format!("127.0.0.1:{}", self.port());
-        Pod::new(self.sandbox, name, &address, "", install)
+        self.sandbox.pod_at(name, &format!("127.0.0.1:{}", self.port()), install)
     }
 
     /// A client that logs in through the port.

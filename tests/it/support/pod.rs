@@ -18,7 +18,10 @@ use super::talk::Talk;
 /// A pod of the federation `lab`, which the account of the sandbox has let in and given a card.
 pub(crate) struct Pod<'s> {
     sandbox: &'s Sandbox,
+    name: String,
     home: PathBuf,
+    /// What its commands are run with: a namespace, say.
+    with: Vec<String>,
 }
 
 impl<'s> Pod<'s> {
@@ -32,23 +35,34 @@ impl<'s> Pod<'s> {
         route: &str,
         install: &[&str],
     ) -> Self {
-        sandbox.awatch();
         let home = sandbox.path(name);
         fs::create_dir_all(&home).unwrap();
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
-        let pod = Self { sandbox, home };
+        let pod = Self { sandbox, name: name.to_owned(), home, with: Vec::new() };
         pod.akeys(&["federation", "new", "lab", "--pod", name, "--tools", "rsync,sftp,watch"]).succeeds();
-        let bundle = pod.akeys(&["federation", "export", "lab"]).succeeds().stdout;
-        let bundle_file = format!("{name}.toml");
+        pod.meet(sandbox, address, install);
+        pod.reach(route);
+        pod
+    }
+
+    /// Meets the account of `sandbox`, which is at `address` and grants what `install` says.
+    #[track_caller]
+    pub(crate) fn meet(&self, sandbox: &Sandbox, address: &str, install: &[&str]) {
+        sandbox.awatch();
+        let bundle = self.akeys(&["federation", "export", "lab"]).succeeds().stdout;
+        let bundle_file = format!("{}.toml", self.name);
         sandbox.write(&bundle_file, bundle);
         let known = fs::read_to_string(sandbox.path("etc/known_hosts")).unwrap();
         sandbox.write("host.pub", known.strip_prefix("sandbox ").unwrap());
         let words = ["--address", address, "--host-key", "host.pub"];
         sandbox.akeys(&[&["install", "--bundle", &bundle_file], install, &words].concat()).succeeds();
-        let card = sandbox.home().join(format!(".config/akeys/issued/lab.{name}.toml"));
-        pod.akeys(&["federation", "meet", card.to_str().unwrap()]).succeeds();
-        pod.reach(route);
-        pod
+        let card = sandbox.home().join(format!(".config/akeys/issued/lab.{}.toml", self.name));
+        self.akeys(&["federation", "meet", card.to_str().unwrap()]).succeeds();
+    }
+
+    /// From now on its commands are run by these words: in a namespace, or on a terminal.
+    pub(crate) fn with(&mut self, words: &[&str]) {
+        self.with = words.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Says how the host is reached from now on.
@@ -76,7 +90,15 @@ impl<'s> Pod<'s> {
     /// `afiles ARGS…`, to be run in the home.
     #[track_caller]
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(our_program("afiles"));
+        let afiles = our_program("afiles");
+        let mut command = match self.with.split_first() {
+            None => Command::new(afiles),
+            Some((first, rest)) => {
+                let mut command = Command::new(find_program(first));
+                command.args(rest).arg(afiles);
+                command
+            }
+        };
         command.args(args);
         self.at_home(&mut command);
         command

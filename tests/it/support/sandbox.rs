@@ -136,6 +136,12 @@ impl Sandbox {
         Pod::new(self, name, "laptop", &self.pipe(), install)
     }
 
+    /// A pod that reaches the host at an address.
+    #[track_caller]
+    pub(crate) fn pod_at(&self, name: &str, address: &str, install: &[&str]) -> Pod<'_> {
+        Pod::new(self, name, address, "", install)
+    }
+
     /// How `ssh_config` says that a host is an sshd of its own at the other end of a pipe.
     pub(crate) fn pipe(&self) -> String {
         format!("ProxyCommand {}", self.proxy())
@@ -204,7 +210,7 @@ impl Sandbox {
         String::from_utf8_lossy(&fs::read(self.sshd_log()).unwrap_or_default()).into_owned()
     }
 
-    pub(super) fn sshd_config(&self) -> PathBuf {
+    pub(crate) fn sshd_config(&self) -> PathBuf {
         self.path("etc/sshd_config")
     }
 

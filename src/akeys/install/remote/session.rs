@@ -12,6 +12,7 @@ use rrsync_rs::escape::Escaped;
 use tempfile::TempDir;
 
 use super::known;
+use crate::akeys::acting;
 use crate::card::{Destination, Place, User};
 use crate::common::child::{self, Ended};
 use crate::common::exit::{Exit, Failure};
@@ -45,6 +46,9 @@ pub(super) struct Account {
 impl Session {
     /// Makes ready. Nothing is connected yet.
     pub(super) fn to(destination: &Destination) -> Result<Self, Failure> {
+        if acting::for_another() {
+            return Err(acting::refusal());
+        }
         // The path of the socket is short, and nothing in it means anything to ssh.
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
         let fits = |dir: &Path| {
