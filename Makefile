@@ -32,6 +32,7 @@ test:
 	@scripts/packages.sh bash dash busybox flock || echo 'going on: the installer is tried in those shells that are there'
 	@scripts/packages.sh tcsh fish zsh mksh || echo 'going on: each login shell that is missing is named where it would be tried'
 	@scripts/packages.sh shellcheck || echo 'going on: without shellcheck, shell scripts are only parsed'
+	@scripts/packages.sh nats-server openssl
 	@scripts/packages.sh ip || echo 'going on: without ip, no host is in a network namespace of its own'
 	@scripts/packages.sh strace || echo 'going on: without strace, kills between system calls are not tried'
 	@scripts/packages.sh chromium || echo 'going on: without chromium, the page of akeys report is not looked at'

@@ -13,6 +13,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 use rrsync_rs::name::Label;
 
+use super::follow::Source;
 use super::receive::{Durability, Symlinks};
 use super::words::{BadWord, Push, Remote, VersionWord};
 
@@ -221,6 +222,9 @@ pub struct Follow {
     /// Make DST a copy of SRC although it is one of something else.
     #[arg(long)]
     pub adopt: bool,
+    /// Where the events come from: ssh or nats.
+    #[arg(long, value_name = "SOURCE", default_value = "ssh", hide_possible_values = true)]
+    pub events: Source,
     /// Print an event for everything that happens, as JSON, one a line.
     #[arg(long)]
     pub json: bool,

@@ -1,6 +1,6 @@
 //! From a word to an account, a host and a key: the cards that this pod has been given say where a workspace is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,7 +8,9 @@ use rrsync_rs::grant::Tool;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::Label;
 
+use super::announced;
 use super::words::{Owner, Remote};
+use crate::awatch::nats::registry::Entry;
 use crate::card::{self, Card};
 use crate::common::exit::{Exit, Failure};
 use crate::common::ssh::Ssh;
@@ -49,7 +51,7 @@ impl Found {
 /// # Errors
 /// `NoMatch` when nobody has it; `Conflict` when several have, and it was not said whose is meant.
 pub fn find(remote: &Remote, layout: &Layout) -> Result<Found, Failure> {
-    let mut broken = Vec::new();
+    let (mut broken, mut unknown) = (Vec::new(), BTreeSet::new());
     let mut candidates: BTreeMap<String, Card> = BTreeMap::new();
     for federation in federations(layout) {
         for card in card::all(layout, &federation) {
@@ -66,6 +68,12 @@ pub fn find(remote: &Remote, layout: &Layout) -> Result<Found, Failure> {
             }
         }
     }
+    match announced::all(layout) {
+        Ok(entries) => announced_too(remote, layout, &entries, &mut candidates, &mut unknown)?,
+        // The cards say enough.
+        Err(_) if !candidates.is_empty() => {}
+        Err(failure) => return Err(failure),
+    }
     let mut accounts = candidates.into_values();
     match (accounts.next(), accounts.next()) {
         (Some(card), None) => {
@@ -80,12 +88,53 @@ pub fn find(remote: &Remote, layout: &Layout) -> Result<Found, Failure> {
             Err(Failure::new(Exit::Conflict, message)
                 .hint(format!("say whose: {first}/{}:", remote.workspace)))
         }
+        (None, _) if !unknown.is_empty() => {
+            let accounts: Vec<String> = unknown.into_iter().collect();
+            let message =
+                format!("{remote} is announced by {}, which this pod has no card of", accounts.join(", "));
+            Err(Failure::new(Exit::NoMatch, message)
+                .hint("akeys federation meet CARD, with the card that its owner has"))
+        }
         (None, _) if broken.is_empty() => {
             Err(Failure::new(Exit::NoMatch, format!("no account that this pod knows has {remote}"))
                 .hint("akeys federation meet CARD, with the card that its owner has"))
         }
         (None, _) => Err(Failure::new(Exit::Failed, broken.join("\n"))),
     }
+}
+
+/// Adds the accounts of which workspaces are announced that their cards do not name. Those without a card go to `unknown`.
+fn announced_too(
+    remote: &Remote,
+    layout: &Layout,
+    entries: &[Entry],
+    candidates: &mut BTreeMap<String, Card>,
+    unknown: &mut BTreeSet<String>,
+) -> Result<(), Failure> {
+    let cards = all(layout);
+    for entry in entries {
+        let mut its: Vec<&Card> = cards.iter().filter(|card| announced::is_of(entry, card)).collect();
+        // The account may be asked for by the name on its card.
+        let meant = announced::is_meant(entry, remote)
+            || its.iter().any(|card| entry.workspace == remote.workspace && is_owner(card, remote));
+        if !meant {
+            continue;
+        }
+        // One that this pod has a key of will do.
+        its.sort_by_key(|card| keys(card, layout).is_empty());
+        match its.first() {
+            None => drop(unknown.insert(entry.account())),
+            Some(card) => {
+                announced::check(entry, card, layout)?;
+                candidates.entry(card.account()).or_insert_with(|| (*card).clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_owner(card: &Card, remote: &Remote) -> bool {
+    matches!(&remote.owner, Some(Owner::Account(user, host)) if card.user == *user && card.place.host == *host)
 }
 
 /// Every workspace that the cards name, by its account.

@@ -3,6 +3,7 @@
 //! `words` says what was meant, `find` whose workspace that is, [`crate::common::ssh`] how it is reached. `receive` is how anything gets
 //! its place here, whatever brought it: `get` over an open SFTP session, `rsync` for what is large or many.
 
+mod announced;
 mod catalog;
 pub mod cli;
 mod destination;

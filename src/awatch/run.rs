@@ -12,7 +12,7 @@ use super::config::{self, Config};
 use super::daemon;
 use super::daemon::workspace::Setup;
 use super::journal;
-use super::nats::server::{Login, Server};
+use super::nats::server::Server;
 use super::nats::settings;
 use super::record::Identity;
 use super::watcher::Options;
@@ -66,7 +66,7 @@ fn one(dir: &Path, args: &Run, layout: &Layout) -> Result<Config, Failure> {
         global_ignore: Some(layout.ignore_file()),
         retention: journal::RETENTION,
     };
-    let nats = args.nats.clone().map(|url| Server { url, login: Login::None, authority: None });
+    let nats = args.nats.clone().map(Server::new);
     Ok(Config { workspaces: BTreeMap::from([(name, setup)]), nats, federation: args.federation.clone() })
 }
 

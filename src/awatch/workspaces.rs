@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::cli::Workspaces;
 use super::daemon::status::Doing;
 use super::nats::registry::{self, DEAD, Entry};
-use super::nats::server::{Login, Server};
+use super::nats::server::Server;
 use super::nats::settings;
 use super::status::age;
 use crate::common::exit::{Exit, Failure};
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Workspaces, layout: &Layout) -> Result<Report, Failure>
 
 fn server(args: &Workspaces, layout: &Layout) -> Result<Option<Server>, Failure> {
     match (&args.nats, &args.federation) {
-        (Some(url), _) => Ok(Some(Server { url: url.clone(), login: Login::None, authority: None })),
+        (Some(url), _) => Ok(Some(Server::new(url.clone()))),
         (None, Some(federation)) => settings::of_federation(federation, layout),
         (None, None) => settings::of_account(layout),
     }
@@ -99,6 +99,7 @@ mod tests {
     #[test]
     fn who_is_silent_is_dead() {
         let entry = |workspace: &str, project: Option<&str>, second| Entry {
+            author: "anna@laptop".to_owned(),
             workspace: workspace.parse().unwrap(),
             project: project.map(|project| project.parse().unwrap()),
             user: "anna".parse().unwrap(),

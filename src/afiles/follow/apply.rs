@@ -153,6 +153,13 @@ impl Apply<'_, '_> {
                     sorted.wholes.push(path);
                     continue;
                 }
+                Want::Look(hint) => {
+                    if !self.is_known_as(&path, &hint)? {
+                        self.book.authored(path.clone(), hint.author);
+                        sorted.wanted.push(wanted_of(self.found, path, None, None));
+                    }
+                    continue;
+                }
                 Want::Like(hint) => hint,
             };
             let judged = self.judge(&path, &hint)?;
@@ -197,6 +204,15 @@ impl Apply<'_, '_> {
                 }
             }
         })
+    }
+
+    /// Whether what is here came from the source, and is what somebody says that there is now.
+    fn is_known_as(&self, path: &EventPath, hint: &Hint) -> Result<bool, TransferError> {
+        let (Kind::File, Some(stat)) = (hint.kind, self.tree.look(path)?) else { return Ok(false) };
+        let like = Known::of(&stat);
+        let same = hint.size == Some(like.size) && hint.modified == Some(like.modified);
+        let same_mode = hint.mode.is_some_and(|mode| mode & 0o777 == stat.st_mode & 0o7777);
+        Ok(same && same_mode && like.kind == SFlag::S_IFREG && self.book.known(path)? == Some(like))
     }
 }
 

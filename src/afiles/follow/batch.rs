@@ -18,6 +18,8 @@ pub enum Want {
     Like(Hint),
     /// It is there with everything below it, of which nothing was said.
     Whole,
+    /// Something is said to have happened to it: what, the source says itself.
+    Look(Hint),
     /// It is gone, a directory with everything below it.
     Gone {
         /// Whether it was one.
@@ -60,6 +62,8 @@ pub struct Batch {
     below: Option<EventPath>,
     /// What of it goes the other way.
     own: Vec<EventPath>,
+    /// Whether somebody else than the source may have said it.
+    hearsay: bool,
     steps: Vec<Step>,
     /// What comes after everything else.
     last: BTreeMap<EventPath, Want>,
@@ -75,15 +79,26 @@ pub struct PutOff {
 }
 
 impl Batch {
-    /// Nothing yet, of what is `below` in the workspace and is not this pod's `own`.
-    pub fn new(below: Option<EventPath>, own: Vec<EventPath>) -> Self {
-        Self { below, own, steps: Vec::new(), last: BTreeMap::new() }
+    /// Nothing yet, of what is `below` in the workspace and is not this pod's `own`. Of `hearsay` nothing counts but where to look.
+    pub fn new(below: Option<EventPath>, own: Vec<EventPath>, hearsay: bool) -> Self {
+        Self { below, own, hearsay, steps: Vec::new(), last: BTreeMap::new() }
     }
 
     /// Takes in an event.
     pub fn add(&mut self, event: &Event) {
         let from = event.from.as_ref().and_then(|from| self.inside(from));
         let directory = event.kind == Kind::Directory;
+        if self.hearsay {
+            let hint = Hint::of(event);
+            if let Some(from) = from {
+                self.want(from, Want::Look(hint.clone()));
+            }
+            if let Some(path) = self.inside(&event.path) {
+                let moved = event.reason == Reason::Renamed && directory;
+                self.want(path, if moved { Want::Whole } else { Want::Look(hint) });
+            }
+            return;
+        }
         let Some(path) = self.inside(&event.path) else {
             // It has left what is followed.
             if let Some(from) = from {
@@ -118,7 +133,7 @@ impl Batch {
 
     /// An empty one, of the same part of the workspace.
     pub fn next(&self) -> Self {
-        Self::new(self.below.clone(), self.own.clone())
+        Self::new(self.below.clone(), self.own.clone(), self.hearsay)
     }
 
     /// What is to be done, in order.
@@ -256,6 +271,7 @@ mod tests {
         let want = |(path, want): (&EventPath, &Want)| match want {
             Want::Like(_) => text(path),
             Want::Whole => format!("{}/**", text(path)),
+            Want::Look(_) => format!("?{}", text(path)),
             Want::Gone { .. } => format!("-{}", text(path)),
         };
         let step = |step: &Step| match step {
@@ -279,7 +295,7 @@ mod tests {
             (vec![event(Created, File, "v1/x", None)], vec!["current -v1", "v1/x"]),
             (vec![event(Removed, Directory, "v2", None)], vec!["current -v1 -v2"]),
         ] {
-            let mut batch = Batch::new(None, Vec::new());
+            let mut batch = Batch::new(None, Vec::new(), false);
             let last = BTreeMap::from([
                 (at("current"), Want::Like(link.clone())),
                 (at("v1"), Want::Gone { directory: true }),
@@ -298,7 +314,7 @@ mod tests {
         use Reason::{Created, Modified, Removed, Renamed};
         let all = |events: &[Event], below: Option<&str>| {
             let at = |path: &str| EventPath::new(path.into()).unwrap();
-            let mut batch = Batch::new(below.map(at), vec![at("own")]);
+            let mut batch = Batch::new(below.map(at), vec![at("own")], false);
             for event in events {
                 batch.add(event);
             }
@@ -367,5 +383,25 @@ mod tests {
         ] {
             assert_eq!(all(&events, below), steps);
         }
+    }
+
+    #[test]
+    fn hearsay_says_where_to_look_and_nothing_else() {
+        use Kind::{Directory, File};
+        use Reason::{Attributes, Modified, Removed, Renamed};
+        let own = EventPath::new(b"own".to_vec()).unwrap();
+        let mut batch = Batch::new(None, vec![own], true);
+        for event in [
+            event(Removed, Directory, "d", None),
+            event(Removed, File, "a", None),
+            event(Attributes, Directory, "m", None),
+            event(Modified, File, "own/x", None),
+            event(Renamed, File, "b", Some("c")),
+            event(Renamed, Directory, "to", Some("from")),
+        ] {
+            batch.add(&event);
+        }
+        assert_eq!(shown(&batch.next()), Vec::<String>::new());
+        assert_eq!(shown(&batch), ["?a ?b ?c ?d ?from ?m to/**"]);
     }
 }

@@ -9,9 +9,10 @@ use rrsync_rs::name::Label;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Setting;
+use super::{Setting, Source};
 use crate::afiles::receive::{Durability, Symlinks};
 use crate::afiles::words::{Push, Remote};
+use crate::awatch::nats::settings;
 use crate::common::exit::{Exit, Failure};
 use crate::common::input;
 use crate::common::toml_text::At;
@@ -19,6 +20,10 @@ use crate::common::toml_text::At;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
+    /// Where events and the registry are; read where they are used, and checked here.
+    nats: Option<settings::Form>,
+    #[serde(rename = "federation")]
+    _federation: Option<Label>,
     #[serde(default)]
     follow: BTreeMap<Label, CopyForm>,
 }
@@ -37,6 +42,8 @@ struct CopyForm {
     on_change: Option<String>,
     #[serde(default)]
     push: Vec<Spanned<String>>,
+    #[serde(default)]
+    events: Source,
 }
 
 /// The copies of the file, by their names; with `only`, that one.
@@ -66,6 +73,7 @@ pub fn load(layout: &Layout, only: Option<&Label>, json: bool) -> Result<Vec<Set
 
 fn parse(text: &str, layout: &Layout, json: bool) -> Result<BTreeMap<Label, Setting>, At> {
     let form: Form = toml::from_str(text).map_err(|error| At::toml(text, &error))?;
+    form.nats.map(|nats| settings::server(text, &nats, layout)).transpose()?;
     form.follow
         .into_iter()
         .map(|(name, copy)| {
@@ -81,6 +89,7 @@ fn parse(text: &str, layout: &Layout, json: bool) -> Result<BTreeMap<Label, Sett
                 on_change: copy.on_change.map(OsString::from),
                 push: copy.push.iter().map(|push| read(text, push, Push::read)).collect::<Result<_, _>>()?,
                 adopt: false,
+                events: copy.events,
                 json,
             };
             Ok((name, setting))

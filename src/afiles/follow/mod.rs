@@ -8,6 +8,7 @@ mod apply;
 mod batch;
 mod command;
 mod config;
+mod nats;
 mod pusher;
 mod session;
 mod standing;
@@ -20,7 +21,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use rrsync_rs::layout::Layout;
+use serde::Deserialize;
 
 use self::command::OnChange;
 use self::session::SessionError;
@@ -34,6 +37,8 @@ use super::receive::{Durability, Keeper, Symlinks, Tree};
 use super::remote::Workspace;
 use super::tell::Teller;
 use super::words::{Push, Remote};
+use crate::awatch::nats::server::Server;
+use crate::awatch::nats::settings;
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::Report;
 use crate::event::{Cursor, EventPath, Message};
@@ -72,8 +77,21 @@ pub struct Setting {
     pub push: Vec<Push>,
     /// Whether the directory may be a copy of something else until now.
     pub adopt: bool,
+    /// Where its events come from.
+    pub events: Source,
     /// Whether events are told as JSON.
     pub json: bool,
+}
+
+/// Where the events of a workspace come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Down the connection to its host.
+    #[default]
+    Ssh,
+    /// From the NATS server that the configuration names.
+    Nats,
 }
 
 /// A copy that is being followed.
@@ -90,6 +108,8 @@ pub struct Follower<'c> {
     own: Vec<EventPath>,
     /// What was last written down.
     cursor: Option<Cursor>,
+    /// The server that has the events, where they do not come from the host.
+    server: Option<Server>,
 }
 
 /// Runs the subcommand.
@@ -149,6 +169,7 @@ fn settings(args: &Follow, layout: &Layout) -> Result<Vec<Setting>, Failure> {
             on_change: args.on_change.clone(),
             push: args.push.clone(),
             adopt: args.adopt,
+            events: args.events,
             json: args.json,
         });
     }
@@ -178,8 +199,9 @@ fn follow(
     let book = CopyBook::new(&catalog, copy, remote, who);
     let (links, durability) = (setting.links, setting.durability);
     let own = own(setting, &workspace, layout)?;
+    let server = server(setting.events, layout)?;
     let mut follower =
-        Follower { workspace, tree, book, teller, links, durability, on_change, stand, own, cursor };
+        Follower { workspace, tree, book, teller, links, durability, on_change, stand, own, cursor, server };
     if !follower.keeps_cursor() {
         follower.book.forget_cursor()?;
         follower.cursor = None;
@@ -197,6 +219,21 @@ fn follow(
         follower.lost(&error, pause)?;
         thread::sleep(pause);
         pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// The server that has the events, where they are to come from one.
+fn server(events: Source, layout: &Layout) -> Result<Option<Server>, Failure> {
+    match events {
+        Source::Ssh => Ok(None),
+        Source::Nats => match settings::of_account(layout)? {
+            Some(server) => Ok(Some(server)),
+            None => Err(Failure::new(
+                Exit::NoMatch,
+                "events are to come by NATS, and no configuration names a server",
+            )
+            .hint("[nats] in ~/.config/akeys/afiles.toml, afiles(1)")),
+        },
     }
 }
 

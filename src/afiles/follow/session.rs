@@ -8,6 +8,7 @@ use rrsync_rs::grant::Tool;
 
 use super::apply::Apply;
 use super::batch::Batch;
+use super::nats::Listening;
 use super::stream::{Stream, StreamError};
 use super::{Follower, Input};
 use crate::afiles::failures::TransferError;
@@ -52,6 +53,13 @@ pub enum SessionError {
     Watch(WatcherError),
 }
 
+/// Where events come from, for as long as they are wanted.
+#[allow(dead_code, reason = "each ends when it is dropped")]
+enum Events {
+    Ssh(Stream),
+    Nats(Listening),
+}
+
 /// A connection, and what has come down it.
 pub struct Session<'f, 'c, 'r> {
     follower: &'f mut Follower<'c>,
@@ -72,17 +80,24 @@ struct Left {
 
 /// Follows until something goes wrong.
 pub fn run(follower: &mut Follower<'_>) -> Result<Infallible, SessionError> {
-    let connect = |tool| follower.workspace.connect(tool).map_err(SessionError::Failure);
-    let (stream_way, rsync_way): (Connection, Connection) = (connect(Tool::Watch)?, connect(Tool::Rsync)?);
+    let connect =
+        |tool| -> Result<Connection, _> { follower.workspace.connect(tool).map_err(SessionError::Failure) };
+    let rsync_way = connect(Tool::Rsync)?;
     let found = &follower.workspace.found;
     let rsync = Rsync::new(&rsync_way, found.wire_path()).without(&follower.own);
     let (sender, inbox) = sync_channel(WAITING);
     let (workspace, below) = (found.remote.workspace.clone(), found.remote.path.clone());
     let since = follower.cursor;
-    let _stream = Stream::open(&stream_way, &workspace, since.as_ref(), sender).map_err(StreamError::from)?;
+    let _events = match &follower.server {
+        None => {
+            let way = connect(Tool::Watch)?;
+            Events::Ssh(Stream::open(&way, &workspace, since.as_ref(), sender).map_err(StreamError::from)?)
+        }
+        Some(server) => Events::Nats(Listening::to(server, found, since, sender)),
+    };
     let sftp = follower.workspace.sftp().map_err(SessionError::Failure)?;
     let left = Left { when: None, pause: AGAIN.0 };
-    let batch = Batch::new(below, follower.own.clone());
+    let batch = Batch::new(below, follower.own.clone(), follower.server.is_some());
     Session { follower, rsync: &rsync, sftp, inbox, batch, cursor: since, left }.follow()
 }
 

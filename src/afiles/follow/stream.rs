@@ -13,7 +13,7 @@ use crate::common::ssh::{Connection, SshError};
 use crate::event::{Cursor, FORMAT, Message};
 
 /// The longest line that is read: two paths, each byte of which may take six in JSON, and what is around them.
-const LONGEST_LINE: u64 = 64 * 1024;
+pub const LONGEST_LINE: u64 = 64 * 1024;
 
 /// How much of what ssh and the gate say is kept.
 const SAID: u64 = 16 * 1024;
@@ -33,6 +33,9 @@ pub enum StreamError {
     /// Another workspace than was asked for.
     #[error("the stream of events is of {0}")]
     Workspace(WorkspaceName),
+    /// A NATS server, or what it has of the workspace.
+    #[error("{0}")]
+    Nats(String),
     /// Nothing has come for too long.
     #[error("no word of the stream of events for {0} s")]
     Silent(u64),

@@ -1,5 +1,6 @@
 //! Announcing a workspace: at once, every few seconds, whenever the daemon does something else there, and for the last time.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,7 +14,6 @@ use super::wire::Message;
 use crate::akeys::host;
 use crate::awatch::daemon::log::Level;
 use crate::awatch::daemon::status::Doing;
-use crate::awatch::record::Identity;
 use crate::event::Cursor;
 
 /// How long the server may take to acknowledge the last one.
@@ -31,7 +31,7 @@ pub struct Announcer {
 impl Announcer {
     /// For the workspace that is published. The host's keys are looked up anew for each connection: they may be others by now.
     pub fn new(work: &Work) -> Self {
-        let entry = entry(&work.identity);
+        let entry = entry(work);
         if entry.is_none() {
             let author = rrsync_rs::escape::Escaped(work.identity.author.as_bytes());
             work.say(Level::Warning, format_args!("it is not announced: {author} is no USER@HOST"));
@@ -91,16 +91,25 @@ impl Announcer {
     }
 }
 
-fn entry(identity: &Identity) -> Option<Entry> {
-    let (user, host) = identity.author.rsplit_once('@')?;
-    let server = host::Server::of_this_machine(user);
+fn entry(work: &Work) -> Option<Entry> {
+    let (user, host) = work.identity.author.rsplit_once('@')?;
+    let own = host::Server::of_this_machine(user);
+    let named = work.server.host_keys.iter().filter_map(|path| match host::public_key(path) {
+        Ok(key) => Some(key),
+        Err(failure) => {
+            work.say(Level::Warning, format_args!("a host key that is not announced: {failure}"));
+            None
+        }
+    });
+    let (named, address) = (named.collect::<BTreeSet<_>>(), work.server.address.as_ref());
     Some(Entry {
-        workspace: identity.workspace.clone(),
-        project: identity.project.clone(),
+        workspace: work.identity.workspace.clone(),
+        project: work.identity.project.clone(),
+        author: work.identity.author.clone(),
         user: user.parse().ok()?,
-        host: host.parse().ok()?,
-        port: server.port,
-        host_keys: server.keys,
+        host: address.map_or_else(|| host.parse().ok(), |address| Some(address.host.clone()))?,
+        port: address.map_or(own.port, |address| address.port),
+        host_keys: if work.server.host_keys.is_empty() { own.keys } else { named },
         time: Timestamp::now(),
         doing: Doing::Starting,
         cursor: None,

@@ -45,9 +45,11 @@ pub struct Entry {
     pub workspace: WorkspaceName,
     /// The label under which it is found with others.
     pub project: Option<Label>,
-    /// Whose it is.
+    /// What its events say whose they are: `USER@HOST`, as the host calls itself.
+    pub author: String,
+    /// The account.
     pub user: User,
-    /// What its host calls itself.
+    /// Where it is.
     pub host: Host,
     /// The port of the host's sshd, where that is known.
     pub port: Option<NonZeroU16>,
@@ -68,6 +70,7 @@ struct EntryForm {
     workspace: WorkspaceName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     project: Option<Label>,
+    author: String,
     user: String,
     host: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,7 +88,11 @@ struct EntryForm {
 impl Entry {
     /// Whose, and which.
     pub fn identity(&self) -> Identity {
-        Identity { author: self.account(), project: self.project.clone(), workspace: self.workspace.clone() }
+        Identity {
+            author: self.author.clone(),
+            project: self.project.clone(),
+            workspace: self.workspace.clone(),
+        }
     }
 
     /// `USER@HOST`.
@@ -104,6 +111,7 @@ impl Entry {
             format: FORMAT,
             workspace: self.workspace.clone(),
             project: self.project.clone(),
+            author: self.author.clone(),
             user: self.user.to_string(),
             host: self.host.to_string(),
             port: self.port,
@@ -126,6 +134,7 @@ impl Entry {
         let entry = Self {
             workspace: form.workspace,
             project: form.project,
+            author: Some(form.author).filter(|author| is_author(author))?,
             user: form.user.parse().ok()?,
             host: form.host.parse().ok()?,
             port: form.port,
@@ -136,6 +145,11 @@ impl Entry {
         };
         (subject::announcement(&entry.identity()) == sent_to).then_some(entry)
     }
+}
+
+/// Whether this is something that an event can have as its author: what a host calls itself is not always a name of the network.
+fn is_author(author: &str) -> bool {
+    (1..=320).contains(&author.len()) && author.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Makes sure that there is a stream that keeps announcements.
@@ -190,6 +204,7 @@ mod tests {
         Entry {
             workspace: "papers".parse().unwrap(),
             project: Some("thesis".parse().unwrap()),
+            author: "anna@laptop.example".to_owned(),
             user: "anna".parse().unwrap(),
             host: "laptop.example".parse().unwrap(),
             port: NonZeroU16::new(2222),
@@ -222,7 +237,8 @@ mod tests {
         for (from, to) in [
             ("\"format\":1", "\"format\":2"),
             ("\"anna\"", "\"-oProxyCommand=x\""),
-            ("laptop.example", "-laptop"),
+            ("anna@", "anna\\n@"),
+            ("\"laptop.example", "\"-laptop"),
             ("papers", "../papers"),
             ("ssh-ed25519", "command=\\\"x\\\" ssh-ed25519"),
             ("2222", "0"),

@@ -92,6 +92,17 @@ pub struct Server {
     pub login: Login,
     /// The certificates that its own is checked with, instead of the system's.
     pub authority: Option<PathBuf>,
+    /// Where this account's own sshd is reached, for what is announced there: where that is not this host's name and usual port.
+    pub address: Option<Address>,
+    /// The files with its public keys, where they are not those that sshd's configuration names.
+    pub host_keys: Vec<PathBuf>,
+}
+
+impl Server {
+    /// A server that asks nobody who he is.
+    pub fn new(url: Url) -> Self {
+        Self { url, login: Login::None, authority: None, address: None, host_keys: Vec::new() }
+    }
 }
 
 #[cfg(test)]

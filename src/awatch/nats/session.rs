@@ -163,6 +163,8 @@ fn cursor(message: &Message) -> Option<Cursor> {
 
 impl Session<'_> {
     fn publish(mut self) -> Result<End, SessionError> {
+        // Also where the server refuses the first message.
+        self.tell();
         loop {
             let more = self.send()?;
             while let Some(message) = self.client.next_now()? {
@@ -258,18 +260,23 @@ impl Session<'_> {
         Ok(false)
     }
 
+    /// Tells everybody how far the server is.
+    fn tell(&self) {
+        self.work.status.set(|status| {
+            if let Some(nats) = &mut status.nats {
+                nats.published = self.published.sequence;
+            }
+        });
+    }
+
     fn is_late(&self, patience: Duration) -> bool {
         self.under_way.front().is_some_and(|sent| sent.when.elapsed() > patience)
     }
 
     /// Tells everybody how far the server is, and writes it down from time to time, or `now`.
     fn write_down(&mut self, now: bool) -> Result<(), SessionError> {
+        self.tell();
         let published = self.published;
-        self.work.status.set(|status| {
-            if let Some(nats) = &mut status.nats {
-                nats.published = published.sequence;
-            }
-        });
         let due = now || self.due.is_some_and(|due| due <= Instant::now());
         if due && self.written != Some(published) {
             let text = serde_json::to_vec(&Kept { cursor: Some(published) });

@@ -26,6 +26,8 @@ pub struct Form {
     nkey: Option<Spanned<String>>,
     creds: Option<Spanned<String>>,
     ca: Option<Spanned<String>>,
+    address: Option<Spanned<String>>,
+    host_keys: Option<Vec<Spanned<String>>>,
 }
 
 /// A path that is absolute, or below the home.
@@ -63,7 +65,14 @@ pub fn server(text: &str, form: &Form, layout: &Layout) -> Result<Server, At> {
             (None, None, None) => Login::None,
         },
     };
-    Ok(Server { url: value(text, &form.url)?, login, authority: path(&form.ca)? })
+    let keys = form.host_keys.iter().flatten();
+    Ok(Server {
+        url: value(text, &form.url)?,
+        login,
+        authority: path(&form.ca)?,
+        address: form.address.as_ref().map(|written| value(text, written)).transpose()?,
+        host_keys: keys.map(|written| absolute(text, written, layout)).collect::<Result<_, _>>()?,
+    })
 }
 
 /// What of a configuration says where events are published.
@@ -101,5 +110,5 @@ pub fn of_federation(federation: &Label, layout: &Layout) -> Result<Option<Serve
     let url = url.to_string().parse().map_err(|error| {
         Failure::new(Exit::Failed, format!("the bundle of {federation} names {url}: {error}"))
     })?;
-    Ok(Some(Server { url, login: Login::None, authority: None }))
+    Ok(Some(Server::new(url)))
 }
