@@ -11,7 +11,10 @@ mod stream;
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::audit::{Log, Record};
 use crate::cli::{self, Args, Gate, Source};
@@ -19,6 +22,7 @@ use crate::confine::{self, ConfineError};
 use crate::explain;
 use crate::grant::Tool;
 use crate::request::Request;
+use crate::scp::Direction;
 use crate::serve::{self, Protocol};
 use crate::session::{self, Environment, NoTerms, Terms};
 use crate::verdict::{Change, Refusal};
@@ -132,12 +136,22 @@ fn serve(gate: &Gate, environment: &Environment) -> ExitCode {
 
 /// Tells the client why. A client of the old scp waits for an answer in its protocol, and some take none for a good one.
 fn tell(refusal: &Refusal, in_protocol: bool, environment: &Environment) {
-    let scp = matches!(Request::read(environment.command.as_deref()), Ok(Request::Scp(_)));
-    let _ = if in_protocol && scp {
-        writeln!(std::io::stdout(), "\u{2}rrsync-rs: {refusal}")
-    } else {
-        writeln!(std::io::stderr(), "rrsync-rs: {refusal}")
+    let _ = match Request::read(environment.command.as_deref()) {
+        Ok(Request::Scp(command)) if in_protocol => {
+            if command.direction == Direction::Source {
+                await_first_word();
+            }
+            writeln!(std::io::stdout(), "\u{2}rrsync-rs: {refusal}")
+        }
+        _ => writeln!(std::io::stderr(), "rrsync-rs: {refusal}"),
     };
+}
+
+/// Waits a moment for the client's first byte: an scp that finds nobody to take it does not look for the answer.
+fn await_first_word() {
+    let stdin = std::io::stdin();
+    let patience = PollTimeout::from(10_000_u16);
+    let _ = poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], patience);
 }
 
 /// A session that ends here has answered a question.
