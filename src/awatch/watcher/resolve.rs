@@ -60,6 +60,19 @@ const MOVING: Duration = Duration::from_millis(10);
 /// How long to wait for a file that changed while it was read.
 const CHANGING: Duration = Duration::from_millis(50);
 
+/// The first wait for a writer that has closed a file.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// How long to wait at most for the end of a writer of whom nothing is heard.
+const UNHEARD: Duration = Duration::from_mins(1);
+
+/// When to look again at a file that is open for writing. The kernel reports that it was closed before it counts one writer
+/// less; and who has opened it by a name that is not watched closes it without a report.
+fn again(pending: &Pending, settle: Duration) -> Duration {
+    let first = if pending.evidence.closed { settle.max(MOMENT) } else { settle.max(CHANGING) };
+    first.saturating_mul(1 << pending.tries.min(16)).min(UNHEARD)
+}
+
 /// How often one name waits for another. Reports of things that change places are ambiguous, and two names might wait for
 /// each other.
 const PATIENCE: u8 = 20;
@@ -152,8 +165,8 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         Ok(outcome)
     }
 
-    fn put_off(&mut self, place: &Place, pending: Pending, wait: Option<Duration>) -> Outcome {
-        self.watcher.settling.put_off(place, pending, wait.map(|wait| self.now + wait));
+    fn put_off(&mut self, place: &Place, pending: Pending, wait: Duration) -> Outcome {
+        self.watcher.settling.put_off(place, pending, self.now + wait);
         Outcome::PutOff
     }
 
@@ -188,14 +201,14 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                 self.again.push(place.clone());
                 Ok((None, None))
             }
-            Ok(None) => return Ok(self.put_off(place, pending, Some(MOVING))),
+            Ok(None) => return Ok(self.put_off(place, pending, MOVING)),
             Err(error) => Err(error),
         };
         let (fd, stat) = match opened {
             Ok(found) => found,
             // What may not be looked at is not known to be gone. It is compared when its directory may be read again.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(Outcome::Nothing),
-            Err(_) => return Ok(self.put_off(place, pending, Some(FAILING))),
+            Err(_) => return Ok(self.put_off(place, pending, FAILING)),
         };
         let old = self.watcher.store.get(*dir, name)?;
         if let (Some(old), Some(stat), Some(fd)) = (old, stat, &fd)
@@ -214,7 +227,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             && pending.tries < PATIENCE
             && !self.follow(old, place, stat.is_some())?
         {
-            return Ok(self.put_off(place, pending, Some(MOVING)));
+            return Ok(self.put_off(place, pending, MOVING));
         }
         let new = match (stat, &fd) {
             (Some(stat), Some(fd)) => match self.appeared(place, stat, fd, pending)? {
@@ -378,7 +391,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             // It cannot be said yet whether it has left that name: an editor may have moved the old file out of the way, and is
             // still writing the new one.
             let wait = if stat.kind == Kind::Directory { MOVING } else { CHANGING };
-            self.put_off(place, pending, Some(wait));
+            self.put_off(place, pending, wait);
             return Ok(None);
         }
         if stat.kind == Kind::File {
@@ -411,7 +424,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
     }
 
     fn not_yet(&mut self, place: &Place, pending: Pending, wait: Duration) -> Option<New> {
-        self.put_off(place, pending, Some(wait.max(self.watcher.options.times.settle)));
+        self.put_off(place, pending, wait.max(self.watcher.options.times.settle));
         None
     }
 
@@ -425,7 +438,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         let wait = match being_written {
             Some(false) => return true,
             Some(true) => match self.watcher.options.times.quiet {
-                None => None,
+                None => again(&pending, self.watcher.options.times.settle),
                 Some(quiet) => {
                     let written = pending.written.unwrap_or(self.now);
                     let left = (written + quiet).saturating_duration_since(self.now);
@@ -433,7 +446,7 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                         return true;
                     }
                     pending.written = Some(written);
-                    self.put_off(place, pending, Some(left));
+                    self.put_off(place, pending, left);
                     return false;
                 }
             },
@@ -443,10 +456,10 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
                 let changed = Duration::from_nanos(stat.changed.try_into().unwrap_or(0));
                 // A change in the future, by a clock that was set back, is over.
                 let age = now.checked_sub(changed).unwrap_or(UNKNOWN_WRITER);
-                let Some(left) = UNKNOWN_WRITER.checked_sub(age).filter(|left| !left.is_zero()) else {
-                    return true;
-                };
-                Some(left)
+                match UNKNOWN_WRITER.checked_sub(age).filter(|left| !left.is_zero()) {
+                    Some(left) => left,
+                    None => return true,
+                }
             }
         };
         self.put_off(place, pending, wait);

@@ -56,8 +56,8 @@ pub struct Pending {
     pub tries: u8,
     /// When something was reported about it first.
     since: Instant,
-    /// Until when it may still be going on; `None` while a writer has the file open.
-    due: Option<Instant>,
+    /// Until when it may still be going on.
+    due: Instant,
     /// Because it has gone, or has come from another name.
     held: Option<Instant>,
     /// When it stands in the queue.
@@ -79,10 +79,15 @@ impl Pending {
             occupant: Occupant::Known,
             tries: 0,
             since: now,
-            due: Some(now),
+            due: now,
             held: None,
             queued: None,
         }
+    }
+
+    /// When it is looked at.
+    fn turn(&self) -> Instant {
+        self.held.map_or(self.due, |held| held.max(self.due))
     }
 }
 
@@ -152,38 +157,37 @@ impl Settling {
         match report {
             Report::Appeared => {
                 pending.occupant = Occupant::New;
-                (pending.held, pending.due) = (None, Some(soon));
+                (pending.held, pending.due) = (None, soon);
             }
             Report::Moved(inode) => {
                 pending.occupant = Occupant::Carried(inode);
-                (pending.held, pending.due) = (Some(now + times.rename), Some(soon));
+                (pending.held, pending.due) = (Some(now + times.rename), soon);
             }
             Report::Vanished => {
                 pending.occupant = Occupant::Nothing;
-                (pending.held, pending.due) = (Some(now + times.rename), Some(soon));
+                (pending.held, pending.due) = (Some(now + times.rename), soon);
             }
             Report::Wrote => {
                 pending.evidence.wrote = true;
                 pending.written = Some(now);
-                pending.due = Some(now + times.settle.max(WRITING));
+                pending.due = now + times.settle.max(WRITING);
             }
             Report::Closed => {
                 pending.evidence.closed = true;
-                pending.due = Some(soon);
+                pending.due = soon;
             }
             Report::Attributes => {
                 pending.evidence.attributes = true;
                 // What is being written is not done because its mode was set.
-                pending.due = pending.due.map(|due| due.max(soon));
+                pending.due = pending.due.max(soon);
             }
-            Report::Look => pending.due = Some(soon),
+            Report::Look => pending.due = soon,
         }
         Self::enqueue(&mut self.queue, place, pending);
     }
 
     fn enqueue(queue: &mut BinaryHeap<Reverse<(Instant, Place)>>, place: &Place, pending: &mut Pending) {
-        let Some(due) = pending.due else { return };
-        let due = pending.held.map_or(due, |held| held.max(due));
+        let due = pending.turn();
         // One that comes later is put off when its turn comes.
         if pending.queued.is_none_or(|queued| due < queued) {
             pending.queued = Some(due);
@@ -191,8 +195,8 @@ impl Settling {
         }
     }
 
-    /// Puts a name off, with what was reported about it: until `due`, or until its writer closes it.
-    pub fn put_off(&mut self, place: &Place, pending: Pending, due: Option<Instant>) {
+    /// Puts a name off, with what was reported about it: until `due`.
+    pub fn put_off(&mut self, place: &Place, pending: Pending, due: Instant) {
         let put_off = Pending { due, queued: None, tries: pending.tries.saturating_add(1), ..pending };
         let pending = self.pending.entry(place.clone()).or_insert(put_off);
         Self::enqueue(&mut self.queue, place, pending);
@@ -228,10 +232,7 @@ impl Settling {
                 continue;
             }
             pending.queued = None;
-            let Some(due) = pending.due.map(|due| pending.held.map_or(due, |held| held.max(due))) else {
-                continue;
-            };
-            if due > now {
+            if pending.turn() > now {
                 Self::enqueue(&mut self.queue, &place, pending);
             } else if let Some(pending) = self.pending.remove(&place) {
                 all.push((place, pending));

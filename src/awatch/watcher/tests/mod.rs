@@ -38,6 +38,9 @@ pub(super) struct Scene {
 }
 
 /// Long enough for a loaded machine.
+/// A wait that is longer is for somebody who has a file open.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
 const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Scene {
@@ -87,7 +90,7 @@ impl Scene {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
-    /// Everything that settles, until nothing more is to come by itself.
+    /// Everything that settles, until nothing more is to come by itself, but what somebody is still writing.
     pub(super) fn changes(&mut self) -> Vec<Change> {
         let until = Instant::now() + DEADLINE;
         let mut changes = Vec::new();
@@ -97,9 +100,10 @@ impl Scene {
             self.watcher.read(now).unwrap();
             changes.extend(self.watcher.settle(now).unwrap());
             assert_ne!(self.watcher.lost(), Some(Lost::Overflow));
-            match self.watcher.next() {
+            let next = self.watcher.next().map(|next| next.saturating_duration_since(Instant::now()));
+            match next.filter(|wait| *wait < PATIENCE) {
                 None => return changes,
-                Some(next) => wait(&self.watcher, next.saturating_duration_since(Instant::now())),
+                Some(next) => wait(&self.watcher, next),
             }
         }
     }
