@@ -223,6 +223,10 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             self.watcher.offline.extend(old.dir);
             return Ok(Outcome::Nothing);
         }
+        if old.is_some() && pending.evidence.compared {
+            // It may have gone while it was compared, and then there is a report that says where.
+            self.watcher.read(self.now)?;
+        }
         if let Some(old) = &old
             && pending.tries < PATIENCE
             && !self.follow(old, place, stat.is_some())?

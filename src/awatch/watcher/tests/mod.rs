@@ -2,6 +2,7 @@
 
 mod content;
 mod copy;
+mod meanwhile;
 mod names;
 mod replay;
 mod trees;
@@ -37,10 +38,10 @@ pub(super) struct Scene {
     pub(super) watcher: Watcher<Memory, Everything>,
 }
 
-/// Long enough for a loaded machine.
 /// A wait that is longer is for somebody who has a file open.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
+/// Long enough for a loaded machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Scene {
