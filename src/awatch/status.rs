@@ -1,7 +1,6 @@
 //! `awatch status`: how the daemon and its workspaces are.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,32 +14,12 @@ use super::daemon::ask;
 use super::daemon::status::{Doing, Shown, Status};
 use crate::common::exit::{Exit, Failure};
 use crate::common::json;
+use crate::common::live::live;
 use crate::common::report::Report;
-
-/// How often a live view is drawn.
-const EVERY: Duration = Duration::from_secs(1);
 
 /// Shows how everything is, once or until it is interrupted.
 pub(super) fn run(args: &Args, layout: &Layout) -> Result<Report, Failure> {
-    if !args.follow {
-        return report(args, layout);
-    }
-    // A terminal shows the whole picture anew; everything else gets one after the other.
-    let terminal = io::stdout().is_terminal();
-    loop {
-        let mut text = report(args, layout)?.out;
-        if terminal {
-            // Home, every line cleared to its end, and what is below it too: nothing flickers.
-            text = format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
-        }
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Report::default()),
-            Err(error) => return Err(Failure::new(Exit::Failed, format!("standard output: {error}"))),
-            Ok(()) => {}
-        }
-        std::thread::sleep(EVERY);
-    }
+    if args.follow { live(|| report(args, layout)) } else { report(args, layout) }
 }
 
 fn report(args: &Args, layout: &Layout) -> Result<Report, Failure> {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -12,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::afiles_follow::{arrived, papers, same};
-use crate::support::{Pod, Sandbox, Talk, find_program, is_root};
+use crate::support::{Daemon, Pod, Sandbox, Talk, find_program, is_root};
 
 const PAPERS: [&str; 2] = ["--workspace", "papers"];
 
@@ -154,21 +153,13 @@ fn an_awatch_that_dies_there_is_missed_and_another_goes_on() {
 
 /// A daemon that watches `papers` for its owner, and does by now.
 #[track_caller]
-fn daemon(sandbox: &Sandbox) -> Talk {
-    let socket = sandbox.path("notify");
-    drop(fs::remove_file(&socket));
-    let manager = UnixDatagram::bind(&socket).unwrap();
-    manager.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+fn daemon(sandbox: &Sandbox) -> Daemon {
     let mut awatch = std::process::Command::new(sandbox.awatch());
-    awatch.env_clear().env("HOME", sandbox.home()).env("PATH", "/usr/bin:/bin").env("NOTIFY_SOCKET", &socket);
-    let talk = Talk::start(awatch.args(["run", "papers"]).current_dir(sandbox.home()));
-    let mut said = [0; 4096];
-    loop {
-        let length = manager.recv(&mut said).unwrap();
-        if said[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
-            return talk;
-        }
-    }
+    awatch.env_clear().env("HOME", sandbox.home()).env("PATH", "/usr/bin:/bin");
+    let command = awatch.args(["run", "papers"]).current_dir(sandbox.home());
+    let mut daemon = Daemon::start(command, &sandbox.path("notify"));
+    daemon.is_told("READY=1");
+    daemon
 }
 
 #[test]

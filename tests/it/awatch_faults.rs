@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::awatch_home::{DEADLINE, Daemon, Follower, Home, counts};
 use crate::support::our_program;
+use crate::support::{DEADLINE, Daemon, Follower, Home, counts};
 
 /// System calls that change what is kept, and at which of them the kill comes: while a daemon starts, while it records, and while it
 /// stops.

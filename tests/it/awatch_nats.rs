@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use akeys::awatch::nats::client::Client;
 use akeys::awatch::nats::jetstream::stream_of;
-use akeys::event::{Cursor, Event, Message};
+use akeys::event::{Cursor, Message};
 use serde_json::Value;
 
-use crate::support::{NatsServer, Watched, Watching};
+use crate::support::{Daemon, Home, NatsServer, words};
 
 /// Everything that is said of workspaces' changes.
 const EVENTS: &str = "akeys.v1.events.>";
 
-fn run(home: &Watched, server: &NatsServer) -> Watching {
+fn run(home: &Home, server: &NatsServer) -> Daemon {
     home.run_with(&["run", "papers", "--project", "thesis", "--nats", &server.url(), "--log", "info"])
 }
 
 /// Waits until the server has everything that the journal has, at least `count` events.
 #[track_caller]
-fn published(home: &Watched, count: u64) -> Value {
+fn published(home: &Home, count: u64) -> Value {
     home.wait_for(|status| {
         let number = |value: &Value| value.as_u64().unwrap_or(0);
         let last = status["cursor"].as_str().and_then(|cursor| cursor.parse::<Cursor>().ok());
@@ -49,15 +49,9 @@ fn told(server: &NatsServer) -> Vec<String> {
     told
 }
 
-/// An event in a few words.
-fn words(event: &Event) -> String {
-    let reason = serde_json::to_value(event.reason).unwrap();
-    format!("{} {}", reason.as_str().unwrap(), event.path.as_path().display())
-}
-
 #[test]
 fn an_event_is_on_a_subject_that_says_its_path() {
-    let (home, server) = (Watched::new(), NatsServer::start());
+    let (home, server) = (Home::new(), NatsServer::start());
     let daemon = run(&home, &server);
     home.write("papers/fig 1/a.b*>=", "x");
     home.write(&format!("papers/{}/x", vec!["d".repeat(200); 12].join("/")), "deep");
@@ -74,7 +68,7 @@ fn an_event_is_on_a_subject_that_says_its_path() {
 
 #[test]
 fn a_server_that_comes_later_gets_everything_once() {
-    let (home, mut server) = (Watched::new(), NatsServer::later());
+    let (home, mut server) = (Home::new(), NatsServer::later());
     let daemon = run(&home, &server);
     home.write("papers/before", "x");
     let status = home.wait_for(|status| {
@@ -92,7 +86,7 @@ fn a_server_that_comes_later_gets_everything_once() {
 
 #[test]
 fn a_server_that_is_killed_in_the_middle_loses_and_repeats_nothing() {
-    let (home, mut server) = (Watched::new(), NatsServer::start());
+    let (home, mut server) = (Home::new(), NatsServer::start());
     let daemon = run(&home, &server);
     for round in 0..4 {
         for number in 0..200 {
@@ -112,7 +106,7 @@ fn a_server_that_is_killed_in_the_middle_loses_and_repeats_nothing() {
 
 #[test]
 fn a_daemon_that_is_killed_between_message_and_acknowledgement_repeats_nothing() {
-    let (home, server) = (Watched::new(), NatsServer::start());
+    let (home, server) = (Home::new(), NatsServer::start());
     for round in 0..5_u64 {
         let daemon = run(&home, &server);
         for number in 0..300 {
@@ -147,7 +141,7 @@ fn administer(client: &mut Client, config: &Value) {
 
 #[test]
 fn a_full_stream_is_said_and_goes_on_in_order_when_there_is_room() {
-    let (home, server) = (Watched::new(), NatsServer::start());
+    let (home, server) = (Home::new(), NatsServer::start());
     let mut client = server.client();
     let mut config = serde_json::json!({
         "name": "all", "subjects": [EVENTS], "retention": "limits", "storage": "file", "discard": "new",
@@ -178,7 +172,7 @@ fn a_full_stream_is_said_and_goes_on_in_order_when_there_is_room() {
 
 #[test]
 fn what_the_journal_could_not_keep_is_told_as_a_resync() {
-    let (home, mut server) = (Watched::new(), NatsServer::start());
+    let (home, mut server) = (Home::new(), NatsServer::start());
     let config = format!(
         "[nats]\nurl = \"{}\"\n[workspace.papers]\npath = \"~/papers\"\nretention = \"64K\"\n",
         server.url()
@@ -219,7 +213,7 @@ fn what_the_journal_could_not_keep_is_told_as_a_resync() {
 
 #[test]
 fn ten_thousand_events_are_published_in_order() {
-    let (home, server) = (Watched::new(), NatsServer::start());
+    let (home, server) = (Home::new(), NatsServer::start());
     let daemon = run(&home, &server);
     for number in 0..10_000 {
         home.write(&format!("papers/{}/{number}", number % 100), "x");
@@ -231,7 +225,7 @@ fn ten_thousand_events_are_published_in_order() {
 
 #[test]
 fn a_daemon_without_a_server_does_not_spin() {
-    let (home, server) = (Watched::new(), NatsServer::later());
+    let (home, server) = (Home::new(), NatsServer::later());
     let daemon = run(&home, &server);
     home.wait_for(|status| status["nats"]["trouble"].is_string());
     let said = daemon.stop();
@@ -251,7 +245,7 @@ fn whoever_may_not_is_told_so_and_no_secret_is_shown() {
         ("user = \"anna\"\npassword-file = \"~/secret\"", "wr0ng\n", false),
         ("", "", false),
     ] {
-        let home = Watched::new();
+        let home = Home::new();
         private(&home, "secret", secret);
         let config =
             format!("[nats]\nurl = \"{}\"\n{login}\n[workspace.papers]\npath = \"~/papers\"\n", server.url());
@@ -274,7 +268,7 @@ fn whoever_may_not_is_told_so_and_no_secret_is_shown() {
 
 #[test]
 fn what_is_no_nats_server_is_said_to_be_none() {
-    let home = Watched::new();
+    let home = Home::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -294,14 +288,14 @@ fn what_is_no_nats_server_is_said_to_be_none() {
     assert!(stream_of(&mut NatsServer::start().client(), EVENTS).unwrap().is_none());
 }
 
-fn private(home: &Watched, file: &str, text: &str) {
+fn private(home: &Home, file: &str, text: &str) {
     home.write(file, text);
     fs::set_permissions(home.at(file), fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// The workspaces that are announced: project, name and state.
 #[track_caller]
-fn listed(home: &Watched, server: &NatsServer, more: &[&str]) -> Vec<(String, String)> {
+fn listed(home: &Home, server: &NatsServer, more: &[&str]) -> Vec<(String, String)> {
     let url = server.url();
     let outcome = home.awatch(&[&["workspaces", "--nats", &url, "--json"], more].concat()).succeeds();
     let value: Value = serde_json::from_str(&outcome.stdout_text()).unwrap();
@@ -312,7 +306,7 @@ fn listed(home: &Watched, server: &NatsServer, more: &[&str]) -> Vec<(String, St
 
 #[test]
 fn a_workspace_appears_changes_and_vanishes() {
-    let (home, server) = (Watched::new(), NatsServer::start());
+    let (home, server) = (Home::new(), NatsServer::start());
     assert!(listed(&home, &server, &[]).is_empty());
     let config = |more: &str| {
         let text = format!(
@@ -403,7 +397,7 @@ fn a_server_is_known_by_its_certificate() {
     let more = format!("tls {{ cert_file: \"{}\", key_file: \"{}\" }}", at("server.pem"), at("server.key"));
     let server = NatsServer::start_with(&more);
     for (scheme, ca, works) in [("tls", "server", true), ("nats", "server", true), ("tls", "other", false)] {
-        let home = Watched::new();
+        let home = Home::new();
         let url = server.url().replace("nats:", &format!("{scheme}:"));
         let config = format!(
             "[nats]\nurl = \"{url}\"\nca = \"{}\"\n[workspace.papers]\npath = \"~/papers\"\n",
@@ -421,7 +415,7 @@ fn a_server_is_known_by_its_certificate() {
         daemon.stop();
     }
     // One without TLS is not taken for one with it.
-    let (home, plain) = (Watched::new(), NatsServer::start());
+    let (home, plain) = (Home::new(), NatsServer::start());
     let daemon = home.run_with(&["run", "papers", "--nats", &plain.url().replace("nats:", "tls:")]);
     let status = home.wait_for(|status| status["nats"]["trouble"].is_string());
     assert!(status["nats"]["trouble"].as_str().unwrap().contains("does not speak TLS"), "{status}");

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::awatch_home::{Follower, Home, counts};
+use crate::support::{Follower, Home, counts, words};
 
 fn sorted(mut told: Vec<String>) -> Vec<String> {
     told.sort();
@@ -294,7 +294,7 @@ fn what_is_passed_over_later_is_forgotten_and_what_is_not_any_more_is_new() {
         while !told.contains(&format!("created {end}")) {
             for message in stream.batch() {
                 if let akeys::event::Message::Event { event, .. } = message {
-                    told.push(crate::awatch_home::words(&event));
+                    told.push(words(&event));
                 }
             }
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use akeys::event::Message;
 
-use crate::awatch_home::{Daemon, Home, Stream, counts, fill, words};
 use crate::support::our_program;
+use crate::support::{Daemon, Home, Stream, counts, fill, words};
 
 fn may_unshare() -> bool {
     let tried = Command::new("unshare").args(["--user", "--mount", "--map-root-user", "true"]).output();

@@ -54,7 +54,6 @@ mod akeys_signed;
 mod akeys_users;
 mod awatch_faults;
 mod awatch_gate;
-mod awatch_home;
 mod awatch_nats;
 mod awatch_run;
 mod awatch_space;

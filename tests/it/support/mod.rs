@@ -12,6 +12,9 @@
 
 mod account;
 mod client;
+mod daemon;
+mod follower;
+mod home;
 mod listener;
 mod nats;
 mod outcome;
@@ -19,15 +22,16 @@ mod pod;
 mod programs;
 mod sandbox;
 mod talk;
-mod watched;
 
 pub(crate) use account::{Account, is_root};
 pub(crate) use client::Client;
+pub(crate) use daemon::Daemon;
+pub(crate) use follower::{Follower, Stream, counts, words};
+pub(crate) use home::{Home, fill};
 pub(crate) use listener::Listener;
 pub(crate) use nats::NatsServer;
 pub(crate) use outcome::{Outcome, Run, run};
 pub(crate) use pod::{Following, Pod};
 pub(crate) use programs::{PROGRAMS_DIR, copy_program, find_program, gate, has_program, our_program};
 pub(crate) use sandbox::{Key, Sandbox, SftpServer};
-pub(crate) use talk::Talk;
-pub(crate) use watched::{Watched, Watching};
+pub(crate) use talk::{DEADLINE, Talk};
