@@ -1,7 +1,12 @@
 //! A server that has been taken over says what it likes: nothing of it leaves the place where it was to arrive.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use akeys::event::{Cursor, Event, EventPath, FORMAT, Kind, Message, Reason};
+use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::support::{Pod, Sandbox};
 
@@ -107,4 +112,64 @@ fn a_size_that_is_a_lie_brings_no_file() {
         assert!(ran.stderr_text().contains(says), "{says}: {ran}");
         assert!(things(&pod).is_empty(), "{:?}", things(&pod));
     }
+}
+
+#[test]
+fn a_rename_that_was_none_puts_nothing_old_in_the_place_of_what_has_come() {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/right", "right");
+    let old = sandbox.write("papers/old", "stale");
+    let pod = sandbox.pod("chef", &["--workspace", "papers"]);
+    // Whoever streams says what it likes; the rest is the gate as it is.
+    let stream = sandbox.path("stream");
+    nix::unistd::mkfifo(&stream, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (gate, real) = (sandbox.gate(), sandbox.gate().with_file_name("real"));
+    fs::rename(&gate, &real).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in \"awatch stream\"*) exec cat '{}' ;; esac\nexec '{}' \"$@\"\n",
+        stream.display(),
+        real.display()
+    );
+    fs::write(&gate, script).unwrap();
+    fs::set_permissions(&gate, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut following = pod.follow(&["papers:", "copy"]);
+    let mut says = fs::File::options().write(true).open(&stream).unwrap();
+    let journal = Uuid::from_u128(1);
+    let hello = Message::Hello {
+        format: FORMAT,
+        workspace: "papers".parse().unwrap(),
+        author: "you@laptop".to_owned(),
+        project: None,
+    };
+    let mut say = |message: &Message| {
+        writeln!(says, "{}", serde_json::to_string(message).unwrap()).unwrap();
+    };
+    say(&hello);
+    say(&Message::Resync { cursor: Cursor { journal, sequence: 0 }, why: "test".to_owned() });
+    following.in_sync();
+    fs::remove_file(old).unwrap();
+    let right = fs::metadata(sandbox.home().join("papers/right")).unwrap();
+    let event = Event {
+        uuid: Uuid::from_u128(2),
+        time: Timestamp::UNIX_EPOCH,
+        author: "you@laptop".to_owned(),
+        project: None,
+        workspace: "papers".parse().unwrap(),
+        reason: Reason::Renamed,
+        path: EventPath::new(b"right".to_vec()).unwrap(),
+        from: Some(EventPath::new(b"old".to_vec()).unwrap()),
+        kind: Kind::File,
+        size: Some(right.len()),
+        mtime: Some(Timestamp::new(right.mtime(), i32::try_from(right.mtime_nsec()).unwrap()).unwrap()),
+        mode: Some(right.mode() & 0o777),
+        sha256: None,
+        origin: None,
+        text: None,
+    };
+    let cursor = Cursor { journal, sequence: 1 };
+    say(&Message::Event { cursor, event: Box::new(event) });
+    say(&Message::Current { cursor });
+    let told = following.until(|kind, what| kind == "removed" && what == "old");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(fs::read(pod.path("copy/right")).unwrap(), b"right");
 }

@@ -124,7 +124,11 @@ fn nobody_who_reads_a_copy_sees_it_half_moved() {
                     .is_ok_and(|now| pod.path("copy").join(now) == current);
                 if still {
                     let first = parts[0].as_ref().unwrap();
-                    assert!(parts.iter().all(|part| part.as_ref().unwrap() == first));
+                    assert!(
+                        parts.iter().all(|part| part.as_ref().unwrap() == first),
+                        "{} holds parts of another release: {parts:?}",
+                        current.display()
+                    );
                     looked.fetch_add(1, Ordering::Relaxed);
                 }
                 let places = ["here", "there"].map(|name| pod.path(format!("copy/moves/{name}/x")).exists());

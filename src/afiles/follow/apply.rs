@@ -57,7 +57,7 @@ impl Apply<'_, '_> {
             && let Some(step) = steps.next()
         {
             let outcome = match step {
-                Step::Rename(from, to) => self.rename(from, to)?,
+                Step::Rename(from, to, file) => self.rename(from, to, file)?,
                 Step::Become(paths) => self.become_all(paths, &mut put_off.last)?,
             };
             all.changed.extend(outcome.changed);
@@ -67,17 +67,28 @@ impl Apply<'_, '_> {
         Ok((all, put_off))
     }
 
-    /// Moves what is here; where that cannot be, the new name is fetched whole, and the old one goes.
-    fn rename(&mut self, from: EventPath, to: EventPath) -> Result<Outcome, TransferError> {
+    /// Moves what is here; where that cannot be, the new name is fetched whole, and the old one goes. A file that is to have
+    /// another content does not take the place of what may have it already.
+    fn rename(
+        &mut self,
+        from: EventPath,
+        to: EventPath,
+        file: Option<Hint>,
+    ) -> Result<Outcome, TransferError> {
         let moves = self.book.known(&from)?;
         let makes_way = self.book.known(&to)?;
-        if moves.is_some() && self.tree.shift(&from, &to, makes_way).unwrap_or(false) {
-            self.book.moved(&from, &to)?;
-            self.teller.tell(to.as_bytes(), Deed::Moved { from: from.as_bytes() });
-            self.tree.end()?;
-            return Ok(Outcome { changed: vec![from, to], ..Outcome::default() });
-        }
-        let paths = BTreeMap::from([(to, Want::Whole), (from, Want::Gone { directory: true })]);
+        let is_other = |file: &Hint| file.file() != moves;
+        let to_be = match file.filter(is_other) {
+            Some(file) if self.tree.look(&to)?.is_some() => Want::Like(file),
+            _ if moves.is_some() && self.tree.shift(&from, &to, makes_way).unwrap_or(false) => {
+                self.book.moved(&from, &to)?;
+                self.teller.tell(to.as_bytes(), Deed::Moved { from: from.as_bytes() });
+                self.tree.end()?;
+                return Ok(Outcome { changed: vec![from, to], ..Outcome::default() });
+            }
+            _ => Want::Whole,
+        };
+        let paths = BTreeMap::from([(to, to_be), (from, Want::Gone { directory: true })]);
         self.become_all(paths, &mut BTreeMap::new())
     }
 
@@ -185,12 +196,7 @@ impl Apply<'_, '_> {
             Kind::Directory | Kind::Other => Judged::AtOnce,
             Kind::Symlink => Judged::Fetch,
             Kind::File => {
-                let like = hint.size.zip(hint.modified).map(|(size, modified)| Known {
-                    kind: SFlag::S_IFREG,
-                    size,
-                    modified,
-                });
-                match (here, like) {
+                match (here, hint.file()) {
                     // Time and size to the nanosecond and the byte: it has come from there, or was sent there from here.
                     (Some(stat), Some(like)) if like.still(&stat) => {
                         if known != Some(like) {

@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use nix::sys::stat::SFlag;
 use rrsync_rs::sha256::Sum;
 
+use crate::afiles::receive::Known;
 use crate::event::{Event, EventPath, Kind, Reason};
 
 /// What an event says of a path.
@@ -49,8 +51,8 @@ pub struct Hint {
 /// One step. Those of a batch are made in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// What is at the first path is at the second.
-    Rename(EventPath, EventPath),
+    /// What is at the first path is at the second, a file like this.
+    Rename(EventPath, EventPath, Option<Hint>),
     /// Each path is to become what is wanted of it, whichever comes first.
     Become(BTreeMap<EventPath, Want>),
 }
@@ -115,9 +117,10 @@ impl Batch {
                 self.want(path, Want::Like(hint));
             }
             (Reason::Renamed, Some(from)) => {
-                self.rename(from, path.clone());
+                let file = (event.kind == Kind::File).then_some(hint);
+                self.steps.push(Step::Rename(from, path.clone(), file.clone()));
                 // Its content may be another, too. A directory brings everything with it.
-                if event.kind == Kind::File {
+                if let Some(hint) = file {
                     self.want(path, Want::Like(hint));
                 }
             }
@@ -162,10 +165,6 @@ impl Batch {
     pub fn len(&self) -> usize {
         let paths = |step: &Step| if let Step::Become(paths) = step { paths.len() } else { 1 };
         self.steps.iter().map(paths).sum::<usize>() + self.last.len()
-    }
-
-    fn rename(&mut self, from: EventPath, to: EventPath) {
-        self.steps.push(Step::Rename(from, to));
     }
 
     fn want(&mut self, path: EventPath, want: Want) {
@@ -219,13 +218,19 @@ impl Step {
     fn touches(&self, path: &EventPath) -> bool {
         let inside = |other: &EventPath| other.as_path().starts_with(path.as_path());
         match self {
-            Self::Rename(from, to) => inside(from) || inside(to),
+            Self::Rename(from, to, _) => inside(from) || inside(to),
             Self::Become(paths) => paths.contains_key(path) || below(paths, path).next().is_some(),
         }
     }
 }
 
 impl Hint {
+    /// What a file with the size and the time that were said is known as.
+    pub fn file(&self) -> Option<Known> {
+        let (size, modified) = self.size.zip(self.modified)?;
+        Some(Known { kind: SFlag::S_IFREG, size, modified })
+    }
+
     fn of(event: &Event) -> Self {
         let nanoseconds = |moment: Timestamp| i64::try_from(moment.as_nanosecond()).ok();
         Self {
@@ -275,7 +280,7 @@ mod tests {
             Want::Gone { .. } => format!("-{}", text(path)),
         };
         let step = |step: &Step| match step {
-            Step::Rename(from, to) => format!("{}>{}", text(from), text(to)),
+            Step::Rename(from, to, _) => format!("{}>{}", text(from), text(to)),
             Step::Become(paths) => paths.iter().map(want).collect::<Vec<_>>().join(" "),
         };
         batch.clone().steps().iter().map(step).collect()

@@ -116,6 +116,13 @@ impl Memory {
         same.enumerate().find(|(_, listed)| !listed.over).map(|(at, _)| first + at)
     }
 
+    /// As when the inode of a name that was only listed has been given to another file.
+    #[cfg(test)]
+    pub(super) fn renumber(&mut self, dir: DirId, name: &[u8], inode: u64) {
+        let at = self.listed(dir, name).unwrap();
+        self.listed.get_mut(&dir).unwrap()[at].number = inode;
+    }
+
     fn unlist(&mut self, dir: DirId, name: &[u8]) {
         if let Some(at) = self.listed(dir, name)
             && let Some(listed) = self.listed.get_mut(&dir).and_then(|all| all.get_mut(at))

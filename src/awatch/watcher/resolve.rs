@@ -308,6 +308,13 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         }
     }
 
+    /// Whether what is there can be what was known under another name. What was only listed is known by its inode, which a new
+    /// file gets when that one is gone.
+    fn is_old(&self, old: &Known, stat: &Stat) -> bool {
+        let age = if stat.identity.born == 0 { stat.modified } else { stat.identity.born };
+        old.detail.is_some() || age < self.watcher.begun
+    }
+
     /// The same file is still there.
     fn same(
         &mut self,
@@ -648,7 +655,9 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             }
             let vacant = |other: &usize| {
                 let found = &self.found[*other];
-                found.new.is_none() && found.moved_to.is_none() && found.old.is_some_and(|old| old.is(&stat))
+                found.new.is_none()
+                    && found.moved_to.is_none()
+                    && found.old.is_some_and(|old| old.is(&stat) && self.is_old(&old, &stat))
             };
             let mut before = self.gone.get(&stat.identity.inode).into_iter().flatten().copied();
             if let Some(before) = before.rfind(vacant) {

@@ -1,8 +1,9 @@
 //! Names: of any bytes, other names for the same thing, and what a name leads to.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 
+use super::super::dirs::ROOT;
 use super::{Scene, bytes, words};
 use crate::event::Kind;
 
@@ -20,6 +21,18 @@ fn a_renamed_file_is_renamed() {
     scene.mv("d/b", "e/g");
     scene.says(&["renamed d/b -> e/g"]);
     assert_eq!(fs::read_to_string(scene.path("e/g")).unwrap(), "a\n");
+}
+
+#[test]
+fn a_new_file_with_the_inode_of_one_that_was_removed_was_told_as_its_rename() {
+    let mut scene = Scene::new(&["old", "kept"]);
+    fs::remove_file(scene.path("old")).unwrap();
+    scene.write("new", "other");
+    let inode = fs::metadata(scene.path("new")).unwrap().ino();
+    scene.watcher.store.renumber(ROOT, b"old", inode);
+    scene.says_in_any_order(&["created new", "removed old"]);
+    scene.mv("kept", "moved");
+    scene.says(&["renamed kept -> moved"]);
 }
 
 #[test]
