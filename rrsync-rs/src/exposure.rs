@@ -191,14 +191,14 @@ fn is_hidden(name: &OsStr) -> bool {
 
 /// Places relative to the home that no policy can expose, a blank between them: who may log in, the grants, and what a login or
 /// a session runs without being asked (bash(1), fish(1), environment.d(5), systemd.unit(5), the XDG autostart specification).
-/// The start-up files of other shells lie in the home itself.
+/// The start-up files of other shells lie in the home itself. What has a directory in common stands together: it is looked at once.
 const BELOW_HOME: &[(Role, &str)] = &[
     (Role::Ssh, ".ssh"),
-    (Role::Toolkit, ".config/akeys .local/state/akeys"),
+    (Role::Toolkit, ".local/state/akeys .config/akeys"),
     (
         Role::Code,
-        "bin .bin .local/bin go/bin perl5 .config/systemd .local/share/systemd .config/environment.d \
-         .config/autostart .config/fish .local/share/fish .config/bash .config/zsh .bashrc.d .profile.d",
+        ".config/systemd .config/environment.d .config/autostart .config/fish .config/bash .config/zsh \
+         .local/share/systemd .local/share/fish .local/bin bin .bin go/bin perl5 .bashrc.d .profile.d",
     ),
 ];
 
@@ -221,9 +221,9 @@ const LINKS_FROM: &[&str] = &[
 const SYSTEM: &[(Reach, &str)] = &[(Reach::AboveAndInside, SYSTEM_DIRS), (Reach::Above, SYSTEM_FILES)];
 
 const SYSTEM_DIRS: &str = "\
-    /proc /sys /boot /dev/pts /bin /sbin /lib /lib64 \
+    /run/systemd /proc /sys /boot /dev/pts /bin /sbin /lib /lib64 \
     /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/libexec /usr/share \
-    /usr/local/bin /usr/local/sbin /usr/local/lib /var/spool/cron /var/lib/dpkg /run/systemd \
+    /usr/local/bin /usr/local/sbin /usr/local/lib /var/spool/cron /var/lib/dpkg \
     /etc/ssh /etc/pam.d /etc/security /etc/profile.d /etc/zsh /etc/fish /etc/systemd /etc/sudoers.d \
     /etc/cron.d /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly /etc/ld.so.conf.d \
     /etc/init.d /etc/update-motd.d /etc/apt /etc/logrotate.d /etc/dbus-1 /etc/xdg /etc/alternatives";
