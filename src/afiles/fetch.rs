@@ -32,7 +32,7 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
     let wire = workspace.found.wire_path();
     let wanted = Wanted { wire: wire.clone(), path: path.clone(), size: None, sum: None, as_of: None };
 
-    let mut state = None;
+    let (mut state, began) = (None, now());
     get(&mut sftp, &beside, &teller, &[wanted], u64::MAX, &mut |_, got| {
         state = Some(got);
         Ok(())
@@ -52,12 +52,14 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
             hidden.publish(&path).map_err(|error| occupied(&error, &target))?;
             beside.end()?;
             let copy = catalog.adopt(&target.path(), &workspace.found.remote.to_string())?;
+            let id = copy.id;
             let mut copy = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), origin);
             for (path, arrived) in &book.0 {
                 let is_directory = arrived.known.kind == SFlag::S_IFDIR;
                 if is_directory { copy.same(path, arrived.known) } else { copy.arrived(path, arrived) }?;
             }
             copy.write(None)?;
+            catalog.same(id, began)?;
         }
         Some(Got::File(file, state)) => {
             let sum = file.sum();

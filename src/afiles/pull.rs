@@ -8,7 +8,7 @@ use rrsync_rs::grant::Tool;
 use rrsync_rs::layout::Layout;
 use serde_json::{Map, Value};
 
-use super::catalog::{Catalog, CopyBook};
+use super::catalog::{Catalog, CopyBook, now};
 use super::cli::{Diff, Pull};
 use super::destination::Destination;
 use super::receive::{Keeper, Tree};
@@ -29,6 +29,7 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     let catalog = Catalog::open(layout)?;
     let destination = Destination::open(&args.target, layout)?;
     let copy = destination.copy_of(&workspace.found.remote, &catalog, args.adopt)?;
+    let (id, began) = (copy.id, now());
     let who = workspace.found.origin();
     let keeper = Keeper::new(layout, args.keep_versions);
     let tree = Tree::open(destination.real(), layout, &who, keeper, args.receiving.durability)?;
@@ -44,7 +45,9 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     };
     let outcome = reconcile.run(&mut |_| Ok(()))?;
     let mut report = Report { notes: teller.notes(), ..Report::default() };
-    if !outcome.left.is_empty() {
+    if outcome.left.is_empty() {
+        catalog.same(id, began)?;
+    } else {
         report.exit = Exit::Failed;
     }
     if !args.json {

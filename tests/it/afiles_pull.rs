@@ -138,6 +138,19 @@ fn what_was_made_here_stays_and_what_was_changed_here_is_kept() {
 }
 
 #[test]
+fn after_a_pull_or_a_fetch_the_status_said_that_a_copy_was_never_the_same() {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/a", "a");
+    let pod = sandbox.pod("chef", &["--workspace", "papers", "--tools", "rsync,sftp"]);
+    pull(&pod, &[]);
+    pod.afiles(&["fetch", "papers:", "new"]).succeeds();
+    let copies: Vec<Value> =
+        serde_json::from_slice(&pod.afiles(&["status", "--json"]).succeeds().stdout).unwrap();
+    assert_eq!(copies.len(), 2);
+    assert!(copies.iter().all(|copy| copy["same-at"].is_string() && copy["error"].is_null()), "{copies:?}");
+}
+
+#[test]
 fn a_copy_of_one_thing_is_not_made_one_of_another_by_mistake() {
     let sandbox = Sandbox::new();
     sandbox.write("papers/a", "a");

@@ -209,11 +209,14 @@ impl Grant {
         for (name, workspace) in &self.workspaces {
             let rules = workspace.files.words();
             let rules = if rules.is_empty() { String::new() } else { format!(" ({})", list(rules)) };
-            deeds.push(format!("{} {name}{rules}", verb(workspace.access, workspace)));
+            deeds.push(format!(
+                "{} {name}{rules}",
+                verb(workspace.access, workspace.overwrite, workspace.delete)
+            ));
             for (path, access) in &workspace.paths {
                 deeds.push(format!(
                     "{} {name}/{}",
-                    verb(*access, workspace),
+                    verb(*access, workspace.overwrite, workspace.delete),
                     crate::escape::Escaped::os(path)
                 ));
             }
@@ -228,8 +231,9 @@ impl Grant {
     }
 }
 
-fn verb(access: Access, workspace: &Workspace) -> &'static str {
-    match (access, workspace.overwrite, workspace.delete) {
+/// In words, what may be done with what is opened like this.
+pub fn verb(access: Access, overwrite: bool, delete: bool) -> &'static str {
+    match (access, overwrite, delete) {
         (Access::ReadOnly, ..) => "read",
         (Access::WriteOnly, true, true) => "write only",
         (Access::WriteOnly, true, false) => "write only, without deleting,",

@@ -78,11 +78,11 @@ pub(super) fn stored(target: &[u8], munge: bool) -> Vec<u8> {
     [prefix, target].concat()
 }
 
-/// Whether a symlink at `at`, saying `target`, cannot lead out of the workspace by itself.
+/// Whether a symlink at `at`, saying `target`, cannot lead out of the tree that `at` is relative to by itself.
 ///
 /// `..` counts only at the beginning, where it is certain what it leaves: after a name, that name could be another
 /// symlink, and its `..` anywhere.
-pub(super) fn stays(target: &[u8], at: &Path) -> bool {
+pub fn stays(target: &[u8], at: &Path) -> bool {
     let mut depth = at.components().count().saturating_sub(1);
     let mut named = false;
     for part in Path::new(OsStr::from_bytes(target)).components() {
@@ -93,7 +93,7 @@ pub(super) fn stays(target: &[u8], at: &Path) -> bool {
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
         }
     }
-    true
+    !target.is_empty()
 }
 
 /// What is held may be moved to `to`: no symlink that cannot lead out of the workspace from where it is could from there.

@@ -153,6 +153,11 @@ impl Catalog {
         write().map(drop).map_err(|error| self.failed(error))
     }
 
+    /// Writes down that a copy was the same as its source at that moment, and nothing goes wrong.
+    pub fn same(&self, copy: i64, at: i64) -> Result<(), CatalogError> {
+        self.stand(copy, &Standing { same_at: Some(at), ..Standing::default() })
+    }
+
     /// What is known of a path of a copy.
     pub fn known(&self, copy: i64, path: &EventPath) -> Result<Option<Known>, CatalogError> {
         let find = || {

@@ -13,8 +13,8 @@ use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use rrsync_rs::beneath::kind;
 use rrsync_rs::removal::remove_all;
 use rrsync_rs::versions::Reason;
+use rrsync_rs::vfs::stays;
 
-use super::symlinks::stays;
 use super::{Attributes, Incoming, ReceiveError, Spot, Symlinks, Tree, set_mode};
 use crate::event::EventPath;
 

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
+use rrsync_rs::vfs::stays;
+
 use crate::event::EventPath;
 
 /// What becomes of a symlink that leads out of the copy, or may.
@@ -17,23 +19,6 @@ pub enum Symlinks {
     Refuse,
     /// It is made all the same; whoever follows it here ends somewhere else than its owner.
     Keep,
-}
-
-/// Whether a symlink at `at` that says `target` cannot lead out of the tree by itself.
-///
-/// `..` counts only at the beginning, where it is certain what it leaves: after a name, that name could be another symlink.
-pub(super) fn stays(target: &[u8], at: &Path) -> bool {
-    let mut depth = at.components().count().saturating_sub(1);
-    let mut named = false;
-    for part in Path::new(OsStr::from_bytes(target)).components() {
-        match part {
-            Component::Normal(_) => named = true,
-            Component::CurDir => {}
-            Component::ParentDir if !named && depth > 0 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
-        }
-    }
-    !target.is_empty()
 }
 
 /// Where in the tree a symlink at `at` leads, by its words alone; none where it leads out, or to the tree itself.

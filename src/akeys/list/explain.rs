@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use rrsync_rs::cli::DropIn;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::exposure;
-use rrsync_rs::grant::{Access, Grant, load};
+use rrsync_rs::grant::{Grant, load, verb};
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 use serde::{Deserialize, Serialize};
@@ -226,17 +226,7 @@ fn drop_in_words(drop_in: &DropIn, layout: &Layout, meaning: &mut Meaning) -> St
             meaning.findings.push(Finding::new("no-workspace", text));
         }
     }
-    let verb = match (drop_in.access, drop_in.overwrite, drop_in.delete) {
-        (Access::ReadOnly, ..) => "read",
-        (Access::WriteOnly, true, true) => "write only",
-        (Access::WriteOnly, true, false) => "write only, without deleting,",
-        (Access::WriteOnly, false, _) => "add only to",
-        (Access::ReadWrite, true, true) => "read and write",
-        (Access::ReadWrite, true, false) => "read and write, without deleting,",
-        (Access::ReadWrite, false, _) => "read and add to",
-        (Access::None, ..) => "nothing in",
-        (Access::Drop, ..) => "drop into",
-    };
+    let verb = verb(drop_in.access, drop_in.overwrite, drop_in.delete);
     format!("rsync; {verb} {}", Escaped::os(&drop_in.dir))
 }
 
