@@ -57,6 +57,8 @@ pub(crate) struct Follower {
     pub(crate) resyncs: Vec<String>,
     /// Every event, in short.
     pub(crate) events: Vec<String>,
+    /// The sum of every content that was told of.
+    pub(crate) sums: Vec<String>,
 }
 
 impl Follower {
@@ -64,7 +66,7 @@ impl Follower {
         let (source, place) = (home.at("papers"), home.beside("copy"));
         fs::create_dir(&place).unwrap();
         let copy = Copy::new(source.clone(), place.clone());
-        Self { copy, place, source, cursor: None, resyncs: Vec::new(), events: Vec::new() }
+        Self { copy, place, source, cursor: None, resyncs: Vec::new(), events: Vec::new(), sums: Vec::new() }
     }
 
     /// Reads on until its copy is the workspace, and goes away again. Events come without a gap and never twice.
@@ -92,6 +94,7 @@ impl Follower {
                     assert_eq!((cursor.journal, cursor.sequence), (before.journal, before.sequence + 1));
                     self.cursor = Some(cursor);
                     self.events.push(words(&event));
+                    self.sums.extend(event.sha256.clone());
                     let from = event.from.as_ref().map(akeys::event::EventPath::as_path);
                     self.copy.make(event.reason, event.kind, event.path.as_path(), from);
                 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -121,7 +122,10 @@ fn picture(root: &Path) -> String {
                 format!("-> {}", fs::read_link(entry.path()).unwrap().display())
             } else {
                 let content = fs::read(entry.path()).unwrap();
-                format!("{:o} {} {:?}", metadata.permissions().mode() & 0o777, content.len(), content.first())
+                let mut sum = DefaultHasher::new();
+                content.hash(&mut sum);
+                let mode = metadata.permissions().mode() & 0o777;
+                format!("{mode:o} {} {:?} {:x}", content.len(), content.first(), sum.finish())
             };
             lines.push(format!("{} {what}", path.as_os_str().as_bytes().escape_ascii()));
         }
