@@ -59,6 +59,7 @@ mod awatch_random;
 mod awatch_run;
 mod awatch_space;
 mod documents;
+mod installer;
 mod main_job;
 mod ordinary_user;
 mod plain_sshd;
