@@ -33,6 +33,11 @@ impl Lock {
         Self::acquire_within(layout, PATIENCE)
     }
 
+    /// Takes the lock, unless another program has it.
+    pub fn acquire_at_once(layout: &Layout) -> Result<Self, PrivateError> {
+        Self::acquire_within(layout, Duration::ZERO)
+    }
+
     fn acquire_within(layout: &Layout, patience: Duration) -> Result<Self, PrivateError> {
         let state = layout.state_dir();
         private::directory(&state)?;

@@ -27,6 +27,7 @@ mod akeys_cards;
 mod akeys_completions;
 mod akeys_disable;
 mod akeys_doctor;
+mod akeys_editors;
 mod akeys_expire;
 mod akeys_explain;
 mod akeys_faults;

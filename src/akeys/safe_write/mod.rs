@@ -6,7 +6,8 @@
 //! home stays and its target is replaced; whatever else is not a plain file of the account is refused with its reason.
 //!
 //! Our own programs exclude each other by a [`Lock`]. An editor does not know it, so the file is read again just before
-//! the rename, and when it changed, the change is made once more on what is there then.
+//! the rename, and when it changed, the change is made once more on what is there then. The rename itself exchanges the two
+//! files: what an editor saved in between comes out under our name, is kept like any earlier content, and is told.
 //!
 //! A change is a [`Patch`], and no change is made that the [`Guard`] refuses: there is no other way to write the file.
 
@@ -31,6 +32,10 @@ pub use backup::{Kept, history};
 
 use place::{Place, Snapshot};
 use temp::{Commit, Temp};
+
+/// What is said when somebody saved between the last look and the rename.
+const SAVED_MEANWHILE: &str =
+    "another program saved the file at the same moment; what it wrote is kept: akeys diff, akeys undo";
 
 /// How often a file that others keep changing is tried.
 const ATTEMPTS: usize = 16;
@@ -111,6 +116,13 @@ pub struct Done {
 /// The content of `~/.ssh/authorized_keys`; `None` when there is no such file. Creates nothing.
 pub fn read(layout: &Layout) -> Result<Option<KeyFile>, WriteError> {
     let Some(place) = Place::find(layout)? else { return Ok(None) };
+    // A run that was killed right behind its rename has left the old content, and a command that finds nothing to do writes
+    // nothing that would sweep it. Whoever holds the lock is still at work.
+    if place.has_leftovers()
+        && let Ok(_lock) = Lock::acquire_at_once(layout)
+    {
+        place.sweep();
+    }
     Ok(place.read()?.map(|snapshot| snapshot.keys))
 }
 
@@ -149,16 +161,19 @@ pub fn update<E: From<WriteError>>(
         if patch.is_none() {
             return Ok(Done { outcome: Outcome::Unchanged, notes: Vec::new() });
         }
-        let notes = judge(layout, guard, keys, &patch)?;
+        let mut notes = judge(layout, guard, keys, &patch)?;
         match replace(layout, held, &place, before.as_ref(), patch.pieces(keys))? {
-            Commit::Overtaken => {}
-            Commit::Done => {
-                place.keep_directory();
-                backup::prune(layout);
-                place.sync()?;
-                return Ok(Done { outcome: Outcome::Replaced, notes });
+            Commit::Overtaken => continue,
+            Commit::Done => {}
+            Commit::Over(bytes) => {
+                backup::keep(layout, &bytes).map_err(WriteError::Backup)?;
+                notes.push(SAVED_MEANWHILE.to_owned());
             }
         }
+        place.keep_directory();
+        backup::prune(layout);
+        place.sync()?;
+        return Ok(Done { outcome: Outcome::Replaced, notes });
     }
     Err(WriteError::Contended { path: layout.authorized_keys() }.into())
 }
@@ -172,16 +187,16 @@ fn replace<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Commit, WriteError> {
     let temp = Temp::write(place, before, pieces)?;
-    if !place.is_still(before)? {
-        return Ok(Commit::Overtaken);
-    }
     let kept = before.map(|snapshot| backup::keep(layout, snapshot.keys.bytes())).transpose();
     let kept = kept.map_err(WriteError::Backup)?;
-    temp.commit(before.is_some()).inspect_err(|_| {
-        if let Some(kept) = kept {
-            kept.forget();
-        }
-    })
+    // Last of all: keeping the copy takes the time of a disk, and an editor may save meanwhile.
+    let commit = place
+        .is_still(before)
+        .and_then(|still| if still { temp.commit(before) } else { Ok(Commit::Overtaken) });
+    if !matches!(commit, Ok(Commit::Done | Commit::Over(_))) {
+        kept.iter().for_each(backup::Backup::forget);
+    }
+    commit
 }
 
 #[cfg(test)]

@@ -166,13 +166,21 @@ impl Place {
 
     /// Removes the temporary files of killed runs. The caller holds the lock, so none of them is in use.
     pub(super) fn sweep(&self) {
+        for name in self.leftovers() {
+            let _ = unlinkat(&self.dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+
+    /// Whether there are temporary files, of killed runs or of one that is at work.
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.leftovers().next().is_some()
+    }
+
+    fn leftovers(&self) -> impl Iterator<Item = OsString> {
         let prefix = self.temp_prefix();
         let listing = fs::read_dir(format!("/proc/self/fd/{}", self.dir.as_raw_fd()));
-        for entry in listing.into_iter().flatten().filter_map(Result::ok) {
-            if entry.file_name().as_bytes().starts_with(prefix.as_bytes()) {
-                let _ = unlinkat(&self.dir, entry.file_name().as_os_str(), UnlinkatFlags::NoRemoveDir);
-            }
-        }
+        let names = listing.into_iter().flatten().filter_map(Result::ok).map(|entry| entry.file_name());
+        names.filter(move |name| name.as_bytes().starts_with(prefix.as_bytes()))
     }
 
     /// How the names of our temporary files start: hidden, and of no use to sshd.

@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use rustix::fs::{RenameFlags, renameat_with};
 use ssh_key::rand_core::{OsRng, RngCore as _};
 
 use super::place::{Place, Snapshot};
 use super::{WriteError, attributes};
+use crate::common::private;
 
 /// A complete file that is not yet the file. Dropped, it is gone.
 #[derive(Debug)]
@@ -22,10 +24,12 @@ pub(super) struct Temp<'a> {
 }
 
 /// How a [`Temp::commit`] ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Commit {
     /// It is the file now.
     Done,
+    /// It is the file now, and this is what had taken the place of the old one in the last moment.
+    Over(Vec<u8>),
     /// Somebody created the file that was missing before.
     Overtaken,
 }
@@ -77,19 +81,40 @@ impl<'a> Temp<'a> {
             .map_err(carry("mode"))
     }
 
-    /// Makes it the file: over the old one by a rename, or, where there was none, by a link that cannot overwrite.
-    pub(super) fn commit(self, over: bool) -> Result<Commit, WriteError> {
+    /// Makes it the file: in exchange for the old one, so that what goes can be looked at once more, or, where there was none, by
+    /// a link that cannot overwrite.
+    pub(super) fn commit(self, before: Option<&Snapshot>) -> Result<Commit, WriteError> {
         let Place { dir, name, path, .. } = self.place;
         let io = |errno: Errno| WriteError::io(path)(errno.into());
-        if over {
-            renameat(dir, self.name.as_os_str(), dir, name.as_os_str()).map_err(io)?;
-        } else {
-            match linkat(dir, self.name.as_os_str(), dir, name.as_os_str(), AtFlags::empty()) {
-                Err(Errno::EEXIST) => return Ok(Commit::Overtaken),
-                other => other.map_err(io)?,
+        let Some(before) = before else {
+            return match linkat(dir, self.name.as_os_str(), dir, name.as_os_str(), AtFlags::empty()) {
+                Err(Errno::EEXIST) => Ok(Commit::Overtaken),
+                linked => linked.map(|()| Commit::Done).map_err(io),
+            };
+        };
+        match renameat_with(dir, &self.name, dir, name, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(self.gone(before).map_or(Commit::Done, Commit::Over)),
+            Err(rustix::io::Errno::NOENT) => Ok(Commit::Overtaken),
+            // Not every file system can exchange, NFS for one.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+                renameat(dir, self.name.as_os_str(), dir, name.as_os_str()).map_err(io)?;
+                Ok(Commit::Done)
             }
+            Err(errno) => Err(WriteError::io(path)(errno.into())),
         }
-        Ok(Commit::Done)
+    }
+
+    /// What the exchange has brought under our name, if that is not the content that was read.
+    fn gone(&self, before: &Snapshot) -> Option<Vec<u8>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(&self.place.dir, self.name.as_os_str(), flags, Mode::empty()).ok()?);
+        if !file.metadata().ok()?.is_file() || private::holds(&file, before.keys.bytes()).ok()? {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        file.rewind().ok()?;
+        file.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
     }
 }
 
