@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::dead::Dead;
 use super::file::{KeyFile, Line};
 use super::from::FromMatch;
-use super::key::Key;
+use super::key::{Algorithm, Key};
 use super::options::Options;
 use super::read::{Reading, Rules};
 use super::values::Expiry;
@@ -136,7 +136,27 @@ fn judge(line: Line<'_>, key: &Key, context: &Context<'_>) -> Why {
     }
 }
 
+/// What a FIDO key's signature has to prove; other keys need neither. sshd looks at it after the file, and looks no further when
+/// it is missing (`sshkey_verify` and what follows in auth2-pubkey.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Somebody touches the authenticator.
+    pub touch: bool,
+    /// The authenticator knows its user, by a PIN for example.
+    pub verification: bool,
+}
+
 impl Options {
+    /// What a signature with a key of this kind has to prove, as far as the line says.
+    pub fn needs(&self, algorithm: Algorithm) -> Needs {
+        match algorithm {
+            Algorithm::SkEd25519 | Algorithm::SkEcdsaP256 => {
+                Needs { touch: !self.no_touch_required, verification: self.verify_required }
+            }
+            _ => Needs::default(),
+        }
+    }
+
     /// Why these options would refuse their own key in this context, if they do (`auth_authorise_keyopts`).
     pub fn refusal(&self, context: &Context<'_>) -> Option<Refusal> {
         if let Some(expiry) = self.expiry.filter(|expiry| expiry.passed(context.now)) {

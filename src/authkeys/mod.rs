@@ -29,7 +29,7 @@ mod write;
 
 pub use dead::{Dead, Reason};
 pub use edit::{DISABLED, EditError, Outcome, Removal, Removed};
-pub use explain::{Answer, Context, Refusal, Why};
+pub use explain::{Answer, Context, Needs, Refusal, Why};
 pub use file::{KeyFile, Line};
 pub use find::{Found, Place, keys_in};
 pub use from::FromMatch;

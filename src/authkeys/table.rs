@@ -78,11 +78,19 @@ fn compare(
     let mut got = BTreeSet::new();
     got.insert(format!("lines {}", if matched.is_empty() { "-".to_owned() } else { matched.join(",") }));
     let mut want = BTreeSet::from([format!("lines {}", expected[1])]);
-    // Authenticators that did not do what the line demands, and what stands in a certificate, come after the file.
-    let later = certificate || row.id.starts_with("sk-");
-    if !later || expected[0] == "accept" {
+    // What stands in a certificate comes after the file.
+    if !certificate || expected[0] == "accept" {
+        let options = |number| file.line(number)?.read(rules).entry().map(|entry| entry.options.clone());
+        let proven = |options: Options| {
+            let key = Key::from_public_line(login, target).unwrap();
+            let (needs, server) = (options.needs(key.algorithm()), word("server=").unwrap_or_default());
+            let touch = needs.touch || server == "touch-required";
+            let verification = needs.verification || server == "verify-required";
+            (!touch || !row.context.contains(&"untouched")) && !verification
+        };
+        let accepted = accepted_by.and_then(options).is_some_and(proven);
         want.insert(expected[0].clone());
-        got.insert(if accepted_by.is_some() { "accept" } else { "refuse" }.to_owned());
+        got.insert(if accepted { "accept" } else { "refuse" }.to_owned());
     }
     if let Some(number) = accepted_by.filter(|_| expected[0] == "accept" && !certificate) {
         let reading = file.line(number).unwrap().read(rules);

@@ -3,6 +3,7 @@
 //! A subcommand builds its [`Report`] and prints nothing itself, so no half of an answer is ever written before an error
 //! is known, and a closed pipe is handled in one place.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -87,6 +88,16 @@ pub fn colours() -> bool {
     io::stdout().is_terminal()
         && !set("NO_COLOR")
         && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Text from outside as people read it, already escaped: what is longer than anybody reads is cut, and says how long it was.
+pub fn shortened(text: &str) -> Cow<'_, str> {
+    const ROOM: usize = 4096;
+    if text.len() <= ROOM {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=ROOM).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len()))
 }
 
 /// A path as people read it: `~` for the home, everything foreign escaped.

@@ -42,6 +42,7 @@ mod akeys_hostile;
 mod akeys_install;
 mod akeys_learn;
 mod akeys_list;
+mod akeys_live;
 mod akeys_make;
 mod akeys_manual;
 mod akeys_parallel;

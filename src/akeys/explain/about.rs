@@ -11,7 +11,7 @@ use crate::akeys::words::Which;
 use crate::authkeys::{Entry, KeyFile, Line, Reading, keys_in};
 use crate::common::exit::{Exit, Failure};
 use crate::common::json::{ascii, put_bytes};
-use crate::common::report::{Report, abbreviated, shown};
+use crate::common::report::{Report, abbreviated, shortened, shown};
 
 use super::login::Row;
 use super::question::Question;
@@ -103,7 +103,7 @@ fn words(line: Line<'_>, question: &Question, layout: &Layout) -> Vec<String> {
             .chain(logged)
             .collect();
     };
-    let mut words = vec![may::sentence(&entry.options, layout, question.now)];
+    let mut words = vec![shortened(&may::sentence(&entry.options, layout, question.now)).into_owned()];
     if let Some(refusal) = entry.options.refusal(&question.context()).filter(|_| !unlimited(entry)) {
         words.push(format!("not now: {}", refusal.sshd_words(&question.context())));
     }

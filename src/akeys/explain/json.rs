@@ -18,6 +18,9 @@ pub(super) fn login(login: &Login, question: &Question) -> String {
     let command = login.options.as_ref().and_then(|options| options.command.as_deref());
     put_bytes(&mut object, "forced_command", command);
     object.insert("options".into(), login.options.as_ref().map_or_else(|| json!({}), options));
+    let needs = [(login.needs.touch, "touch"), (login.needs.verification, "verification")];
+    let needs = needs.into_iter().filter(|(needed, _)| *needed);
+    object.insert("needs".into(), needs.map(|(_, name)| name).collect::<Vec<_>>().into());
     object.insert("reason".into(), login.reason.clone().into());
     object.insert("fingerprint".into(), login.fingerprint.clone().into());
     object.insert("from".into(), question.address.to_string().into());

@@ -1,6 +1,8 @@
 //! One login put to the model of sshd: the answer, with every line's part in it.
 
-use crate::authkeys::{Context, DISABLED, Dead, Entry, Key, KeyFile, Line, Options, Reading, Refusal, Why};
+use crate::authkeys::{
+    Context, DISABLED, Dead, Entry, Key, KeyFile, Line, Needs, Options, Reading, Refusal, Why,
+};
 
 use super::certificate::Certificate;
 use super::question::Question;
@@ -11,6 +13,8 @@ pub(super) struct Login {
     pub(super) line: Option<usize>,
     /// What that line allows.
     pub(super) options: Option<Options>,
+    /// What a FIDO key's signature has to prove besides.
+    pub(super) needs: Needs,
     /// Why sshd would not look at the file, or why no line of it lets the key in.
     pub(super) reason: Option<String>,
     /// The fingerprint of the key asked about.
@@ -106,7 +110,8 @@ impl Login {
             (None, true) => Some("every line with this key refuses it".to_owned()),
             (None, false) => Some("no line that sshd uses is for this key".to_owned()),
         };
-        Self { line: answer.accepted_by, options, reason, fingerprint: key.fingerprint(), rows }
+        let needs = options.as_ref().map(|options| options.needs(key.algorithm())).unwrap_or_default();
+        Self { line: answer.accepted_by, options, needs, reason, fingerprint: key.fingerprint(), rows }
     }
 
     /// The answer to a certificate, and to the key in it, which a client shows next.
@@ -116,7 +121,10 @@ impl Login {
         // A line of the authority that lets certificates in may not let in this one; then sshd goes on behind it.
         while let Some((number, options)) = login.line.zip(login.options.take()) {
             let Some(refusal) = certificate.refusal(&options, question) else {
-                login.options = Some(certificate.merged(&options));
+                let merged = certificate.merged(&options);
+                let subject = certificate.subject.as_ref();
+                login.needs = subject.map(|key| merged.needs(key.algorithm())).unwrap_or_default();
+                login.options = Some(merged);
                 return login;
             };
             let from = file.line(number).map_or(0, |line| line.span().end);
@@ -131,6 +139,7 @@ impl Login {
             login.rows.append(&mut behind.rows);
             login.line = behind.line.map(|line| line + number);
             login.options = behind.options;
+            login.needs = behind.needs;
             login.reason =
                 behind.reason.or(Some("every line of its authority refuses the certificate".to_owned()));
         }
@@ -149,7 +158,8 @@ impl Login {
             row
         };
         let rows = file.lines().map(row).collect();
-        Self { line: None, options: None, reason: Some(reason.to_owned()), fingerprint, rows }
+        let reason = Some(reason.to_owned());
+        Self { line: None, options: None, needs: Needs::default(), reason, fingerprint, rows }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use rrsync_rs::escape::Escaped;
 
 use crate::authkeys::{Expiry, Options};
+use crate::common::report::shortened;
 
 use super::login::{Kind, Login, Row};
 
@@ -19,6 +20,9 @@ pub(super) fn login(login: &Login, file: &str) -> String {
         out += "  ";
         out += &line;
         out.push('\n');
+    }
+    if login.needs.touch {
+        out += "  FIDO            touch needed\n";
     }
     for row in &login.rows {
         out += &self::row(row);
@@ -92,5 +96,5 @@ pub(super) fn effects(options: &Options) -> Vec<String> {
     ] {
         lines.extend(set.then(|| format!("FIDO            {name}")));
     }
-    lines
+    lines.iter().map(|line| shortened(line).into_owned()).collect()
 }
