@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 /// An open directory that bounds everything opened through it.
@@ -170,7 +170,15 @@ impl Root {
     fn place_of(&self, fd: &OwnedFd) -> Result<PathBuf, Errno> {
         let real = real_path(fd).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
         // Component-wise, so a sibling with a longer name is not inside.
-        real.strip_prefix(&self.real).map(Path::to_owned).map_err(|_| Errno::EXDEV)
+        let at = real.strip_prefix(&self.real).map_err(|_| Errno::EXDEV)?;
+        // So the kernel marks what was removed meanwhile; but a name may also end like that by itself.
+        if at.as_os_str().as_bytes().ends_with(b" (deleted)") {
+            let there = nix::sys::stat::fstatat(&self.dir, at, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            if !is_same(&fstat(fd)?, &there) {
+                return Err(Errno::ENOENT);
+            }
+        }
+        Ok(at.to_owned())
     }
 }
 
@@ -311,6 +319,22 @@ mod tests {
         {
             assert_eq!(root.hold(Path::new(outside), Last::Follow).unwrap_err(), Errno::EXDEV, "{outside}");
         }
+    }
+
+    #[test]
+    fn what_was_removed_while_it_was_opened_had_deleted_in_its_name() {
+        let tree = Tree::new("removed");
+        let d = tree.0.join("D");
+        let root = tree.root();
+        let open = |name: &str| OwnedFd::from(fs::File::open(d.join(name)).unwrap());
+        fs::write(d.join("new"), "new").unwrap();
+        let fd = open("f");
+        fs::hard_link(d.join("f"), d.join("elsewhere")).unwrap();
+        fs::rename(d.join("new"), d.join("f")).unwrap();
+        assert_eq!(root.place_of(&fd).unwrap_err(), Errno::ENOENT);
+        fs::write(d.join("f (deleted)"), "another").unwrap();
+        assert_eq!(root.place_of(&fd).unwrap_err(), Errno::ENOENT);
+        assert_eq!(root.place_of(&open("f (deleted)")).unwrap(), Path::new("f (deleted)"));
     }
 
     #[test]
