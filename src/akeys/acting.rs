@@ -58,6 +58,7 @@ fn refuse_what_runs_programs(command: &Command) -> Result<(), Failure> {
         Command::Doctor(_) | Command::Users(_) | Command::Federation(Federation::Rotate(_)) => true,
         Command::Rotate(args) => args.prove_login.is_some(),
         Command::Install(args) => args.host.is_some(),
+        Command::Federation(Federation::Update(args)) => args.host.is_some(),
         Command::List(args) => args.all_users,
         Command::Audit(args) => args.all_users,
         Command::Report(args) => args.all_users,

@@ -42,8 +42,9 @@ pub fn log(args: &Log, layout: &Layout) -> Result<Report, Failure> {
         } else {
             let until = kept.until.strftime("%Y-%m-%d %H:%M:%S UTC");
             report.line(format_args!(
-                "{:>3}  until {until}  {lines} lines, {} bytes; then +{added} -{removed}",
+                "{:>3}  until {until}  {lines} line{}, {} bytes; then +{added} -{removed}",
                 index + 1,
+                if lines == 1 { "" } else { "s" },
                 bytes.len()
             ));
         }

@@ -45,6 +45,9 @@ pub fn own(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// More room than this is not made in advance.
+const LIKELY: u64 = 1 << 28;
+
 /// The bytes of a file at a place where sshd looks. Like sshd, this reads a regular file only, and nothing that somebody
 /// put in its place makes it wait.
 pub fn regular(path: &Path) -> io::Result<Vec<u8>> {
@@ -60,7 +63,9 @@ pub fn regular_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if file.metadata()?.len() > most {
         return Err(io::Error::other(format!("is larger than {most} bytes")));
     }
-    let mut bytes = Vec::new();
+    // Growing step by step would copy it, and keep both copies for a moment. A sparse file may claim any size.
+    let likely = file.metadata()?.len().min(most).min(LIKELY);
+    let mut bytes = Vec::with_capacity(usize::try_from(likely).unwrap_or_default() + 1);
     // It may have grown meanwhile.
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)

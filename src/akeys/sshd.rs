@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 
 use rrsync_rs::escape::Escaped;
 use ssh_key::rand_core::OsRng;
@@ -153,7 +154,13 @@ impl Settings {
     /// Asks the installed sshd what holds for a login of `user` from this machine.
     pub fn ask(user: &str) -> Result<Self, Unasked> {
         let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
-        let ask = || Asker::new().and_then(|asker| asker.ask(user)).map_err(|error| error.to_string());
+        let ask = || {
+            thread::scope(|scope| {
+                // Whoever asks this wants to know the version too, and sshd needs milliseconds for either.
+                scope.spawn(own_version);
+                Asker::new().and_then(|asker| asker.ask(user)).map_err(|error| error.to_string())
+            })
+        };
         asked.entry(user.to_owned()).or_insert_with(ask).clone().map_err(Unasked::Before)
     }
 

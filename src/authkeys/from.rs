@@ -36,6 +36,14 @@ impl FromMatch {
         }
     }
 
+    /// Whether every entry is an address or a network, so that a client's name plays no part.
+    pub fn has_addresses_only(list: &[u8]) -> bool {
+        list.split(|&byte| byte == b',').all(|entry| {
+            let entry = entry.strip_prefix(b"!").unwrap_or(entry);
+            Network::parse(entry).is_ok()
+        })
+    }
+
     /// Whether sshd finds every entry well-formed; with one that is not, no client gets in.
     pub fn is_valid(list: &[u8]) -> bool {
         list.split(|&byte| byte == b',').all(|entry| {

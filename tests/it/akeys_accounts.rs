@@ -268,6 +268,23 @@ fn a_hostile_home_leads_root_nowhere() {
     assert_eq!(machine.read("anna/.ssh/authorized_keys"), format!("{FOREIGN} a\n"));
 }
 
+/// ssh would run with the account's number, its configuration and root's terminal.
+#[test]
+fn what_starts_programs_is_refused_for_another_account() {
+    let Some(machine) = Machine::new("") else { return };
+    for args in [
+        &["federation", "update", "playground", "--host", "anna@host"][..],
+        &["federation", "rotate", "playground"],
+        &["install", "--federation", "playground", "--host", "anna@host"],
+        &["doctor"],
+        &["users"],
+        &["list", "--all-users"],
+    ] {
+        let ran = machine.akeys(&[&["--account", "anna"], args].concat());
+        ran.fails(2, "this cannot be done with --account");
+    }
+}
+
 /// A program that ran with the account's number could be traced by the account, on root's terminal.
 #[test]
 fn no_program_is_started_once_roots_rights_are_gone() {

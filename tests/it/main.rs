@@ -23,6 +23,7 @@ mod akeys_accounts;
 mod akeys_add;
 mod akeys_apply;
 mod akeys_audit;
+mod akeys_audit_asked;
 mod akeys_cards;
 mod akeys_completions;
 mod akeys_disable;

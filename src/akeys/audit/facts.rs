@@ -9,14 +9,18 @@ use jiff::Timestamp;
 use rrsync_rs::layout::Layout;
 
 use crate::akeys::account::Account;
+use crate::akeys::bundle::FromList;
+use crate::akeys::source;
 use crate::akeys::sshd::{self, Settings};
 use crate::akeys::used::Uses;
-use crate::authkeys::{Algorithm, Key, Rules, Target};
+use crate::authkeys::{Algorithm, Key, KeyFile, Rules, Target};
 use crate::common::clock;
 
+use super::age::Old;
+use super::debian::WeakKeys;
 use super::finding::Basket;
 use super::revoked::Revoked;
-use super::{place, server};
+use super::{grants, place, server};
 
 /// What the judges of a line go by.
 #[derive(Debug)]
@@ -41,8 +45,16 @@ pub struct Facts<'a> {
     pub own_keys: HashSet<Key>,
     /// The keys that sshd refuses whatever a line says.
     pub revoked: Revoked,
+    /// The keys that Debian's broken OpenSSL made.
+    pub weak: WeakKeys,
     /// Which keys count as unused, where that was asked.
     pub unused: Option<Unused<'a>>,
+    /// From where keys may have been used, where the log was read.
+    pub outside: Option<Outside<'a>>,
+    /// Which keys count as old, where that was asked.
+    pub old: Option<Old>,
+    /// Whether RSA keys are compared with each other.
+    pub primes: bool,
 }
 
 /// Which keys count as unused.
@@ -52,6 +64,15 @@ pub struct Unused<'a> {
     pub uses: &'a Uses,
     /// Those that nobody has used since then.
     pub since: Timestamp,
+}
+
+/// From where keys may have been used.
+#[derive(Debug, Clone, Copy)]
+pub struct Outside<'a> {
+    /// What is known about the use of keys.
+    pub uses: &'a Uses,
+    /// Where every client is expected to be, if that was said.
+    pub expected: Option<&'a FromList>,
 }
 
 impl Facts<'_> {
@@ -68,7 +89,11 @@ impl Facts<'_> {
             host_keys: HashSet::new(),
             own_keys: HashSet::new(),
             revoked: Revoked::default(),
+            weak: WeakKeys::default(),
             unused: None,
+            outside: None,
+            old: None,
+            primes: false,
         }
     }
 
@@ -139,6 +164,7 @@ impl Surroundings {
                 HashSet::new()
             },
             revoked: self.revoked(),
+            weak: if account.is_some() { WeakKeys::read() } else { WeakKeys::default() },
             own_keys: disk.map(|layout| public_keys(&layout.ssh_dir(), "")).unwrap_or_default(),
             ..Facts::of_text(Target::default(), now)
         }
@@ -155,11 +181,22 @@ impl Surroundings {
     }
 
     /// Puts what is wrong around the file into the basket.
-    pub(super) fn judge(&self, path: &Path, basket: &mut Basket) {
+    pub(super) fn judge(&self, path: &Path, file: &KeyFile, basket: &mut Basket) {
         self.judge_place(path, basket);
         if let Some(account) = self.account.as_ref().filter(|_| self.own) {
             place::judge_startup(account, basket);
             server::judge(path, account, self.settings.as_ref(), basket);
+            let others = sshd::key_files(self.settings.as_ref(), account).into_iter();
+            let others = others.filter(|other| super::real(other) != super::real(path));
+            let others: Vec<KeyFile> =
+                others.filter_map(|other| source::regular(&other).ok().map(KeyFile::parse)).collect();
+            self.judge_policies(std::iter::once(file).chain(&others), basket);
+        }
+    }
+
+    fn judge_policies<'f>(&self, files: impl Iterator<Item = &'f KeyFile>, basket: &mut Basket) {
+        if let Some(layout) = &self.layout {
+            grants::judge_policies(files, layout, basket);
         }
     }
 
@@ -171,11 +208,12 @@ impl Surroundings {
     }
 
     /// Puts what is wrong around the account into the basket.
-    pub(super) fn judge_account(&self, basket: &mut Basket) {
+    pub(super) fn judge_account<'f>(&self, files: impl Iterator<Item = &'f KeyFile>, basket: &mut Basket) {
         if let Some(account) = &self.account {
             place::judge_startup(account, basket);
             server::judge_account(account, self.settings.as_ref(), basket);
         }
+        self.judge_policies(files, basket);
     }
 
     /// What the user should know about what was not looked at.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::authkeys::KeyFile;
+use crate::common::report::shortened;
 
 use super::catalogue::{Code, Severity};
 
@@ -151,7 +152,8 @@ impl Basket {
         if !self.wants(code) {
             return Put(None);
         }
-        self.findings.push(Finding { code, at, message: message(), hint: None, fix: None });
+        let message = shortened(&message()).into_owned();
+        self.findings.push(Finding { code, at, message, hint: None, fix: None });
         Put(self.findings.last_mut())
     }
 
@@ -177,7 +179,7 @@ impl Put<'_> {
     /// Says what helps, if something does.
     pub fn hint_from(mut self, hint: impl FnOnce() -> Option<String>) -> Self {
         if let Some(finding) = &mut self.0 {
-            finding.hint = hint();
+            finding.hint = hint().map(|hint| shortened(&hint).into_owned());
         }
         self
     }

@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::akeys::forced::{self, Forced};
-use crate::akeys::used;
 use crate::authkeys::{Algorithm, Entry, Key, Line};
 
 use super::catalogue::Code;
 use super::finding::{At, Basket};
-use super::{Facts, Unused};
+use super::{Facts, usage};
 
 /// Keys that are published with their private half: the end of the base64 text, the fingerprint, and where they are from.
 /// The end is compared first, because it costs nothing.
@@ -45,8 +43,13 @@ pub(super) fn judge(line: Line<'_>, entry: &Entry<'_>, facts: &Facts<'_>, basket
     if facts.revoked.has(key) {
         basket.put(Code::Revoked, at(), || "RevokedKeys has this key".to_owned()).hint("remove it");
     }
-    if let Some(message) = facts.unused.and_then(|unused| idle(entry, &unused)) {
-        basket.put(Code::Unused, at(), || message);
+    if facts.weak.has(key) {
+        let message = || "Debian's OpenSSL of 2006 to 2008 made this key".to_owned();
+        basket.put(Code::WeakDebian, at(), message).hint("remove it");
+    }
+    usage::judge(entry, &at, facts, basket);
+    if let Some(message) = facts.old.as_ref().and_then(|old| old.judge(entry)) {
+        basket.put(Code::OldKey, at(), || message).hint("akeys rotate");
     }
     if facts.host_keys.contains(key) {
         basket.put(Code::HostKey, at(), || "this is a host key of this machine".to_owned());
@@ -58,17 +61,6 @@ pub(super) fn judge(line: Line<'_>, entry: &Entry<'_>, facts: &Facts<'_>, basket
             .hint("take cert-authority out, or list the authority's key");
     }
     comment(line, entry, basket);
-}
-
-/// That nobody has used a key since long ago.
-fn idle(entry: &Entry<'_>, unused: &Unused<'_>) -> Option<String> {
-    let grant = entry.options.command.as_deref().map(forced::read);
-    let grant = grant.as_ref().and_then(|forced| match forced {
-        Forced::Grant { name, .. } => Some(name),
-        _ => None,
-    });
-    let last = unused.uses.last(&entry.key.fingerprint(), grant);
-    used::idle(last.as_ref(), unused.uses.logins.begins, unused.since)
 }
 
 fn rsa(key: &Key, at: &dyn Fn() -> At, facts: &Facts<'_>, basket: &mut Basket) {
@@ -103,7 +95,7 @@ fn rsa(key: &Key, at: &dyn Fn() -> At, facts: &Facts<'_>, basket: &mut Basket) {
 }
 
 /// The exponent and the modulus in an RSA blob.
-fn numbers(blob: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn numbers(blob: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = blob;
     let mut field = || {
         let (length, tail) = rest.split_first_chunk::<4>()?;

@@ -4,22 +4,27 @@
 //! and `command` about each, and `together` about lines with the same key; `place` looks at the file and its directories,
 //! `server` at sshd's configuration. `show` tells the findings, `fix` mends what can be mended without letting anybody in.
 
+mod age;
 mod all;
 mod catalogue;
 mod command;
 mod dead;
+mod debian;
 mod facts;
 mod finding;
 mod fix;
+mod grants;
 mod keys;
 mod limits;
 mod options;
 mod place;
+mod primes;
 mod revoked;
 mod server;
 mod show;
 mod text;
 mod together;
+mod usage;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -30,7 +35,7 @@ use rrsync_rs::layout::Layout;
 
 pub use catalogue::{Code, RULES, Rule, Severity};
 pub(in crate::akeys) use facts::public_keys;
-pub use facts::{Facts, Unused};
+pub use facts::{Facts, Outside, Unused};
 pub use finding::{At, Basket, Finding, Fix, Told};
 pub(in crate::akeys) use show::told as object;
 pub(in crate::akeys) use show::{one, summary};
@@ -68,10 +73,16 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     if args.fix {
         return fix::run(&file, &facts, args, layout);
     }
-    let uses = args.unused.map(|_| Uses::of(&surroundings.account_name(), args.log.as_deref(), layout));
-    let facts = Facts { unused: unused(args.unused, uses.as_ref()), ..facts };
+    let uses = args.reads_log().then(|| Uses::of(&surroundings.account_name(), args.log.as_deref(), layout));
+    let facts = Facts {
+        unused: unused(args.unused, uses.as_ref()),
+        outside: uses.as_ref().map(|uses| Outside { uses, expected: args.from.as_ref() }),
+        old: args.older.map(|days| age::Old::than(days, facts.disk, facts.rules, facts.now)),
+        primes: args.primes,
+        ..facts
+    };
     let mut basket = Basket::new(args.severity);
-    surroundings.judge(&path, &mut basket);
+    surroundings.judge(&path, &file, &mut basket);
     judge(&file, &facts, &mut basket);
     let findings = told(basket, &file);
     let name = path.to_string_lossy();
@@ -131,7 +142,7 @@ pub fn of_account(files: &[(PathBuf, KeyFile)], layout: &Layout, target: Option<
     }
     together::across(files, &facts, &mut baskets);
     let mut account = Basket::new(Severity::Info);
-    surroundings.judge_account(&mut account);
+    surroundings.judge_account(files.iter().map(|(_, file)| file), &mut account);
     OfAccount {
         account: told(account, &KeyFile::default()),
         files: baskets.into_iter().zip(files).map(|(basket, (_, file))| told(basket, file)).collect(),
@@ -152,6 +163,8 @@ pub fn judge(file: &KeyFile, facts: &Facts<'_>, basket: &mut Basket) {
     let mut same_keys = together::SameKeys::default();
     let mut comments = keys::Comments::default();
     let mut commands = command::Commands::default();
+    let mut federations = grants::Federations::default();
+    let mut moduli = primes::Moduli::default();
     for line in file.lines() {
         let reading = line.read(facts.rules);
         text::judge(line, &reading, &mut ends, basket);
@@ -163,6 +176,10 @@ pub fn judge(file: &KeyFile, facts: &Facts<'_>, basket: &mut Basket) {
                 options::judge(line, entry, facts, basket);
                 keys::judge(line, entry, facts, basket);
                 commands.judge(line, entry, facts, basket);
+                federations.judge(line, entry, facts, basket);
+                if facts.primes {
+                    moduli.note(line, entry);
+                }
                 comments.note(line, entry, digest.hash_one(entry.comment), key, basket);
                 same_keys.note(key, line.number());
             }
@@ -170,6 +187,7 @@ pub fn judge(file: &KeyFile, facts: &Facts<'_>, basket: &mut Basket) {
     }
     text::judge_ends(file.lines().next_back(), &ends, basket);
     same_keys.judge(file, facts, basket);
+    moduli.judge(basket);
 }
 
 /// Where a key file with this path really is; itself when it cannot be followed.

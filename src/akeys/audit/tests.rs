@@ -22,6 +22,12 @@ const ELSEWHERE: &[Code] = &[
     Code::RootKeyElsewhere,
     Code::KeyOfSeveralAccounts,
     Code::Unused,
+    Code::UsedOutside,
+    Code::OldKey,
+    Code::WeakDebian,
+    Code::PolicyUnused,
+    Code::GrantRevoked,
+    Code::GrantOrphan,
     Code::ClosedAccount,
     Code::StrictMode,
     Code::StrictDebianOnly,
@@ -87,6 +93,7 @@ fn found(bytes: &[u8], context: &str) -> BTreeSet<String> {
     facts.server = Some(&settings);
     let file = KeyFile::parse(bytes.to_vec());
     let first = || file.lines().find_map(|line| line.read(target).entry().map(|entry| entry.key.clone()));
+    facts.primes = has("primes");
     if has("own-key") {
         facts.own_keys.extend(first());
     }

@@ -10,7 +10,7 @@ use super::Finding;
 use super::survey::{KeyRow, Kind, PIECE, Row, Survey};
 use crate::akeys::used;
 use crate::common::parallel;
-use crate::common::report::shown;
+use crate::common::report::{shortened, shown};
 
 /// The width that text is wrapped at.
 const WIDTH: usize = 80;
@@ -120,6 +120,7 @@ fn counted(count: usize, what: &str) -> String {
 /// that it can be copied.
 fn wrapped(out: &mut String, text: &str, mark: &str, style: &dyn Fn(&str) -> String) {
     let room = WIDTH - INDENT - mark.len();
+    let text = &*shortened(text);
     if text.is_ascii() && text.len() <= room {
         let _ = writeln!(out, "{:INDENT$}{}", "", style(&format!("{mark}{text}")));
         return;
@@ -171,5 +172,16 @@ mod tests {
         assert!(lines[1].starts_with("        a"));
         assert_eq!(lines[2].trim(), word);
         assert_eq!(lines[3], "        y");
+    }
+
+    #[test]
+    fn a_line_of_megabytes_does_not_flood_the_terminal() {
+        let mut out = String::new();
+        wrapped(&mut out, &"é".repeat(1 << 20), "", &str::to_owned);
+        assert!(
+            out.len() < 5000 && out.contains("é…") && out.ends_with(" (2097152 bytes)\n"),
+            "{}",
+            out.len()
+        );
     }
 }

@@ -41,7 +41,8 @@ pub fn run(args: &ReportArgs, layout: &Layout) -> Result<Report, Failure> {
             write(path, page.as_bytes())
                 .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", Escaped::os(path))))?;
             let keys = all.views.iter().flat_map(View::keys).count();
-            report.note(format_args!("wrote {}: {keys} keys", shown(layout, path)));
+            let plural = if keys == 1 { "" } else { "s" };
+            report.note(format_args!("wrote {}: {keys} key{plural}", shown(layout, path)));
         }
         _ => report.out = page,
     }

@@ -15,6 +15,9 @@ use crate::common::private::{self, IfThere, PrivateError};
 /// How many previous contents are kept.
 const KEPT: usize = 32;
 
+/// A copy of more bytes than these is none of ours.
+const MOST: u64 = 1 << 30;
+
 /// How the moment stands in the name of a copy.
 const MOMENT: &str = "%Y%m%dT%H%M%S.%fZ";
 
@@ -38,8 +41,11 @@ impl Kept {
             Distrust::Io(source) => io(source),
             reason => PrivateError::Untrusted { path: self.path.clone(), reason },
         })?;
+        if file.metadata().map_err(io)?.len() > MOST {
+            return Err(io(io::Error::other(format!("is larger than {MOST} bytes"))));
+        }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io)?;
+        (&mut file).take(MOST).read_to_end(&mut bytes).map_err(io)?;
         Ok(bytes)
     }
 }

@@ -7,7 +7,7 @@ mod accepted;
 mod gate;
 mod log;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -28,15 +28,24 @@ pub struct Use {
     pub from: String,
     /// How many are known.
     pub count: u64,
+    /// Every place that they came from, as far as they are few; no part of what is told.
+    #[serde(skip)]
+    pub seen: BTreeSet<String>,
 }
+
+/// More places than these are not kept apart.
+const PLACES: usize = 1000;
 
 impl Use {
     fn one(last: Timestamp, from: String) -> Self {
-        Self { last, from, count: 1 }
+        Self { last, count: 1, seen: BTreeSet::from([from.clone()]), from }
     }
 
     fn add(&mut self, last: Timestamp, from: String) {
         self.count += 1;
+        if self.seen.len() < PLACES && !self.seen.contains(&from) {
+            self.seen.insert(from.clone());
+        }
         if last >= self.last {
             (self.last, self.from) = (last, from);
         }
@@ -140,6 +149,12 @@ impl Uses {
     pub fn of(account: &str, named: Option<&Path>, layout: &Layout) -> Self {
         let logins = Logins::remembered_or_read(named);
         Self { logins, gate: GateUses::read(layout), account: account.to_owned() }
+    }
+
+    /// Every place from which a key was used.
+    pub fn seen(&self, fingerprint: &str, grant: Option<&GrantName>) -> BTreeSet<String> {
+        let uses = [self.logins.of(&self.account, fingerprint), grant.and_then(|name| self.gate.of(name))];
+        uses.into_iter().flatten().flat_map(|one| one.seen.iter().cloned()).collect()
     }
 
     /// The last use of a key: the later of a login and a request to the gate.
