@@ -3,7 +3,9 @@
 from html import escape
 from math import ceil, floor, log10
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 430, 300, 62, 34, 40, 12
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 430, 330, 62, 34, 70, 30
+# The legend below each panel: as many to a row as have room for their names.
+ABREAST, ROW = 2, 16
 SHADES = ["a", "b", "c"]
 
 
@@ -43,14 +45,15 @@ def panel(name, contenders):
         out.append(f'<path class="g" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
         out.append(f'<text class="s" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{unit(power)}</text>')
     for size in sorted(set(sizes)):
-        out.append(f'<text class="s" x="{across(size):.1f}" y="{HEIGHT - 22}" text-anchor="middle">{size:,}</text>')
+        out.append(f'<text class="s" x="{across(size):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{size:,}</text>')
     for index, (who, points) in enumerate(contenders):
         shade = "o" if index == 0 else SHADES[(index - 1) % len(SHADES)]
         drawn = [(across(size), up(value)) for size, value in points if value]
         out.append(f'<path class="{shade}" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in drawn)}"/>')
-        x = LEFT + 118 * index
-        out.append(f'<path class="{shade}" d="M{x} {HEIGHT - 8}h14"/>')
-        out.append(f'<text x="{x + 18}" y="{HEIGHT - 4}" font-size="10">{escape(who)}</text>')
+        x = LEFT + (WIDTH - LEFT - RIGHT) / ABREAST * (index % ABREAST)
+        y = HEIGHT - BOTTOM + 36 + ROW * (index // ABREAST)
+        out.append(f'<path class="{shade}" d="M{x:.0f} {y}h14"/>')
+        out.append(f'<text x="{x + 20:.0f}" y="{y + 4}">{escape(who)}</text>')
     return "".join(out)
 
 
