@@ -73,6 +73,10 @@ impl Stage {
         daemon
     }
 
+    fn end<T>(&mut self, how: impl FnOnce(Daemon) -> T) {
+        self.daemon.take().map(how);
+    }
+
     /// Does what it can of a step, and lets the reader read where that is the step.
     fn make(&mut self, step: &Step, ground: &mut Ground, reader: &mut Follower) {
         match step {
@@ -81,11 +85,11 @@ impl Stage {
             Step::Freeze => self.daemon().signal(Signal::SIGSTOP),
             Step::Stop => {
                 self.daemon();
-                self.daemon.take().map(Daemon::stop);
+                self.end(Daemon::stop);
             }
             Step::Kill => {
                 self.daemon();
-                self.daemon.take().map(Daemon::kill);
+                self.end(Daemon::kill);
             }
             Step::Read => {
                 ground.make(&Deed::End);
@@ -113,7 +117,7 @@ fn replay(limit: Option<u32>, stories: u32) {
     for _ in 0..stories {
         let steps = story.new_tree(&mut runner).unwrap().current();
         // Shown when it fails.
-        println!("--- a story: {steps:?}");
+        eprintln!("--- a story: {steps:?}");
         let mut stage = Stage::new(limit);
         std::fs::create_dir(stage.home.beside("outside")).unwrap();
         let at = |path: &str| stage.home.at(path);
@@ -123,7 +127,7 @@ fn replay(limit: Option<u32>, stories: u32) {
             stage.make(step, &mut ground, &mut reader);
         }
         assert_eq!(reader.resyncs, ["the stream begins here"]);
-        stage.daemon.take().map(Daemon::stop);
+        stage.end(Daemon::stop);
     }
 }
 
