@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Kind, Reason};
 
 /// A copy that is kept up to date, as a reader of a stream keeps it.
@@ -24,8 +26,15 @@ impl Copy {
         Self { source, place, owed: BTreeSet::new() }
     }
 
-    /// Makes one change. Each has to be possible after the one before.
-    pub(crate) fn make(&mut self, reason: Reason, kind: Kind, path: &Path, from: Option<&Path>) {
+    /// Makes one change. Each has to be possible after the one before. `sha256` is of the content, where that is told.
+    pub(crate) fn make(
+        &mut self,
+        reason: Reason,
+        kind: Kind,
+        path: &Path,
+        from: Option<&Path>,
+        sha256: Option<[u8; 32]>,
+    ) {
         let change = (reason, path, from);
         let here = self.place.join(path);
         let parent = here.parent().unwrap();
@@ -56,6 +65,13 @@ impl Copy {
                     let rest = owed.strip_prefix(from).unwrap();
                     let now = if rest.as_os_str().is_empty() { path.to_owned() } else { path.join(rest) };
                     self.fetch(&now);
+                }
+                // What was fetched under the old name may have been what came after it.
+                let is = |sum| {
+                    fs::read(&here).is_ok_and(|content| <[u8; 32]>::from(Sha256::digest(content)) == sum)
+                };
+                if sha256.is_some_and(|sum| here.is_file() && !is(sum)) {
+                    self.fetch(path);
                 }
                 self.take_mode(path);
             }
