@@ -10,17 +10,18 @@
 //! cannot see: a hard link to a protected file, a mount somewhere beneath the workspace, a symlink deeper in a hidden directory than
 //! `LINKS_FROM` looks, and places that only an environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+mod sight;
+
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::DirEntryExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::escape::Escaped;
 use crate::layout::Layout;
+use sight::Sight;
 
 /// A directory that may not be a workspace, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -188,226 +189,16 @@ fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
 }
 
-/// A directory, however it is spelt: its device and inode.
-type Identity = (u64, u64);
-
-/// The file system during one call, as seen from one workspace. Each path is looked at once, and is compared as bytes:
-/// the gate asks at every login, and a client waits for it.
-struct Sight<'a> {
-    seen: RefCell<BTreeMap<OsString, Option<Seen>>>,
-    walk: RefCell<Walk>,
-    /// The workspace and every directory above it.
-    workspace: Vec<(&'a OsStr, Option<Identity>)>,
-}
-
-/// What is at a path.
-#[derive(Clone, Copy)]
-struct Seen {
-    identity: Identity,
-    is_link: bool,
-}
-
-impl Seen {
-    fn at(path: &Path) -> Option<Self> {
-        let found = path.symlink_metadata().ok()?;
-        Some(Self { identity: (found.dev(), found.ino()), is_link: found.is_symlink() })
-    }
-}
-
-impl<'a> Sight<'a> {
-    fn of(workspace: &'a Path) -> Self {
-        let mut sight = Self { seen: RefCell::default(), walk: RefCell::default(), workspace: Vec::new() };
-        let identity = |path: &'a Path| (path.as_os_str(), sight.at(path).map(|seen| seen.identity));
-        sight.workspace = workspace.ancestors().map(identity).collect();
-        sight
-    }
-
-    fn at(&self, path: &Path) -> Option<Seen> {
-        if let Some(seen) = self.seen.borrow().get(path.as_os_str()) {
-            return *seen;
-        }
-        // Nothing is beneath what is not there.
-        let in_nothing = path
-            .parent()
-            .is_some_and(|parent| matches!(self.seen.borrow().get(parent.as_os_str()), Some(None)));
-        let seen = if in_nothing { None } else { Seen::at(path) };
-        self.seen.borrow_mut().insert(path.as_os_str().to_owned(), seen);
-        seen
-    }
-
-    /// How the workspace lies to the place that `path` names from `from`, when it lies in a way that `reach` forbids.
-    ///
-    /// `from` is resolved, and either `/` or a place that was asked about before.
-    fn relation(&self, from: &Path, path: &Path, reach: Reach) -> Option<Relation> {
-        match self.walk.borrow_mut().to(from, path) {
-            Some(steps) => self.straight(from, steps, reach),
-            None => self.winding(from, path, reach),
-        }
-    }
-
-    /// [`Sight::relation`] where no symlink is on the way: `steps` are the place and what is above it up to `from`.
-    fn straight(&self, from: &Path, steps: &Walk, reach: Reach) -> Option<Relation> {
-        let is = |(place, seen): (&[u8], Option<Seen>), (path, identity): &(&OsStr, Option<Identity>)| {
-            path.as_bytes() == place || seen.is_some_and(|seen| Some(seen.identity) == *identity)
-        };
-        let workspace = self.workspace.first()?;
-        let place = steps.last()?;
-        if is(place, workspace) {
-            return Some(Relation::Is);
-        }
-        let root = from.as_os_str() == "/" && workspace.0 == "/";
-        if root || steps.above().any(|above| is(above, workspace)) {
-            return Some(Relation::Contains);
-        }
-        let inside = reach == Reach::AboveAndInside && self.workspace.iter().any(|above| is(place, above));
-        inside.then_some(Relation::LiesInside)
-    }
-
-    /// [`Sight::relation`] where symlinks are on the way, each of which is a place too.
-    fn winding(&self, from: &Path, path: &Path, reach: Reach) -> Option<Relation> {
-        let stops = self.stops(from, path);
-        let is = |place: &Path, (path, identity): &(&OsStr, Option<Identity>)| {
-            *path == place.as_os_str()
-                || identity
-                    .is_some_and(|identity| self.at(place).is_some_and(|seen| seen.identity == identity))
-        };
-        let workspace = self.workspace.first()?;
-        for stop in &stops {
-            if is(stop, workspace) {
-                return Some(Relation::Is);
-            }
-            // What is above `from` was looked at with `from` itself.
-            let above = stop
-                .ancestors()
-                .skip(1)
-                .take_while(|above| above.as_os_str() != from.as_os_str() || from.as_os_str() == "/");
-            if above.into_iter().any(|above| is(above, workspace)) {
-                return Some(Relation::Contains);
-            }
-        }
-        let end = stops.last()?;
-        let inside = reach == Reach::AboveAndInside && self.workspace.iter().any(|above| is(end, above));
-        inside.then_some(Relation::LiesInside)
-    }
-
-    /// How the workspace lies to the entry `name` of the directory `home`, if it is that or inside; `inode` is the entry's.
-    fn within(&self, home: &Path, name: &Path, inode: u64) -> Option<Relation> {
-        let place = home.join(name);
-        let device = self.at(home).map(|seen| seen.identity.0);
-        let found = self.workspace.iter().position(|(path, identity)| {
-            *path == place.as_os_str()
-                || identity.is_some_and(|(dev, ino)| Some(dev) == device && ino == inode)
-        })?;
-        Some(if found == 0 { Relation::Is } else { Relation::LiesInside })
-    }
-
-    /// Every place that decides what `path` is: each symlink on the way from `from`, and where it ends. What does not exist
-    /// yet is taken as it is written.
-    fn stops(&self, from: &Path, path: &Path) -> Vec<PathBuf> {
-        // path_resolution(7): the kernel gives up after 40 links.
-        const MAX_LINKS: usize = 40;
-        let parts = |path: &Path| -> Vec<OsString> {
-            path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
-        };
-        let mut stops = Vec::new();
-        let mut pending = parts(path);
-        let mut at = from.to_owned();
-        while let Some(part) = pending.pop() {
-            match Path::new(&part).components().next() {
-                Some(Component::ParentDir) => {
-                    at.pop();
-                }
-                Some(Component::Normal(name)) => {
-                    let here = at.join(name);
-                    let link = self.at(&here).is_some_and(|seen| seen.is_link) && stops.len() < MAX_LINKS;
-                    match link.then(|| here.read_link().ok()).flatten() {
-                        Some(target) => {
-                            pending.extend(parts(&target));
-                            stops.push(here);
-                        }
-                        None => at = here,
-                    }
-                }
-                Some(Component::RootDir) => at = PathBuf::from("/"),
-                Some(Component::CurDir | Component::Prefix(_)) | None => {}
-            }
-        }
-        stops.push(at);
-        stops
-    }
-}
-
-/// The way to the place that was asked about last. Places are listed by directory, so the next one begins with most of it.
-#[derive(Default)]
-struct Walk {
-    from: PathBuf,
-    path: Vec<u8>,
-    /// Where each component ends in `path`, and what is there.
-    steps: Vec<(usize, Option<Seen>)>,
-}
-
-impl Walk {
-    /// Goes to `path`, or stops where a symlink is on the way, or something that is no name.
-    fn to(&mut self, from: &Path, path: &Path) -> Option<&Self> {
-        if self.from != from {
-            from.clone_into(&mut self.from);
-            self.steps.clear();
-        }
-        let root = if from.as_os_str() == "/" { &[] } else { from.as_os_str().as_bytes() };
-        let (mut known, mut start) = (0, root.len());
-        for part in path.components().filter(|part| *part != Component::RootDir) {
-            let Component::Normal(name) = part else { return None };
-            let same = self.steps.get(known).is_some_and(|(end, _)| {
-                self.path.get(start + 1..*end).is_some_and(|here| here == name.as_bytes())
-            });
-            if !same {
-                self.steps.truncate(known);
-                self.path.truncate(start);
-                if known == 0 {
-                    self.path.clear();
-                    self.path.extend_from_slice(root);
-                }
-                self.path.push(b'/');
-                self.path.extend_from_slice(name.as_bytes());
-                let seen = match self.steps.last() {
-                    // Nothing is beneath what is not there.
-                    Some((_, None)) => None,
-                    _ => Seen::at(Path::new(OsStr::from_bytes(&self.path))),
-                };
-                self.steps.push((self.path.len(), seen));
-            }
-            let (end, seen) = *self.steps.get(known)?;
-            if seen.is_some_and(|seen| seen.is_link) {
-                return None;
-            }
-            (known, start) = (known + 1, end);
-        }
-        self.steps.truncate(known);
-        Some(self)
-    }
-
-    /// The place.
-    fn last(&self) -> Option<(&[u8], Option<Seen>)> {
-        self.steps.last().map(|(end, seen)| (self.path.get(..*end).unwrap_or_default(), *seen))
-    }
-
-    /// What is above the place.
-    fn above(&self) -> impl Iterator<Item = (&[u8], Option<Seen>)> {
-        let above = self.steps.len().saturating_sub(1);
-        self.steps.iter().take(above).map(|(end, seen)| (self.path.get(..*end).unwrap_or_default(), *seen))
-    }
-}
-
 /// Places relative to the home that no policy can expose, a blank between them: who may log in, the grants, and what a login or
 /// a session runs without being asked (bash(1), fish(1), environment.d(5), systemd.unit(5), the XDG autostart specification).
-/// The start-up files of other shells lie in the home itself.
+/// The start-up files of other shells lie in the home itself. What has a directory in common stands together: it is looked at once.
 const BELOW_HOME: &[(Role, &str)] = &[
     (Role::Ssh, ".ssh"),
-    (Role::Toolkit, ".config/akeys .local/state/akeys"),
+    (Role::Toolkit, ".local/state/akeys .config/akeys"),
     (
         Role::Code,
-        "bin .bin .local/bin go/bin perl5 .config/systemd .local/share/systemd .config/environment.d \
-         .config/autostart .config/fish .local/share/fish .config/bash .config/zsh .bashrc.d .profile.d",
+        ".config/systemd .config/environment.d .config/autostart .config/fish .config/bash .config/zsh \
+         .local/share/systemd .local/share/fish .local/bin bin .bin go/bin perl5 .bashrc.d .profile.d",
     ),
 ];
 
@@ -430,9 +221,9 @@ const LINKS_FROM: &[&str] = &[
 const SYSTEM: &[(Reach, &str)] = &[(Reach::AboveAndInside, SYSTEM_DIRS), (Reach::Above, SYSTEM_FILES)];
 
 const SYSTEM_DIRS: &str = "\
-    /proc /sys /boot /dev/pts /bin /sbin /lib /lib64 \
+    /run/systemd /proc /sys /boot /dev/pts /bin /sbin /lib /lib64 \
     /usr/bin /usr/sbin /usr/lib /usr/lib64 /usr/libexec /usr/share \
-    /usr/local/bin /usr/local/sbin /usr/local/lib /var/spool/cron /var/lib/dpkg /run/systemd \
+    /usr/local/bin /usr/local/sbin /usr/local/lib /var/spool/cron /var/lib/dpkg \
     /etc/ssh /etc/pam.d /etc/security /etc/profile.d /etc/zsh /etc/fish /etc/systemd /etc/sudoers.d \
     /etc/cron.d /etc/cron.hourly /etc/cron.daily /etc/cron.weekly /etc/cron.monthly /etc/ld.so.conf.d \
     /etc/init.d /etc/update-motd.d /etc/apt /etc/logrotate.d /etc/dbus-1 /etc/xdg /etc/alternatives";
@@ -445,7 +236,7 @@ const SYSTEM_FILES: &str = "\
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
 
     struct Scratch {
         dir: PathBuf,

@@ -281,7 +281,7 @@ fn a_session_has_no_capability_no_descriptor_and_no_mount_that_it_does_not_need(
         for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
             assert!(root || field(set).bytes().all(|b| b == b'0'), "{flags}: {set} {}", field(set));
         }
-        let expected: &[&str] = if lock { &["/", "/D/.akeys-staging/", "pipe:"] } else { &[] };
+        let expected: &[&str] = if lock { &["/", "/D/.akeys-staging", "pipe:"] } else { &[] };
         assert_eq!(descriptors, expected, "{flags}");
         if !access.is_empty() {
             let mut expected = vec!["/ ro".to_owned(), format!("/D {access}")];

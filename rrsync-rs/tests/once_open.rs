@@ -1,5 +1,5 @@
 //! What was open in one version of rrsync or another, tried with the real client. What is exchanged while a session runs is in
-//! `swaps.rs`, what a push plants, and what rrsync 3.5.0 still leaves open, in `better.rs`, `kept.rs` and `session.rs`.
+//! `swaps.rs`, what a push plants, and what rrsync 3.5.0 still leaves open, in `better`, `kept.rs` and `session.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -7,7 +7,7 @@ mod stand_in;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ fn a_killed_session_leaves_nothing() {
     let flags = format!("{} -wo", stand_in::install(&account));
     let command = "rsync --server -re.iLsfxCIvu --log-format=stop . .";
     let mut rsync = stand_in::start_stopped(&account, &flags, command).unwrap();
-    let session = fs::read_dir(account.d(".akeys-staging")).unwrap().next().unwrap().unwrap().path();
+    let session = account.d(".akeys-staging");
     fs::write(session.join(".half.a1b2c3"), "half a file").unwrap();
     kill(Pid::from_raw(rsync.id().try_into().unwrap()), Signal::SIGKILL).unwrap();
     rsync.wait().unwrap();
@@ -104,19 +104,23 @@ fn a_session_leaves_another_ones_files_alone_and_removes_lost_ones() {
     let flags = format!("{} -wo -no-lock", stand_in::install(&account));
     let command = "rsync --server -re.iLsfxCIvu --log-format=stop . .";
     let mut other = stand_in::start_stopped(&account, &flags, command).unwrap();
-    let of_the_other = fs::read_dir(account.d(".akeys-staging")).unwrap().next().unwrap().unwrap().path();
+    let of_the_other = account.d(".akeys-staging");
     fs::write(of_the_other.join(".half.a1b2c3"), "half a file").unwrap();
-    account.write("D/.akeys-staging/1-abc/.lost.a1b2c3", "what a power failure left");
+    for lost in ["D/.akeys-staging-1", "D/.akeys-staging-3"] {
+        account.write(&format!("{lost}/.lost.a1b2c3"), "what a power failure left");
+        fs::set_permissions(account.root.join(lost), fs::Permissions::from_mode(0o700)).unwrap();
+    }
     ends(&account.rsync("-wo -no-lock", &["-r", "--delete", "src/", "h:"]), 0);
     assert_eq!(fs::read(of_the_other.join(".half.a1b2c3")).unwrap(), b"half a file");
-    assert!(!account.d(".akeys-staging/1-abc").exists());
+    assert!(!account.d(".akeys-staging-1").exists());
+    assert!(!account.d(".akeys-staging-3").exists());
     other.kill().unwrap();
     other.wait().unwrap();
     // Nor what lies deeper than its own destination.
     fs::create_dir(account.d("sub")).unwrap();
     fs::create_dir_all(account.root.join("client/src/sub")).unwrap();
     let mut other = stand_in::start_stopped(&account, &flags, &command.replace(". .", ". sub/")).unwrap();
-    let of_the_other = fs::read_dir(account.d("sub/.akeys-staging")).unwrap().next().unwrap().unwrap().path();
+    let of_the_other = account.d("sub/.akeys-staging");
     fs::write(of_the_other.join(".half.a1b2c3"), "half a file").unwrap();
     ends(&account.rsync("-wo -no-lock", &["-r", "--delete", "src/", "h:"]), 0);
     assert_eq!(fs::read(of_the_other.join(".half.a1b2c3")).unwrap(), b"half a file");
@@ -131,8 +135,10 @@ fn what_a_client_has_planted_in_its_place_is_neither_used_nor_in_the_way() {
     for flags in STAGED {
         let account = Account::new();
         account.write("client/src/f", "content");
-        fs::create_dir_all(account.d("a/.akeys-staging/1-abc/deep")).unwrap();
-        account.write("D/a/.akeys-staging/1-abc/deep/f", "precious");
+        account.write("D/a/.akeys-staging/deep/f", "precious");
+        fs::set_permissions(account.d("a/.akeys-staging"), fs::Permissions::from_mode(0o700)).unwrap();
+        account.write("D/a/.akeys-staging-1/f", "somebody else's, to go by its mode");
+        fs::set_permissions(account.d("a/.akeys-staging-1"), fs::Permissions::from_mode(0o755)).unwrap();
         account.write("D/b/.akeys-staging", "a file");
         fs::create_dir(account.d("c")).unwrap();
         symlink("../../outside", account.d("c/.akeys-staging")).unwrap();
@@ -141,7 +147,7 @@ fn what_a_client_has_planted_in_its_place_is_neither_used_nor_in_the_way() {
             let lines = picture(&account.d(""));
             lines.lines().filter(|line| line.contains("akeys")).map(str::to_owned).collect::<Vec<_>>()
         };
-        let (kept, there) = (planted(&account), account.d("a/.akeys-staging/1-abc/deep/f"));
+        let (kept, there) = (planted(&account), account.d("a/.akeys-staging/deep/f"));
         for to in ["a", "b", "c"] {
             ends(&account.rsync(flags, &["-r", "src/", &format!("h:{to}/")]), 0);
             assert_eq!(account.read(&format!("D/{to}/f")), "content", "{flags} {to}");
@@ -157,7 +163,7 @@ fn a_name_of_the_gate_s_own_gets_a_client_nowhere() {
     for flags in STAGED {
         let account = Account::new();
         account.write("client/src/.akeys-staging/f", "from the client");
-        account.write("client/src/.akeys-staging/1-abc/f", "from the client");
+        account.write("client/src/.akeys-staging-1/f", "from the client");
         account.write("D/victim", "KEPT");
         let _ = account.rsync(flags, &["-a", "src/", "h:"]);
         assert_eq!(account.read("D/victim"), "KEPT");
@@ -169,7 +175,6 @@ fn a_name_of_the_gate_s_own_gets_a_client_nowhere() {
 
 #[test]
 fn a_dry_run_and_a_directory_that_cannot_be_written_make_nothing() {
-    use std::os::unix::fs::PermissionsExt as _;
     let account = Account::new();
     account.write("client/src/f", "content");
     let before = picture(&account.d(""));

@@ -58,108 +58,151 @@ const ARCHITECTURE: u32 = 0xc000_00f3;
 /// Compiles `rules`. The calls `missing` answer `ENOSYS`, whatever else is not allowed `EPERM`; a call of another architecture ends
 /// the process.
 pub(super) fn compile(rules: &Rules, missing: &[c_long]) -> Vec<sock_filter> {
-    let mut verdicts: BTreeMap<u32, Verdict<'_>> = BTreeMap::new();
     // Numbers fit; one that did not could not be called.
     let number = |call: &c_long| u32::try_from(*call).ok();
-    for (call, ways) in rules {
-        let verdict = if ways.is_empty() { Verdict::Allow } else { Verdict::If(ways) };
-        verdicts.extend(number(call).map(|call| (call, verdict)));
-    }
-    verdicts.extend(missing.iter().filter_map(number).map(|call| (call, Verdict::Missing)));
-    let mut program = vec![
-        instruction(LOAD_WORD, 0, 0, ARCHITECTURE_AT),
-        instruction(JUMP_IF_EQUAL, 1, 0, ARCHITECTURE),
-        instruction(RETURN, 0, 0, u32::from(SeccompAction::KillProcess)),
-        instruction(LOAD_WORD, 0, 0, NUMBER_AT),
-    ];
-    program.extend(search(&ranges(&verdicts)));
-    program
+    let mut verdicts: Vec<(u32, Verdict<'_>)> = rules
+        .iter()
+        .filter(|(call, _)| !missing.contains(call))
+        .filter_map(|(call, ways)| {
+            let verdict = if ways.is_empty() { Verdict::Allow } else { Verdict::If(ways) };
+            number(call).map(|call| (call, verdict))
+        })
+        .chain(missing.iter().filter_map(number).map(|call| (call, Verdict::Missing)))
+        .collect();
+    verdicts.sort_unstable_by_key(|(call, _)| *call);
+    let mut program = Backwards::default();
+    let search = program.search(&ranges(&verdicts));
+    let known = program.load(NUMBER_AT, search);
+    let killed = program.push(RETURN, 0, 0, SeccompAction::KillProcess.into());
+    let test = program.test(JUMP_IF_EQUAL, ARCHITECTURE, known, killed);
+    program.load(ARCHITECTURE_AT, test);
+    program.instructions.reverse();
+    program.instructions
 }
 
-fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
-    sock_filter { code, jt, jf, k }
-}
-
-/// Where a verdict begins to hold; each until the next one.
-fn ranges<'a>(verdicts: &BTreeMap<u32, Verdict<'a>>) -> Vec<(u32, Verdict<'a>)> {
+/// Where a verdict begins to hold; each until the next one. `verdicts` are in order, and each call is there once.
+fn ranges<'a>(verdicts: &[(u32, Verdict<'a>)]) -> Vec<(u32, Verdict<'a>)> {
     let mut ranges = vec![(0, Verdict::Deny)];
-    for (call, verdict) in verdicts {
+    for (index, (call, verdict)) in verdicts.iter().enumerate() {
         match ranges.last_mut() {
             Some((start, last)) if *start == *call => *last = *verdict,
             Some((_, last)) if *last == *verdict && *verdict == Verdict::Allow => {}
             _ => ranges.push((*call, *verdict)),
         }
-        if !verdicts.contains_key(&(call + 1)) {
+        if verdicts.get(index + 1).is_none_or(|(next, _)| *next != call + 1) {
             ranges.push((call + 1, Verdict::Deny));
         }
     }
     ranges
 }
 
-/// Finds the range that the accumulator is in, and does what its verdict says.
-fn search(ranges: &[(u32, Verdict<'_>)]) -> Vec<sock_filter> {
-    match ranges {
-        [] => vec![returned(Verdict::Deny)],
-        [(_, Verdict::If(ways))] => conditions(ways),
-        [(_, verdict)] => vec![returned(*verdict)],
-        _ => {
-            let (lower, upper) = ranges.split_at(ranges.len() / 2);
-            let start = upper.first().map_or(0, |(start, _)| *start);
-            let lower = search(lower);
-            // A conditional jump goes 255 instructions far.
-            let mut program = match u8::try_from(lower.len()) {
-                Ok(length) => vec![instruction(JUMP_IF_AT_LEAST, length, 0, start)],
-                Err(_) => vec![
-                    instruction(JUMP_IF_AT_LEAST, 0, 1, start),
-                    instruction(JUMP, 0, 0, u32::try_from(lower.len()).unwrap_or(u32::MAX)),
-                ],
-            };
-            program.extend(lower);
-            program.extend(search(upper));
-            program
+/// A program from its end, since jumps only go forwards: a place is the number of instructions behind it.
+#[derive(Default)]
+struct Backwards {
+    instructions: Vec<sock_filter>,
+    /// What returns a value, and where: shared by all that come there. Half as many instructions are half the time to install them.
+    returns: Vec<(u32, Place)>,
+}
+
+type Place = usize;
+
+/// How far a conditional jump goes, and room for the one more instruction that a longer one takes.
+const NEAR: usize = 250;
+
+impl Backwards {
+    fn push(&mut self, code: u16, jt: u8, jf: u8, k: u32) -> Place {
+        self.instructions.push(sock_filter { code, jt, jf, k });
+        self.instructions.len() - 1
+    }
+
+    /// How many instructions the next one has to pass over to come to `place`.
+    fn distance(&self, place: Place) -> usize {
+        self.instructions.len() - place - 1
+    }
+
+    /// `place`, or what jumps there, within the reach of a conditional jump.
+    fn near(&mut self, place: Place) -> Place {
+        match self.distance(place) {
+            near if near <= NEAR => place,
+            far => self.push(JUMP, 0, 0, u32::try_from(far).unwrap_or(u32::MAX)),
         }
     }
-}
 
-fn returned(verdict: Verdict<'_>) -> sock_filter {
-    let errno = |errno: i32| SeccompAction::Errno(errno.cast_unsigned());
-    let action = match verdict {
-        Verdict::Allow => SeccompAction::Allow,
-        Verdict::Missing => errno(libc::ENOSYS),
-        Verdict::Deny | Verdict::If(_) => errno(libc::EPERM),
-    };
-    instruction(RETURN, 0, 0, action.into())
-}
+    /// Goes to one place or to another. What fits nowhere returns to where the kernel refuses the program.
+    fn test(&mut self, code: u16, value: u32, holds: Place, fails: Place) -> Place {
+        let (holds, fails) = (self.near(holds), self.near(fails));
+        let [jt, jf] = [holds, fails].map(|place| u8::try_from(self.distance(place)).unwrap_or(u8::MAX));
+        self.push(code, jt, jf, value)
+    }
 
-/// Allows the call when all conditions of one way hold.
-fn conditions(ways: &[Vec<Condition>]) -> Vec<sock_filter> {
-    let mut program = Vec::new();
-    for way in ways {
-        let mut compared = Vec::new();
-        for Condition { argument, mask, value } in way {
-            let at = ARGUMENTS_AT + 8 * u32::from(*argument);
-            for (at, shift) in [(at, 0), (at + 4, 32)] {
-                let half = |bits: u64| u32::try_from(bits >> shift & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-                if half(*mask) != 0 {
-                    compared.push(instruction(LOAD_WORD, 0, 0, at));
-                    if half(*mask) != u32::MAX {
-                        compared.push(instruction(AND, 0, 0, half(*mask)));
-                    }
-                    compared.push(instruction(JUMP_IF_EQUAL, 0, 0, half(*value)));
-                }
+    /// Loads a word of the call, and goes on at `next`.
+    fn load(&mut self, at: u32, next: Place) -> Place {
+        self.follows(next);
+        self.push(LOAD_WORD, 0, 0, at)
+    }
+
+    /// Makes `place` what comes next.
+    fn follows(&mut self, place: Place) {
+        if self.distance(place) > 0 {
+            let far = u32::try_from(self.distance(place)).unwrap_or(u32::MAX);
+            self.push(JUMP, 0, 0, far);
+        }
+    }
+
+    /// Finds the range that the accumulator is in, and does what its verdict says.
+    fn search(&mut self, ranges: &[(u32, Verdict<'_>)]) -> Place {
+        match ranges {
+            [] => self.returned(Verdict::Deny),
+            [(_, Verdict::If(ways))] => self.conditions(ways),
+            [(_, verdict)] => self.returned(*verdict),
+            _ => {
+                let (lower, upper) = ranges.split_at(ranges.len() / 2);
+                let start = upper.first().map_or(0, |(start, _)| *start);
+                let upper = self.search(upper);
+                let lower = self.search(lower);
+                self.test(JUMP_IF_AT_LEAST, start, upper, lower)
             }
         }
-        compared.push(returned(Verdict::Allow));
-        // What does not hold goes on behind this way: a few instructions further.
-        let length = compared.len();
-        for (index, compared) in compared.iter_mut().enumerate().filter(|(_, one)| one.code == JUMP_IF_EQUAL)
-        {
-            compared.jf = u8::try_from(length - index - 1).unwrap_or(u8::MAX);
-        }
-        program.extend(compared);
     }
-    program.push(returned(Verdict::Deny));
-    program
+
+    fn returned(&mut self, verdict: Verdict<'_>) -> Place {
+        let errno = |errno: i32| SeccompAction::Errno(errno.cast_unsigned());
+        let action = u32::from(match verdict {
+            Verdict::Allow => SeccompAction::Allow,
+            Verdict::Missing => errno(libc::ENOSYS),
+            Verdict::Deny | Verdict::If(_) => errno(libc::EPERM),
+        });
+        let known = self.returns.iter().rfind(|(value, _)| *value == action).map(|(_, place)| *place);
+        known.filter(|place| self.distance(*place) <= NEAR).unwrap_or_else(|| {
+            let place = self.push(RETURN, 0, 0, action);
+            self.returns.push((action, place));
+            place
+        })
+    }
+
+    /// Allows the call when all conditions of one way hold.
+    fn conditions(&mut self, ways: &[Vec<Condition>]) -> Place {
+        let mut otherwise = self.returned(Verdict::Deny);
+        for way in ways.iter().rev() {
+            let mut next = self.returned(Verdict::Allow);
+            for Condition { argument, mask, value } in way.iter().rev() {
+                let at = ARGUMENTS_AT + 8 * u32::from(*argument);
+                for (at, shift) in [(at + 4, 32), (at, 0)] {
+                    let half =
+                        |bits: u64| u32::try_from(bits >> shift & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+                    if half(*mask) != 0 {
+                        next = self.test(JUMP_IF_EQUAL, half(*value), next, otherwise);
+                        if half(*mask) != u32::MAX {
+                            next = self.push(AND, 0, 0, half(*mask));
+                        }
+                        next = self.load(at, next);
+                    }
+                }
+            }
+            otherwise = next;
+        }
+        otherwise
+    }
 }
 
 #[cfg(test)]
@@ -205,8 +248,8 @@ mod tests {
     fn rules() -> Rules {
         let condition = |argument, mask, value| Condition { argument, mask, value };
         let mut rules: Rules =
-            (0..400).filter(|n| n % 7 != 3 && n % 11 != 5).map(|n| (n, Vec::new())).collect();
-        for n in (0..400).step_by(13) {
+            (0..1000).filter(|n| n % 7 != 3 && n % 11 != 5).map(|n| (n, Vec::new())).collect();
+        for n in (0..1000).step_by(13) {
             let number = u64::try_from(n).unwrap();
             let ways = vec![
                 vec![condition(0, u64::MAX, number), condition(1, 0xff, 7)],
@@ -231,8 +274,8 @@ mod tests {
             [0, 0, 5 | 1 << 32, 0, 0, 0],
             [1, 1, 1, 1, 1, 0x12ff_ffff_ffff],
         ]);
-        arguments.extend((0..400).step_by(13).map(|n| [n, 7, 0, 0, 0, 0]));
-        for number in (0..700).chain([1 << 20, (1 << 20) + 1, 0x4000_0000, u32::MAX]) {
+        arguments.extend((0..1000).step_by(13).map(|n| [n, 7, 0, 0, 0, 0]));
+        for number in (0..1300).chain([1 << 20, (1 << 20) + 1, 0x4000_0000, u32::MAX]) {
             for arguments in &arguments {
                 let expected = match rules.get(&c_long::from(number)) {
                     _ if missing.contains(&c_long::from(number)) => UNKNOWN,

@@ -252,7 +252,13 @@ pub fn can_stage_with(demand: Confine, abi: u8) -> Result<bool, ConfineError> {
 ///
 /// For the very start: whatever this process has opened itself is closed as well.
 pub fn close_inherited() {
-    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    const OPEN: &str = "/proc/self/fd";
+    // Since Linux 6.2 the directory's size is how many there are, proc(5); before, 0. The standard streams are always open:
+    // the runtime sees to that before anything runs.
+    if std::fs::metadata(OPEN).is_ok_and(|open| open.len() == 3) {
+        return;
+    }
+    let Ok(open) = std::fs::read_dir(OPEN) else { return };
     let numbers: Vec<RawFd> =
         open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|number| *number > 2) {

@@ -2,15 +2,15 @@
 //!
 //! Where a key may only add, or may write and not read, the kernel forbids to change, or to read, what is in the
 //! destination; whatever rsync is told, it cannot. But rsync writes a file beside its final place, and opens it for
-//! reading and writing. So it is given a directory in the destination, `.akeys-staging/NAME`, where it may do both, and from
-//! where it may only move files out.
+//! reading and writing. So it is given a directory in the destination, `.akeys-staging`, where it may do both, and from
+//! where it may only move files out. Sessions at the same time have one each, with a number behind the name.
 //!
 //! rsync takes the gate's place, so a small process of the gate's is left to remove that directory when the session has
 //! ended. It holds a pipe from which rsync and all its children could read, and waits until none of them can. What a lost one left, a
 //! later session removes.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -23,17 +23,21 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::confine::Rights;
 use crate::rsync::Place;
 use crate::rsync::judge::{Arg, Reach};
 
-/// What holds the sessions' directories, in each destination while there are sessions.
-const ABOVE: &str = ".akeys-staging";
+/// What the first session's directory is called, and what the names of the others begin with.
+const NAME: &str = ".akeys-staging";
 
-/// How often to try again where another session removes what this one has just found.
+/// How many names there are that a session looks at, and that are tidied up behind it. Who finds them all in use, or finds
+/// what a client has put there to be in the way, takes a name that nobody else can have.
+const NUMBERED: usize = 16;
+
+/// How often to try again where another session removes what this one has just made.
 const ATTEMPTS: u128 = 16;
 
 const DIRECTORY: OFlag =
@@ -42,9 +46,8 @@ const DIRECTORY: OFlag =
 /// A staging directory. Dropped, it goes; when rsync takes this process's place, it stays as long as rsync does.
 #[derive(Debug)]
 pub(super) struct Staging {
-    above: OwnedFd,
-    above_name: String,
-    name: OsString,
+    destination: OwnedFd,
+    name: String,
     /// Open, and locked as one that is used.
     session: File,
     real: PathBuf,
@@ -56,26 +59,24 @@ impl Staging {
     /// Makes one in `destination`.
     pub(super) fn new(destination: &Place) -> io::Result<Self> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let mut above_name = ABOVE.to_owned();
-        for attempt in 0..ATTEMPTS {
-            let name = format!("{}-{:x}", std::process::id(), since + attempt);
-            let above = match above(destination, &above_name) {
-                Err(Errno::ENOENT) => continue,
-                // A client has put something else there, to be in the way.
-                Err(Errno::ELOOP | Errno::ENOTDIR | Errno::EPERM) => {
-                    above_name = format!("{ABOVE}-{name}");
-                    continue;
+        let unique =
+            (0..ATTEMPTS).map(|attempt| format!("{NAME}-{}-{:x}", std::process::id(), since + attempt));
+        for name in numbered().chain(unique) {
+            for _ in 0..ATTEMPTS {
+                match mkdirat(&destination.fd, name.as_str(), Mode::S_IRWXU) {
+                    Ok(()) => {
+                        if let Some(session) = hold(&destination.fd, &name)? {
+                            let real = destination.real.join(&name);
+                            let destination = destination.fd.try_clone()?;
+                            return Ok(Self { destination, name, session, real, alive: None });
+                        }
+                    }
+                    // Lost, it goes; used, or a client's own, it stays.
+                    Err(Errno::EEXIST) if lost(&destination.fd, &name) => {}
+                    Err(Errno::EEXIST) => break,
+                    Err(errno) => return Err(errno.into()),
                 }
-                above => above?,
-            };
-            match mkdirat(&above, name.as_str(), Mode::S_IRWXU) {
-                Err(Errno::ENOENT | Errno::EEXIST) => continue,
-                made => made?,
             }
-            let Some(session) = hold(&above, OsStr::new(&name))? else { continue };
-            sweep_lost(&above, OsStr::new(&above_name), OsStr::new(&name));
-            let real = destination.real.join(&above_name).join(&name);
-            return Ok(Self { above, above_name, name: name.into(), session, real, alive: None });
         }
         Err(io::Error::from(io::ErrorKind::ResourceBusy))
     }
@@ -91,7 +92,7 @@ impl Staging {
         let fd = self.session.as_fd().try_clone_to_owned()?;
         let prefix = "--temp-dir=".to_owned();
         let temporary = Arg::Pinned { prefix, fd, real: self.real.clone(), rest: OsString::new() };
-        let protected = deletes.then(|| Arg::Text(format!("--filter=P {}/", self.above_name).into()));
+        let protected = deletes.then(|| Arg::Text(format!("--filter=P {NAME}*/").into()));
         Ok(std::iter::once(temporary).chain(protected).collect())
     }
 
@@ -100,10 +101,10 @@ impl Staging {
         let (alive, end) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         Command::new(std::env::current_exe()?)
             .arg(SWEEP)
-            .args([OsStr::new(&self.above_name), &self.name])
+            .arg(&self.name)
             .env_clear()
             .stdin(Stdio::from(end))
-            .stdout(Stdio::from(self.above.try_clone()?))
+            .stdout(Stdio::from(self.session.try_clone()?))
             // Kept open, never written to: sshd, and so the client, waits until it is closed, when everything is tidy again.
             .stderr(Stdio::inherit())
             .process_group(0)
@@ -135,7 +136,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        sweep(&self.above, OsStr::new(&self.above_name), &self.name);
+        remove(&self.destination, &self.name, &self.session);
     }
 }
 
@@ -144,21 +145,20 @@ const SWEEP: &str = "--sweep";
 
 /// The process that waits, when that is what this one was started for.
 pub(super) fn sweeper(mut args: impl Iterator<Item = OsString>) -> Option<io::Result<()>> {
-    match [args.next()?, args.next()?, args.next()?] {
-        [option, above_name, name] if option == SWEEP => Some(sweep_afterwards(&above_name, &name)),
+    match [args.next()?, args.next()?] {
+        [option, name] if option == SWEEP => Some(sweep_afterwards(&name)),
         _ => None,
     }
 }
 
-/// Waits until nobody has the reading end of the pipe that is standard input, and removes the staging directory `name` from
-/// the one that is standard output, which is called `above_name`.
-fn sweep_afterwards(above_name: &OsStr, name: &OsStr) -> io::Result<()> {
-    // Names as the gate gives them: what is removed lies in that one directory.
-    let ours = |name: &[u8]| name.iter().all(|b| b.is_ascii_hexdigit() || *b == b'-');
-    if !above_name.as_bytes().strip_prefix(ABOVE.as_bytes()).is_some_and(ours) || !ours(name.as_bytes()) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let above = io::stdout().as_fd().try_clone_to_owned()?;
+/// Waits until nobody has the reading end of the pipe that is standard input, and removes the staging directory that is standard
+/// output, whose name is `name`; and what lost sessions have left beside it. Until then it is marked as used by this process too.
+fn sweep_afterwards(name: &OsStr) -> io::Result<()> {
+    // A name as the gate gives it: what is removed lies in that one directory.
+    let ours = |rest: &str| rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    let name = name.to_str().filter(|name| name.strip_prefix(NAME).is_some_and(ours));
+    let name = name.ok_or(io::ErrorKind::InvalidInput)?;
+    let session = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let pipe = io::stdin();
     // Nothing is asked for: that nobody reads any more is told all the same, as an error.
     let mut end = [PollFd::new(pipe.as_fd(), PollFlags::empty())];
@@ -169,31 +169,34 @@ fn sweep_afterwards(above_name: &OsStr, name: &OsStr) -> io::Result<()> {
             Ok(_) => break,
         }
     }
-    sweep(&above, above_name, name);
+    let above = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let destination = openat(&session, "..", above, Mode::empty())?;
+    let there = openat(&destination, name, DIRECTORY, Mode::empty());
+    if there.is_ok_and(|there| same(&there, &session) == Ok(true)) {
+        remove(&destination, name, &session);
+    }
+    for other in numbered().filter(|other| other != name) {
+        lost(&destination, &other);
+    }
     Ok(())
 }
 
-/// The directory above the sessions', made where it is missing.
-fn above(destination: &Place, name: &str) -> Result<OwnedFd, Errno> {
-    match mkdirat(&destination.fd, name, Mode::S_IRWXU) {
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    let above = openat(&destination.fd, name, DIRECTORY, Mode::empty())?;
-    // Somebody else's could be exchanged while it is used.
-    let owner = fstat(&above)?.st_uid;
-    if owner == nix::unistd::geteuid().as_raw() { Ok(above) } else { Err(Errno::EPERM) }
+/// The names that sessions take in turn.
+fn numbered() -> impl Iterator<Item = String> {
+    std::iter::once(NAME.to_owned()).chain((1..NUMBERED).map(|number| format!("{NAME}-{number}")))
 }
 
 /// Opens a staging directory and marks it as used; `None` when another session took it for a lost one in between.
-fn hold(above: &OwnedFd, name: &OsStr) -> io::Result<Option<File>> {
-    let open = || openat(above, name, DIRECTORY, Mode::empty());
+fn hold(destination: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+    let open = || openat(destination, name, DIRECTORY, Mode::empty());
     let session = match open() {
         Err(Errno::ENOENT) => return Ok(None),
         session => File::from(session?),
     };
     // Where there are no locks, nobody takes it for a lost one either.
-    let _ = session.try_lock_shared();
+    if let Err(TryLockError::WouldBlock) = session.try_lock_shared() {
+        return Ok(None);
+    }
     match open() {
         Ok(again) if same(&again, &session)? => Ok(Some(session)),
         Ok(_) | Err(Errno::ENOENT) => Ok(None),
@@ -201,36 +204,33 @@ fn hold(above: &OwnedFd, name: &OsStr) -> io::Result<Option<File>> {
     }
 }
 
-/// Removes what sessions left whose process that waits was lost.
-fn sweep_lost(above: &OwnedFd, above_name: &OsStr, own: &OsStr) {
-    for name in names(above) {
-        let lost = name.as_os_str() != own
-            && openat(above, name.as_os_str(), DIRECTORY, Mode::empty())
-                .is_ok_and(|other| File::from(other).try_lock().is_ok());
-        if lost {
-            sweep(above, above_name, &name);
-        }
-    }
+/// Removes the staging directory `name` when no session uses it; tells whether there is none any more. What is no directory, or not
+/// this account's alone, is none of the gate's; and where there are no locks, every one is taken for used.
+fn lost(destination: &OwnedFd, name: &str) -> bool {
+    let session = match openat(destination, name, DIRECTORY, Mode::empty()) {
+        Ok(session) => File::from(session),
+        Err(errno) => return errno == Errno::ENOENT,
+    };
+    let own = |stat: &FileStat| {
+        stat.st_uid == nix::unistd::geteuid().as_raw() && stat.st_mode & 0o777 == Mode::S_IRWXU.bits()
+    };
+    let unused = session.try_lock().is_ok() && fstat(&session).is_ok_and(|stat| own(&stat));
+    unused && remove(destination, name, &session)
 }
 
-/// Removes the files of a staging directory, the directory itself, and the one above when that was the last. Whatever is
-/// a directory in it is none of rsync's and stays, unless it is empty.
-fn sweep(above: &OwnedFd, above_name: &OsStr, name: &OsStr) {
-    if let Ok(session) = openat(above, name, DIRECTORY, Mode::empty()) {
-        for file in names(&session) {
-            if unlinkat(&session, file.as_os_str(), UnlinkatFlags::NoRemoveDir).is_err() {
-                let _ = unlinkat(&session, file.as_os_str(), UnlinkatFlags::RemoveDir);
-            }
+/// Removes a staging directory with its files; tells whether it went. Whatever is a directory in it is none of rsync's and stays,
+/// unless it is empty.
+fn remove(destination: &OwnedFd, name: &str, session: &File) -> bool {
+    for file in names(session) {
+        if unlinkat(session, file.as_os_str(), UnlinkatFlags::NoRemoveDir).is_err() {
+            let _ = unlinkat(session, file.as_os_str(), UnlinkatFlags::RemoveDir);
         }
     }
-    let _ = unlinkat(above, name, UnlinkatFlags::RemoveDir);
-    if let Ok(destination) = openat(above, "..", DIRECTORY, Mode::empty()) {
-        let _ = unlinkat(&destination, above_name, UnlinkatFlags::RemoveDir);
-    }
+    unlinkat(destination, name, UnlinkatFlags::RemoveDir).is_ok()
 }
 
 /// The names in a directory.
-fn names(directory: &OwnedFd) -> Vec<OsString> {
+fn names(directory: &File) -> Vec<OsString> {
     let open = openat(directory, ".", DIRECTORY, Mode::empty());
     let Ok(mut open) = open.and_then(Dir::from_fd) else { return Vec::new() };
     open.iter()

@@ -42,9 +42,9 @@ pub(in crate::rsync) fn sources(
         if paths.is_empty() {
             let path = PathBuf::from(target.word.to_os());
             // Clients before 3.2.4 escape nothing, so a name that is there is meant as it stands.
-            if target.exposed.root.hold(&path, Last::Keep).is_err() {
-                refuse_shell_syntax(&target.word)?;
-            }
+            refuse_shell_syntax(&target.word).or_else(|refusal| {
+                target.exposed.root.hold(&path, Last::Keep).map(drop).map_err(|_| refusal)
+            })?;
             found.push((target.exposed, path));
         }
         found.extend(paths.into_iter().map(|path| (target.exposed, path)));
