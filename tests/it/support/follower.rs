@@ -97,7 +97,7 @@ impl Follower {
                     let sum = event.sha256.as_deref().map(digest);
                     self.sums.extend(sum);
                     let from = event.from.as_ref().map(akeys::event::EventPath::as_path);
-                    self.copy.make(event.reason, event.kind, event.path.as_path(), from, sum);
+                    self.copy.make(event.reason, event.kind, event.path.as_path(), from, (sum, event.mode));
                 }
                 Message::Current { .. } => {
                     // To look is not worth it while more is on its way.

@@ -26,14 +26,15 @@ impl Copy {
         Self { source, place, owed: BTreeSet::new() }
     }
 
-    /// Makes one change. Each has to be possible after the one before. `sha256` is of the content, where that is told.
+    /// Makes one change. Each has to be possible after the one before. With the sum of the content and the mode,
+    /// where they are told.
     pub(crate) fn make(
         &mut self,
         reason: Reason,
         kind: Kind,
         path: &Path,
         from: Option<&Path>,
-        sha256: Option<[u8; 32]>,
+        (sha256, mode): (Option<[u8; 32]>, Option<u32>),
     ) {
         let change = (reason, path, from);
         let here = self.place.join(path);
@@ -48,7 +49,7 @@ impl Copy {
                 assert!(!here.is_dir() || here.is_symlink(), "{change:?} over a directory");
                 self.fetch(path);
             }
-            (Reason::Attributes, _) => self.take_mode(path),
+            (Reason::Attributes, _) => self.take_mode(path, mode),
             (Reason::Renamed, _) => {
                 let from = from.unwrap();
                 if !self.owed.contains(from) {
@@ -73,7 +74,7 @@ impl Copy {
                 if sha256.is_some_and(|sum| here.is_file() && !is(sum)) {
                     self.fetch(path);
                 }
-                self.take_mode(path);
+                self.take_mode(path, mode);
             }
             (Reason::Removed, _) => {
                 let owed = self.owed.contains(path);
@@ -104,14 +105,12 @@ impl Copy {
         }
     }
 
-    fn take_mode(&self, path: &Path) {
-        let (there, here) = (self.source.join(path), self.place.join(path));
-        if let Ok(metadata) = there.symlink_metadata()
-            && metadata.is_file()
-            && here.is_file()
-            && !here.is_symlink()
+    fn take_mode(&self, path: &Path, mode: Option<u32>) {
+        let here = self.place.join(path);
+        if let Some(mode) = mode
+            && here.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
         {
-            fs::set_permissions(here, metadata.permissions()).unwrap();
+            fs::set_permissions(here, fs::Permissions::from_mode(mode)).unwrap();
         }
     }
 
