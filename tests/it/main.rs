@@ -55,6 +55,7 @@ mod akeys_users;
 mod awatch_faults;
 mod awatch_gate;
 mod awatch_nats;
+mod awatch_random;
 mod awatch_run;
 mod awatch_space;
 mod documents;

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::compare::Verdict;
 use super::dirs::{DirId, Place};
 use super::known::{Detail, Known, Store};
-use super::look::Stat;
+use super::look::{Stat, latest};
 use super::resolve::{Batch, Found, New};
 use super::settle::Report;
 use super::{Change, Rules, WatcherError};
@@ -195,8 +195,8 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         watcher.store.put(to.0, &to.1, &Known::seen(stat, old.dir, sha256))?;
         if let Some(dir) = old.dir {
             watcher.dirs.relocate(dir, to.clone());
-            // Where reports are missing, they are for what is in it, too.
-            if self.thorough || watcher.rules.depend_on_place() {
+            // Where reports are missing, they are for what is in it, too; and where no birth is told, it may be another one.
+            if self.thorough || watcher.rules.depend_on_place() || stat.identity.born == 0 {
                 watcher.renamed.push(dir);
             }
         }
@@ -211,12 +211,13 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             origin: None,
         };
         changes.push(change);
+        let in_doubt = evidence.wrote || (evidence.compared && stat.identity.born == 0);
         let rewritten = match old.detail {
             Some(detail) => {
                 (detail.stat.size, detail.stat.modified) != (stat.size, stat.modified)
-                    || (evidence.wrote && (sha256.is_none() || sha256 != detail.sha256))
+                    || (in_doubt && (sha256.is_none() || sha256 != detail.sha256))
             }
-            None => evidence.wrote || (evidence.compared && stat.modified >= self.watcher.begun),
+            None => evidence.wrote || (evidence.compared && latest(stat.modified) >= self.watcher.begun),
         };
         if kind == Kind::File && rewritten {
             let origin = self.found[index].new.as_mut().and_then(|new| new.origin.take());

@@ -27,8 +27,14 @@ pub fn compare(known: &Known, now: &Stat, evidence: Evidence, begun: i64) -> Ver
             let same = (detail.stat.mode, detail.stat.owner) == (now.mode, now.owner);
             if same { Verdict::Same } else { Verdict::Attributes }
         }
+        // Where no birth is told, it may be another one by now.
+        (Some(detail), Kind::Symlink)
+            if now.identity.born == 0 && (detail.stat.changed != now.changed || now.is_coarse()) =>
+        {
+            Verdict::Modified
+        }
         (Some(detail), Kind::Symlink | Kind::Other) => attributes(&detail.stat, now),
-        (None, _) if now.changed < begun => Verdict::Same,
+        (None, _) if now.changed_by() < begun => Verdict::Same,
         // It is changed by whatever is made or removed in it.
         (None, Kind::Directory) if !evidence.attributes => Verdict::Same,
         (None, Kind::File) if evidence.wrote || evidence.closed || evidence.compared => Verdict::Modified,
@@ -42,7 +48,7 @@ fn file(detail: &Detail, now: &Stat, evidence: Evidence) -> Verdict {
     if old.size != now.size {
         return Verdict::Modified;
     }
-    let (times, changed) = (old.modified != now.modified, old.changed != now.changed);
+    let (times, changed) = (old.modified != now.modified, old.changed != now.changed || now.is_coarse());
     match evidence {
         // Two writes within one tick of the clock leave the same times, and a time that is set alone is reported as a write.
         Evidence { wrote: true, .. } => Verdict::Doubt,

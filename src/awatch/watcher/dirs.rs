@@ -39,6 +39,8 @@ pub struct Dir {
     pub identity: Identity,
     /// The kernel's number for its watch; `None` when it is not watched.
     pub watch: Option<i32>,
+    /// Whether the watch has ended by itself: it was removed, or unmounted, and what has its identity now is another one.
+    pub ended: bool,
 }
 
 /// How the workspace is reached.
@@ -70,7 +72,7 @@ impl Dirs {
             Root::Held(fd) => look::open(fd)?.identity,
             Root::At(path) => look::open(look::open_directory(CWD, path.as_os_str().as_bytes())?)?.identity,
         };
-        let dir = Dir { parent: ROOT, name: Name::from(&b""[..]), identity, watch: None };
+        let dir = Dir { parent: ROOT, name: Name::from(&b""[..]), identity, watch: None, ended: false };
         Ok(Self {
             root,
             table: HashMap::from([(ROOT, dir)]),
@@ -140,8 +142,17 @@ impl Dirs {
             self.by_watch.remove(&old);
         }
         dir.watch = watch;
+        dir.ended = false;
         if let Some(watch) = watch {
             self.by_watch.insert(watch, id);
+        }
+    }
+
+    /// Notes that a directory's watch has ended by itself.
+    pub fn end_watch(&mut self, id: DirId) {
+        self.set_watch(id, None);
+        if let Some(dir) = self.table.get_mut(&id) {
+            dir.ended = true;
         }
     }
 

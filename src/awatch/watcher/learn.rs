@@ -43,7 +43,7 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             if known.detail.is_some() || !known.is(&stat) {
                 continue;
             }
-            if stat.changed < self.begun || self.is_quiet(id, entry.name)? {
+            if stat.changed_by() < self.begun || self.is_quiet(id, entry.name)? {
                 self.store.put(id, entry.name, &Known::seen(stat, known.dir, None))?;
             }
         }

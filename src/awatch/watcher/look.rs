@@ -54,7 +54,7 @@ impl Stat {
             _ => Kind::Other,
         };
         let born = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
-        Self {
+        let stat = Self {
             kind,
             identity: Identity {
                 device: makedev(stat.stx_dev_major, stat.stx_dev_minor),
@@ -67,7 +67,27 @@ impl Stat {
             mode: u32::from(stat.stx_mode) & 0o7777,
             owner: (stat.stx_uid, stat.stx_gid),
             links: stat.stx_nlink,
-        }
+        };
+        #[cfg(test)]
+        let stat = if COARSE.get() { stat.coarse() } else { stat };
+        stat
+    }
+
+    #[cfg(test)]
+    fn coarse(self) -> Self {
+        let whole = |time: i64| time - time % 1_000_000_000;
+        let identity = Identity { born: 0, ..self.identity };
+        Self { identity, modified: whole(self.modified), changed: whole(self.changed), ..self }
+    }
+
+    /// The last moment at which it may have been changed, as far as its time tells.
+    pub fn changed_by(&self) -> i64 {
+        latest(self.changed)
+    }
+
+    /// Whether it may have been changed since without another time.
+    pub fn is_coarse(&self) -> bool {
+        self.changed_by() != self.changed
     }
 
     /// Whether both are the same file, as its content and metadata may have changed in between.
@@ -76,9 +96,20 @@ impl Stat {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread sees a file system that tells no birth and counts whole seconds.
+    pub(super) static COARSE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// A time that does not fit, which only a forged one is, counts as the last that does.
 fn nanoseconds(time: StatxTimestamp) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec.into())
+}
+
+/// The last moment that is written as `time`: some file systems count whole seconds, or every second one.
+pub fn latest(time: i64) -> i64 {
+    if time % 1_000_000_000 == 0 { time.saturating_add(1_999_999_999) } else { time }
 }
 
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);

@@ -323,7 +323,7 @@ impl<S: Store, R: Rules> Watcher<S, R> {
             self.lost = Some(Lost::Root);
         } else if flags.contains(ReadFlags::IGNORED) {
             // Removed, or unmounted: where it was is looked at once more.
-            self.dirs.set_watch(dir, None);
+            self.dirs.end_watch(dir);
             if let Some(place) = self.dirs.get(dir).map(|dir| (dir.parent, dir.name.clone())) {
                 self.settling.report(&place, Report::Look, &self.options.times, now);
             }

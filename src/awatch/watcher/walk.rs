@@ -124,7 +124,7 @@ impl<S: Store, R: Rules> Watcher<S, R> {
         let twice =
             self.dirs.identified(identity).is_some_and(|known| known != id && self.dirs.open(known).is_ok());
         if !twice {
-            self.dirs.insert(id, Dir { parent, name, identity, watch: None });
+            self.dirs.insert(id, Dir { parent, name, identity, watch: None, ended: false });
         }
         !twice
     }

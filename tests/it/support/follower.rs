@@ -57,6 +57,8 @@ pub(crate) struct Follower {
     pub(crate) resyncs: Vec<String>,
     /// Every event, in short.
     pub(crate) events: Vec<String>,
+    /// The sum of every content that was told of.
+    pub(crate) sums: Vec<[u8; 32]>,
 }
 
 impl Follower {
@@ -64,7 +66,7 @@ impl Follower {
         let (source, place) = (home.at("papers"), home.beside("copy"));
         fs::create_dir(&place).unwrap();
         let copy = Copy::new(source.clone(), place.clone());
-        Self { copy, place, source, cursor: None, resyncs: Vec::new(), events: Vec::new() }
+        Self { copy, place, source, cursor: None, resyncs: Vec::new(), events: Vec::new(), sums: Vec::new() }
     }
 
     /// Reads on until its copy is the workspace, and goes away again. Events come without a gap and never twice.
@@ -92,8 +94,10 @@ impl Follower {
                     assert_eq!((cursor.journal, cursor.sequence), (before.journal, before.sequence + 1));
                     self.cursor = Some(cursor);
                     self.events.push(words(&event));
+                    let sum = event.sha256.as_deref().map(digest);
+                    self.sums.extend(sum);
                     let from = event.from.as_ref().map(akeys::event::EventPath::as_path);
-                    self.copy.make(event.reason, event.kind, event.path.as_path(), from);
+                    self.copy.make(event.reason, event.kind, event.path.as_path(), from, (sum, event.mode));
                 }
                 Message::Current { .. } => {
                     // To look is not worth it while more is on its way.
@@ -105,7 +109,7 @@ impl Follower {
                     }
                 }
             }
-            assert!(Instant::now() < until, "{difference:?}");
+            assert!(Instant::now() < until, "{}\n{:?}", difference.unwrap_or_default(), self.events);
         }
     }
 
@@ -120,6 +124,10 @@ impl Follower {
     pub(crate) fn told(&mut self) -> Vec<String> {
         std::mem::take(&mut self.events)
     }
+}
+
+fn digest(sum: &str) -> [u8; 32] {
+    std::array::from_fn(|at| u8::from_str_radix(&sum[2 * at..2 * at + 2], 16).unwrap())
 }
 
 /// An event in a few words.

@@ -2,9 +2,11 @@
 
 mod content;
 mod copy;
+mod deeds;
 mod meanwhile;
 mod names;
 mod replay;
+mod restarts;
 mod trees;
 mod writers;
 
@@ -18,7 +20,7 @@ use rrsync_rs::escape::Escaped;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::dirs::Root;
-use super::known::Memory;
+use super::known::{Memory, Store};
 use super::{Change, Lost, Options, Rules, Setting, Watcher};
 use crate::event::{Kind, Reason};
 use crate::sys::lease;
@@ -93,20 +95,7 @@ impl Scene {
 
     /// Everything that settles, until nothing more is to come by itself, but what somebody is still writing.
     pub(super) fn changes(&mut self) -> Vec<Change> {
-        let until = Instant::now() + DEADLINE;
-        let mut changes = Vec::new();
-        loop {
-            let now = Instant::now();
-            assert!(now < until, "still unsettled, after {changes:?}");
-            self.watcher.read(now).unwrap();
-            changes.extend(self.watcher.settle(now).unwrap());
-            assert_ne!(self.watcher.lost(), Some(Lost::Overflow));
-            let next = self.watcher.next().map(|next| next.saturating_duration_since(Instant::now()));
-            match next.filter(|wait| *wait < PATIENCE) {
-                None => return changes,
-                Some(next) => wait(&self.watcher, next),
-            }
-        }
+        changes(&mut self.watcher)
     }
 
     /// The same in words, one line each.
@@ -132,7 +121,25 @@ pub(super) fn watch(workspace: &Path, options: Options) -> Watcher<Memory, Every
     Watcher::begin(Setting { root, store: Memory::default(), rules: Everything, options }).unwrap()
 }
 
-fn wait<R: Rules>(watcher: &Watcher<Memory, R>, time: Duration) {
+/// Everything that settles, until nothing more is to come by itself, but what somebody is still writing.
+pub(super) fn changes<S: Store, R: Rules>(watcher: &mut Watcher<S, R>) -> Vec<Change> {
+    let until = Instant::now() + DEADLINE;
+    let mut changes = Vec::new();
+    loop {
+        let now = Instant::now();
+        assert!(now < until, "still unsettled, after {changes:?}");
+        watcher.read(now).unwrap();
+        changes.extend(watcher.settle(now).unwrap());
+        assert_ne!(watcher.lost(), Some(Lost::Overflow));
+        let next = watcher.next().map(|next| next.saturating_duration_since(Instant::now()));
+        match next.filter(|wait| *wait < PATIENCE) {
+            None => return changes,
+            Some(next) => wait(watcher, next),
+        }
+    }
+}
+
+fn wait<S: Store, R: Rules>(watcher: &Watcher<S, R>, time: Duration) {
     let fd = watcher.fd();
     let time = time.min(Duration::from_secs(1));
     let time = Timespec { tv_sec: time.as_secs().try_into().unwrap(), tv_nsec: time.subsec_nanos().into() };
