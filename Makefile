@@ -7,7 +7,7 @@ export PREFIX DESTDIR
 export AKEYS_RSYNC = $(RSYNC)
 export AKEYS_RSYNC_CLIENT = $(RSYNC_CLIENT)
 
-.PHONY: help demo test check fuzz bench bench-sftp bench-keys bench-follow install uninstall clean
+.PHONY: help demo test check fuzz bench bench-sftp bench-keys bench-follow bench-watch install uninstall clean
 
 help:
 	@echo 'make demo                      run the whole thing in a scratch home, and see what it does'
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench-sftp [QUICK=1]      its SFTP beside OpenSSH, with ratios'
 	@echo 'make bench-keys [QUICK=1]      akeys beside ssh-keygen and ansible, up to 100,000 keys'
 	@echo 'make bench-follow [QUICK=1]    a copy that follows, beside lsyncd, Unison, Syncthing and a loop of rsync'
+	@echo 'make bench-watch [QUICK=1]     awatch beside inotifywait, watchman, fswatch and lsyncd'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'
 	@echo 'make clean                     remove what was built'
@@ -63,6 +64,10 @@ bench-keys:
 bench-follow:
 	@scripts/packages.sh lsyncd unison syncthing inotifywait || true
 	@bench/run.sh follow $(if $(QUICK),--quick,--docs docs)
+
+bench-watch:
+	@scripts/packages.sh inotifywait watchman fswatch lsyncd || true
+	@bench/run.sh watch $(if $(QUICK),--quick,--docs docs)
 
 install:
 	@scripts/install.sh

@@ -22,7 +22,7 @@ def bars(path, title, subtitle, rows, unit, logarithmic=False, marks=None):
     ]
     for index, (label, value, also) in enumerate(rows):
         top = 62 + ROW * index
-        dark, light = ("a", "b") if label.startswith("afiles") else ("o", "p")
+        dark, light = ("a", "b") if label.startswith(("afiles", "awatch")) else ("o", "p")
         out.append(f'<text x="{LABEL - 8}" y="{top + 12}" text-anchor="end">{escape(label)}</text>')
         if also:
             out.append(f'<rect class="{light}" x="{LABEL}" y="{top}" width="{place(also):.1f}" height="{BAR}"/>')

@@ -3,6 +3,7 @@
 //! awatch writes it, the gate passes it on, afiles reads it, NATS carries it: one JSON object a line, awatch-events(5). Whoever
 //! reads it may be facing a hostile host, so a path is checked when it is read: it is relative and stays where it is put.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
@@ -134,6 +135,17 @@ impl EventPath {
     /// The path as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Of the paths in a map, those below this one.
+    pub fn below<'m, V>(
+        &self,
+        map: &'m BTreeMap<Self, V>,
+    ) -> impl Iterator<Item = (&'m Self, &'m V)> + use<'m, V> {
+        // Between a path and what is below it there may be others: `a`, `a-b`, `a/b`.
+        let prefix = [&self.0[..], b"/"].concat();
+        let first = Self([&prefix[..], b"\x01"].concat());
+        map.range(first..).take_while(move |(path, _)| path.0.starts_with(&prefix))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::awatch::nats::registry::Entry;
 use crate::card::{self, Card};
 use crate::common::exit::{Exit, Failure};
 use crate::common::ssh::Ssh;
+use crate::event::EventPath;
 
 /// Where something in a workspace is.
 #[derive(Debug, Clone)]
@@ -38,6 +39,11 @@ impl Found {
             path.extend_from_slice(below.as_bytes());
         }
         path
+    }
+
+    /// What `path` below it is called on the wire.
+    pub fn wire(&self, path: &EventPath) -> Vec<u8> {
+        [&self.wire_path()[..], b"/", path.as_bytes()].concat()
     }
 
     /// The origin of what this pod writes there: the name of its grant.

@@ -17,8 +17,12 @@ use super::sftp::{Fetched, LARGEST_FETCH, Sftp, SftpError, State, Ticket};
 use super::tell::Teller;
 use crate::event::EventPath;
 
+/// Up to this size files come over SFTP, whole. Larger ones come by rsync: what is here already is a basis, and what was
+/// interrupted goes on. See docs/following.md for where the two meet.
+pub const LARGEST_BY_SFTP: u64 = 4 << 20;
+
 /// How many files are asked for at once.
-const FILES: usize = 64;
+const FILES: usize = 256;
 
 /// How many bytes may come back at once.
 const BYTES: u64 = 2 << 20;
@@ -44,8 +48,15 @@ pub struct Wanted {
     pub size: Option<u64>,
     /// The sum that its content is said to have.
     pub sum: Option<Sum>,
-    /// The time that a symlink is said to have. One that has another by now has been made anew since.
+    /// The time that it is said to have. What has another by now has been changed since.
     pub as_of: Option<i64>,
+}
+
+impl Wanted {
+    /// Whether what was read is what was told. The state is from after the reading: with another time it is that of another content.
+    fn is_told(&self, sum: impl FnOnce() -> Sum, state: &State) -> bool {
+        self.as_of.is_some_and(|time| time == state.modified) && self.sum.is_some_and(|told| told == sum())
+    }
 }
 
 /// What is at a path that was wanted.
@@ -152,7 +163,8 @@ fn read<'t>(
             return large(sftp, tree, teller, want, earlier);
         }
         SFlag::S_IFREG => {
-            let steady = is_steady(state.clock, earlier, &state) || want.sum == Some(Sum::of(&content));
+            let steady =
+                is_steady(state.clock, earlier, &state) || want.is_told(|| Sum::of(&content), &state);
             if !steady || state.size < content.len() as u64 {
                 return Ok(Read::Unsteady(state));
             }
@@ -207,7 +219,7 @@ fn large<'t>(
     let after = sftp.state(&handle).and_then(|ticket| sftp.stated(ticket))?;
     sftp.close(&handle)?;
     let same = complete_so_far && after.size == before.size;
-    let steady = is_steady(before.clock, earlier, &after) || want.sum == Some(incoming.sum());
+    let steady = is_steady(before.clock, earlier, &after) || want.is_told(|| incoming.sum(), &after);
     if !(same && steady) {
         return Ok(Read::Unsteady(after));
     }
@@ -242,4 +254,27 @@ fn complete(incoming: &mut Incoming<'_>, state: &State) -> Result<(), ReceiveErr
 
 fn failed<'t>(error: &SftpError) -> Got<'t> {
     if error.is_missing() { Got::Missing } else { Got::Refused(error.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_told_is_believed_with_its_own_time_only() {
+        let told = |time, content: &[u8]| Wanted {
+            wire: Vec::new(),
+            path: EventPath::new(b"a".to_vec()).unwrap(),
+            size: None,
+            sum: Some(Sum::of(content)),
+            as_of: time,
+        };
+        let state = State { clock: 0, mode: 0, links: 1, size: 1, modified: 7, changed: 7, identity: (0, 0) };
+        for (time, content, believed) in
+            [(Some(7), b"a", true), (Some(7), b"b", false), (Some(6), b"a", false), (None, b"a", false)]
+        {
+            assert_eq!(told(time, content).is_told(|| Sum::of(b"a"), &state), believed, "{time:?}");
+        }
+        assert!(!Wanted { sum: None, ..told(Some(7), b"a") }.is_told(|| Sum::of(b"a"), &state));
+    }
 }

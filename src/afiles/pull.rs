@@ -38,6 +38,8 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     let reconcile = Reconcile {
         tree: &tree,
         rsync: &rsync,
+        found: &workspace.found,
+        sftp: &|| workspace.sftp().ok(),
         book: &mut book,
         teller: &teller,
         links,

@@ -307,6 +307,7 @@ impl<'a> Receiver<'a> {
     /// Removes what is gone at the source, the deepest first, as far as it came from there and is what came.
     pub fn remove(&mut self, mut gone: Vec<EventPath>) -> Result<(), TransferError> {
         gone.sort_by(|one, other| other.cmp(one));
+        let _remembered = self.tree.remember();
         for path in &gone {
             let Some(known) = self.book.known(path)? else { continue };
             let Some(stat) = self.tree.look(path)? else {

@@ -6,13 +6,22 @@ use nix::sys::stat::SFlag;
 
 use super::catalog::{CatalogError, CopyBook};
 use super::failures::TransferError;
+use super::find::Found;
+use super::get::{LARGEST_BY_SFTP, Wanted};
 use super::receive::{Attributes, Known, Symlinks, Tree};
 use super::receiver::{Book as _, Outcome, Receiver};
 use super::rsync::{Change, Item, Look, Rsync, There};
+use super::sftp::Sftp;
 use super::tell::{Deed, Teller};
 use crate::event::EventPath;
 
-/// How many files, and how many bytes, are brought before they get their places.
+/// From so many new files on, a session of SFTP is opened for them.
+const WORTH_A_SESSION: usize = 64;
+
+/// How many of them are asked for in one go.
+const GATHERED: usize = 4096;
+
+/// How many files, and how many bytes, rsync brings before they get their places.
 const FILES: usize = 10_000;
 const BYTES: u64 = 1 << 30;
 
@@ -22,6 +31,10 @@ pub struct Reconcile<'a, 'c> {
     pub tree: &'a Tree,
     /// The source.
     pub rsync: &'a Rsync<'a>,
+    /// What it is called there.
+    pub found: &'a Found,
+    /// Opens a session for what is small, where the key is for that.
+    pub sftp: &'a dyn Fn() -> Option<Sftp>,
     /// What is known of the copy.
     pub book: &'a mut CopyBook<'c>,
     /// Who is told.
@@ -47,7 +60,7 @@ impl Reconcile<'_, '_> {
         self,
         behind: &mut dyn FnMut(u64) -> Result<(), CatalogError>,
     ) -> Result<Outcome, TransferError> {
-        let Self { tree, rsync, book, teller, links, directory_times } = self;
+        let Self { tree, rsync, found, sftp, book, teller, links, directory_times } = self;
         let Differences { there, extra } = compare(tree, rsync, book, teller, directory_times)?;
         let files = of(&there, |it| it.kind == SFlag::S_IFREG && it.change == Change::Content);
         behind((there.len() + extra.len()) as u64)?;
@@ -62,8 +75,10 @@ impl Reconcile<'_, '_> {
                 receiver.directory_later(&directory.path, attributes(directory), false);
             }
         }
-        if !files.is_empty() {
+        let (files, grown) = take_new(&mut receiver, found, sftp, files)?;
+        if !files.is_empty() || !grown.is_empty() {
             let stage = tree.stage()?;
+            receiver.bring(rsync, &stage, &grown.iter().collect::<Vec<_>>())?;
             for group in groups(&files) {
                 let paths: Vec<&EventPath> = group.iter().map(|file| &file.path).collect();
                 receiver.bring(rsync, &stage, &paths)?;
@@ -84,6 +99,37 @@ impl Reconcile<'_, '_> {
         book.write(None)?;
         Ok(outcome)
     }
+}
+
+/// Brings what is new and small over SFTP, where it is so much that a session is worth it: rsync takes longer to make a file than
+/// its content takes to come. Answers with what is left, and with what has grown too large since it was compared.
+fn take_new<'f>(
+    receiver: &mut Receiver<'_>,
+    found: &Found,
+    sftp: &dyn Fn() -> Option<Sftp>,
+    files: Vec<&'f There>,
+) -> Result<(Vec<&'f There>, Vec<EventPath>), TransferError> {
+    let (mut new, mut left) = (Vec::new(), Vec::new());
+    for file in files {
+        let is_new = file.size <= LARGEST_BY_SFTP && receiver.tree.look(&file.path)?.is_none();
+        if is_new { new.push(file) } else { left.push(file) }
+    }
+    if new.len() >= WORTH_A_SESSION
+        && let Some(mut sftp) = sftp()
+    {
+        for some in new.chunks(GATHERED) {
+            let wanted: Vec<Wanted> = some.iter().map(|file| wanted(found, file)).collect();
+            receiver.take(&mut sftp, &wanted, LARGEST_BY_SFTP)?;
+        }
+    } else {
+        left.append(&mut new);
+    }
+    Ok((left, std::mem::take(&mut receiver.outcome.large)))
+}
+
+fn wanted(found: &Found, file: &There) -> Wanted {
+    let path = file.path.clone();
+    Wanted { wire: found.wire(&path), path, size: Some(file.size), sum: None, as_of: None }
 }
 
 /// Compares, and writes down what is the same.
@@ -151,6 +197,7 @@ fn exact(
                 .push((path.clone(), Attributes { mode: stat.st_mode, modified: Known::of(&stat).modified }));
         }
     }
+    stage.clear()?;
     Ok(exact)
 }
 

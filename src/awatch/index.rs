@@ -80,7 +80,10 @@ impl Index {
         let set = |pragma: &str| db.execute_batch(&format!("PRAGMA {pragma}")).map_err(failed);
         // Whoever is alone needs no shared memory. A commit is in the file, if not on the disk: what the disk has lost when
         // the system comes up again is found by comparing.
-        for pragma in ["locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"] {
+        // A new file has nothing yet to be lost, so nobody waits for the disk until it is one with a log.
+        for pragma in
+            ["locking_mode = EXCLUSIVE", "synchronous = OFF", "journal_mode = WAL", "synchronous = NORMAL"]
+        {
             set(pragma)?;
         }
         for pragma in ["temp_store = MEMORY", "cache_size = -8000", "wal_autocheckpoint = 4000"] {

@@ -1,3 +1,4 @@
 //! System calls that no crate wraps: the only place with `unsafe`.
 
 pub mod lease;
+pub mod writeback;

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 
 use akeys::event::{Cursor, Event, EventPath, FORMAT, Kind, Message, Reason};
 use jiff::Timestamp;
+use rrsync_rs::sha256::Sum;
 use uuid::Uuid;
 
+use crate::afiles_follow::{arrived, same};
 use crate::support::{Pod, Sandbox};
 
 /// A packet of SFTP.
@@ -114,62 +117,174 @@ fn a_size_that_is_a_lie_brings_no_file() {
     }
 }
 
-#[test]
-fn a_rename_that_was_none_puts_nothing_old_in_the_place_of_what_has_come() {
-    let sandbox = Sandbox::new();
-    sandbox.write("papers/right", "right");
-    let old = sandbox.write("papers/old", "stale");
-    let pod = sandbox.pod("chef", &["--workspace", "papers"]);
-    // Whoever streams says what it likes; the rest is the gate as it is.
-    let stream = sandbox.path("stream");
-    nix::unistd::mkfifo(&stream, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let (gate, real) = (sandbox.gate(), sandbox.gate().with_file_name("real"));
-    fs::rename(&gate, &real).unwrap();
-    let script = format!(
-        "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in \"awatch stream\"*) exec cat '{}' ;; esac\nexec '{}' \"$@\"\n",
-        stream.display(),
-        real.display()
-    );
-    fs::write(&gate, script).unwrap();
-    fs::set_permissions(&gate, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut following = pod.follow(&["papers:", "copy"]);
-    let mut says = fs::File::options().write(true).open(&stream).unwrap();
-    let journal = Uuid::from_u128(1);
-    let hello = Message::Hello {
-        format: FORMAT,
-        workspace: "papers".parse().unwrap(),
-        author: "you@laptop".to_owned(),
-        project: None,
-    };
-    let mut say = |message: &Message| {
-        writeln!(says, "{}", serde_json::to_string(message).unwrap()).unwrap();
-    };
-    say(&hello);
-    say(&Message::Resync { cursor: Cursor { journal, sequence: 0 }, why: "test".to_owned() });
-    following.in_sync();
-    fs::remove_file(old).unwrap();
-    let right = fs::metadata(sandbox.home().join("papers/right")).unwrap();
-    let event = Event {
+/// The stream of a workspace, in the hands of somebody who says what they like. The rest is the gate as it is.
+struct Forged {
+    stream: PathBuf,
+    says: Option<fs::File>,
+    cursor: Cursor,
+}
+
+impl Forged {
+    /// From now on, for whoever asks.
+    fn stream(sandbox: &Sandbox) -> Self {
+        let stream = sandbox.path("stream");
+        nix::unistd::mkfifo(&stream, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (gate, real) = (sandbox.gate(), sandbox.gate().with_file_name("real"));
+        fs::rename(&gate, &real).unwrap();
+        let script = format!(
+            "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in \"awatch stream\"*) exec cat '{}' ;; esac\nexec '{}' \"$@\"\n",
+            stream.display(),
+            real.display()
+        );
+        fs::write(&gate, script).unwrap();
+        fs::set_permissions(&gate, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { stream, says: None, cursor: Cursor { journal: Uuid::from_u128(1), sequence: 0 } }
+    }
+
+    /// Somebody listens, or will soon: the stream begins.
+    fn begin(&mut self) {
+        self.says = Some(fs::File::options().write(true).open(&self.stream).unwrap());
+        let (workspace, author) = ("papers".parse().unwrap(), "you@laptop".to_owned());
+        self.say(&Message::Hello { format: FORMAT, workspace, author, project: None });
+        self.say(&Message::Resync { cursor: self.cursor, why: "test".to_owned() });
+    }
+
+    fn say(&mut self, message: &Message) {
+        let line = serde_json::to_string(message).unwrap();
+        writeln!(self.says.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Says these, and that this is all.
+    fn tell(&mut self, events: &[Event]) {
+        for event in events {
+            self.cursor.sequence += 1;
+            self.say(&Message::Event { cursor: self.cursor, event: Box::new(event.clone()) });
+        }
+        self.say(&Message::Current { cursor: self.cursor });
+    }
+}
+
+fn path(path: &str) -> EventPath {
+    EventPath::new(path.into()).unwrap()
+}
+
+/// An event of something with the size and the time of what is at `like`.
+fn event(reason: Reason, kind: Kind, at: &str, from: Option<&str>, like: &Path) -> Event {
+    let like = fs::symlink_metadata(like).unwrap();
+    Event {
         uuid: Uuid::from_u128(2),
         time: Timestamp::UNIX_EPOCH,
         author: "you@laptop".to_owned(),
         project: None,
         workspace: "papers".parse().unwrap(),
-        reason: Reason::Renamed,
-        path: EventPath::new(b"right".to_vec()).unwrap(),
-        from: Some(EventPath::new(b"old".to_vec()).unwrap()),
-        kind: Kind::File,
-        size: Some(right.len()),
-        mtime: Some(Timestamp::new(right.mtime(), i32::try_from(right.mtime_nsec()).unwrap()).unwrap()),
-        mode: Some(right.mode() & 0o777),
+        reason,
+        path: path(at),
+        from: from.map(path),
+        kind,
+        size: Some(like.len()),
+        mtime: Some(Timestamp::new(like.mtime(), i32::try_from(like.mtime_nsec()).unwrap()).unwrap()),
+        mode: Some(like.mode() & 0o777),
         sha256: None,
         origin: None,
         text: None,
-    };
-    let cursor = Cursor { journal, sequence: 1 };
-    say(&Message::Event { cursor, event: Box::new(event) });
-    say(&Message::Current { cursor });
+    }
+}
+
+#[test]
+fn a_rename_that_was_none_puts_nothing_old_in_the_place_of_what_has_come() {
+    let sandbox = Sandbox::new();
+    let right = sandbox.write("papers/right", "right");
+    let old = sandbox.write("papers/old", "stale");
+    let pod = sandbox.pod("chef", &["--workspace", "papers"]);
+    let mut forged = Forged::stream(&sandbox);
+    let mut following = pod.follow(&["papers:", "copy"]);
+    forged.begin();
+    following.in_sync();
+    fs::remove_file(old).unwrap();
+    forged.tell(&[event(Reason::Renamed, Kind::File, "right", Some("old"), &right)]);
     let told = following.until(|kind, what| kind == "removed" && what == "old");
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(fs::read(pod.path("copy/right")).unwrap(), b"right");
+
+    // Nor is it seen under a name that is new.
+    let old = sandbox.write("papers/again", "stale");
+    forged.tell(&[event(Reason::Created, Kind::File, "again", None, &old)]);
+    arrived(&mut following, "again");
+    fs::remove_file(old).unwrap();
+    let new = sandbox.write("papers/new", "new, and longer");
+    forged.tell(&[event(Reason::Renamed, Kind::File, "new", Some("again"), &new)]);
+    let told = following.until(|kind, what| kind == "removed" && what == "again");
+    assert!(!told.iter().any(|(kind, _)| kind == "moved"), "{told:?}");
+    same(&pod, &sandbox);
+}
+
+#[test]
+fn nothing_that_is_right_goes_for_an_event_that_is_late_or_wrong() {
+    let sandbox = Sandbox::new();
+    let right = sandbox.write("papers/right", "right");
+    sandbox.write("papers/other", "other");
+    sandbox.write("papers/dir/inner", "inner");
+    let papers = sandbox.home().join("papers");
+    symlink("dir", papers.join("link")).unwrap();
+    let pod = sandbox.pod("chef", &["--workspace", "papers"]);
+    let mut forged = Forged::stream(&sandbox);
+    let mut following = pod.follow(&["papers:", "copy"]);
+    forged.begin();
+    following.in_sync();
+    same(&pod, &sandbox);
+    let (file, directory, link) = (Kind::File, Kind::Directory, Kind::Symlink);
+    for (number, (reason, kind, at, from, like)) in [
+        (Reason::Removed, file, "right", None, "right"),
+        (Reason::Removed, file, "dir/inner", None, "right"),
+        (Reason::Removed, directory, "dir", None, "dir"),
+        (Reason::Removed, link, "link", None, "link"),
+        (Reason::Renamed, file, "elsewhere", Some("right"), "right"),
+        (Reason::Renamed, file, "other", Some("right"), "right"),
+        (Reason::Renamed, file, "other", Some("right"), "other"),
+        (Reason::Renamed, file, "dir", Some("right"), "right"),
+        (Reason::Renamed, directory, "elsewhere", Some("dir"), "dir"),
+        (Reason::Renamed, directory, "link", Some("dir"), "dir"),
+        (Reason::Renamed, directory, "right", Some("dir"), "dir"),
+        (Reason::Renamed, link, "elsewhere", Some("link"), "link"),
+        (Reason::Renamed, link, "right", Some("link"), "link"),
+        (Reason::Created, directory, "right", None, "dir"),
+        (Reason::Created, directory, "link", None, "dir"),
+        (Reason::Created, file, "dir", None, "right"),
+        (Reason::Created, file, "link", None, "right"),
+        (Reason::Created, file, "link/inner", None, "dir/inner"),
+        (Reason::Created, directory, "link/more", None, "dir"),
+        (Reason::Created, file, "right/inner", None, "dir/inner"),
+        (Reason::Removed, file, "link/inner", None, "dir/inner"),
+        (Reason::Created, link, "right", None, "link"),
+        (Reason::Created, link, "dir", None, "link"),
+        (Reason::Created, Kind::Other, "right", None, "right"),
+        (Reason::Modified, file, "right", None, "other"),
+        (Reason::Attributes, file, "nothing", None, "right"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let wrong = event(reason, kind, at, from, &papers.join(like));
+        // Once, and twice more in one batch.
+        forged.tell(std::slice::from_ref(&wrong));
+        forged.tell(&[wrong.clone(), wrong]);
+        // What comes behind it comes when it is over.
+        let fence = format!("fence-{number}");
+        let fenced = sandbox.write(&format!("papers/{fence}"), "fence");
+        forged.tell(&[event(Reason::Created, file, &fence, None, &fenced)]);
+        let told = arrived(&mut following, &fence);
+        let lost = told.iter().any(|(kind, _)| matches!(kind.as_str(), "removed" | "moved" | "made"));
+        assert!(!lost, "{reason} {at} from {from:?}: {told:?}");
+        same(&pod, &sandbox);
+    }
+    assert!(!pod.path(".local/state/akeys/versions").exists());
+
+    // What was written twice within a tick of the clock is not what was there first, though size and time are the same.
+    let time = fs::metadata(&right).unwrap().modified().unwrap();
+    fs::write(&right, "RIGHT").unwrap();
+    fs::File::options().write(true).open(&right).unwrap().set_modified(time).unwrap();
+    let sha256 = Some(Sum::of(b"RIGHT").to_string());
+    forged.tell(&[Event { sha256, ..event(Reason::Modified, file, "right", None, &right) }]);
+    arrived(&mut following, "right");
+    same(&pod, &sandbox);
 }

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Follower, Home, counts, words};
+use crate::support::{Follower, Home, counts, is_root, words};
 
 fn sorted(mut told: Vec<String>) -> Vec<String> {
     told.sort();
@@ -401,4 +401,49 @@ fn an_empty_directory_in_the_place_of_a_full_one_is_waited_out() {
     reader.catch_up(&home);
     assert_eq!(reader.told(), ["created more"]);
     daemon.stop();
+}
+
+#[test]
+fn a_symlink_to_another_directory_is_followed_at_a_reload() {
+    let home = Home::new();
+    home.write("one/same", "x");
+    home.write("two/same", "x");
+    home.write("two/more", "x");
+    fs::remove_dir(home.at("papers")).unwrap();
+    symlink(home.at("one"), home.at("papers")).unwrap();
+    let daemon = home.run();
+    fs::remove_file(home.at("papers")).unwrap();
+    symlink(home.at("two"), home.at("papers")).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let told = |path: &str| home.wait_for(|status| status["last"].to_string().contains(path));
+    told("more");
+    home.write("two/later", "x");
+    told("later");
+    daemon.stop();
+}
+
+#[test]
+fn a_journal_that_may_not_be_read_is_said_and_not_watched_around() {
+    if is_root() {
+        eprintln!("root may read everything: tried as an ordinary user only");
+        return;
+    }
+    let home = Home::new();
+    let daemon = home.run();
+    let mode = |mode| fs::set_permissions(home.journal(), Permissions::from_mode(mode)).unwrap();
+    mode(0o000);
+    home.write("papers/new", "x");
+    let outcome = home.awatch(&["stream", "papers"]);
+    mode(0o700);
+    outcome.fails_with(1).says("papers/journal: Permission denied");
+    let mut reader = Follower::new(&home);
+    reader.catch_up(&home);
+    daemon.stop();
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_said_by_a_stream() {
+    let home = Home::new();
+    home.write(".config/akeys/watch.toml", "[workspace.papers]\npath = \"papers\"\n");
+    home.awatch(&["stream", "papers"]).fails_with(1).says("watch.toml:2:8: path \"papers\" must be absolute");
 }

@@ -68,12 +68,28 @@ impl Journal {
         Ok(())
     }
 
+    /// Keeps what is written down until what this answers with is dropped. Names that are no more do no harm.
+    pub fn hold(&self) -> Holding<'_> {
+        self.open.set(self.open.get() + 1);
+        Holding(self)
+    }
+
     /// One of them is no more.
     pub fn end(&self) {
         self.open.set(self.open.get().saturating_sub(1));
         if self.open.get() == 0 {
             let _ = self.file.set_len(0);
         }
+    }
+}
+
+/// Until it is dropped, nothing is forgotten.
+#[derive(Debug)]
+pub struct Holding<'j>(&'j Journal);
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -134,6 +150,13 @@ mod tests {
         next.end();
         assert_eq!(next.file.metadata().unwrap().len(), 4);
         next.end();
+        assert_eq!(next.file.metadata().unwrap().len(), 0);
+        {
+            let _held = next.hold();
+            next.begin(Path::new("a")).unwrap();
+            next.end();
+            assert_eq!(next.file.metadata().unwrap().len(), 2);
+        }
         assert_eq!(next.file.metadata().unwrap().len(), 0);
         drop(next);
         assert_eq!(fs::read_dir(scratch.join("state/j")).unwrap().count(), 3);

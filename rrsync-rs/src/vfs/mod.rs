@@ -43,7 +43,7 @@ use std::rc::Rc;
 pub use attributes::{Changes, Metadata, View};
 pub use fault::{Fault, Rule};
 pub use file::OpenFile;
-pub use hidden::Journal;
+pub use hidden::{Holding, Journal};
 pub use links::stays;
 pub use list::{Entry, Listing};
 pub use open::OpenHow;

@@ -309,3 +309,73 @@ fn a_snapshot_that_may_only_be_read_is_a_basis_and_stays_what_it_is() {
         }
     }
 }
+
+#[test]
+fn nothing_is_carried_between_what_may_be_read_and_what_may_not() {
+    let account = Account::new();
+    for path in ["D/ws/pub/f", "D/ws/drop/f", "D/ws/drop/bak/f", "D/ws/pub/bak/f"] {
+        account.write(path, "there");
+    }
+    account.write("client/src/f", "sent");
+    let d = account.d("").display().to_string();
+    account.grant(
+        "playground.chef1",
+        &format!(
+            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
+             [workspace.ws]\npath = \"{d}ws\"\naccess = \"rw\"\n[workspace.ws.paths]\ndrop = \"wo\"\n"
+        ),
+    );
+    let before = picture(&account.d(""));
+    for (to, other) in [("pub", "drop"), ("drop", "pub")] {
+        for option in ["backup-dir", "partial-dir", "compare-dest", "copy-dest", "link-dest", "temp-dir"] {
+            let value = format!("--{option}=/ws/{other}/bak");
+            refused(&account, &["-ab", &value, "src/", &format!("h:ws/{to}/")], "path.mixed");
+        }
+        // Also where it would have to be made first; but what is not there is no basis for anything.
+        for option in ["backup-dir", "partial-dir"] {
+            let value = format!("--{option}=/ws/{other}/new");
+            refused(&account, &["-ab", &value, "src/", &format!("h:ws/{to}/")], "path.mixed");
+        }
+    }
+    assert_eq!(picture(&account.d("")), before);
+    for (to, other) in [("pub", "drop"), ("drop", "pub")] {
+        for option in ["compare-dest", "copy-dest", "link-dest"] {
+            let value = format!("--{option}=/ws/{other}/new");
+            ends(&rsync(&account, &["-a", &value, "src/", &format!("h:ws/{to}/{option}/")]), 0);
+            assert_eq!(account.read(&format!("D/ws/{to}/{option}/f")), "sent");
+        }
+    }
+}
+
+#[test]
+fn a_list_of_files_is_read_where_it_lies_and_only_where_it_may_be() {
+    let account = Account::new();
+    for (path, content) in [
+        ("D/ws/one", "1"),
+        ("D/ws/two", "2"),
+        ("D/lists/names", "one\n"),
+        ("D/lists/drop/names", "two\n"),
+        ("D/unlisted/names", "two\n"),
+    ] {
+        account.write(path, content);
+    }
+    let d = account.d("").display().to_string();
+    account.grant(
+        "playground.chef1",
+        &format!(
+            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
+             [workspace.ws]\npath = \"{d}ws\"\naccess = \"ro\"\n\
+             [workspace.lists]\npath = \"{d}lists\"\naccess = \"ro\"\n[workspace.lists.paths]\ndrop = \"wo\"\n"
+        ),
+    );
+    ends(&rsync(&account, &["-a", "--files-from=:/lists/names", "h:ws/", "got/"]), 0);
+    assert_eq!((account.read("client/got/one"), account.read("client/got/two")), ("1".into(), String::new()));
+    for (list, rule) in [
+        ("/lists/drop/names", "rsync.files-from"),
+        ("/lists/drop/missing", "rsync.files-from"),
+        ("/unlisted/names", "path.workspace"),
+        ("../unlisted/names", "path.dotdot"),
+    ] {
+        refused(&account, &["-a", &format!("--files-from=:{list}"), "h:ws/", "got/"], rule);
+    }
+}

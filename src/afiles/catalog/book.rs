@@ -1,7 +1,8 @@
 //! What becomes known while a copy is being made the same as its source, and is written down together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use nix::sys::stat::SFlag;
 use rusqlite::params;
 
 use super::history::{Deed, Transfer, insert};
@@ -24,7 +25,7 @@ pub struct CopyBook<'c> {
     /// Who this pod is there.
     who: String,
     /// Paths that are known anew, or known no longer.
-    news: HashMap<EventPath, Option<Known>>,
+    news: BTreeMap<EventPath, Option<Known>>,
     transfers: Vec<Transfer>,
     /// Who has changed what, where an event said so.
     authors: HashMap<EventPath, String>,
@@ -33,7 +34,7 @@ pub struct CopyBook<'c> {
 impl<'c> CopyBook<'c> {
     /// The book of `copy`, which is of `remote` and is kept by the pod that is `who` there.
     pub fn new(catalog: &'c Catalog, copy: Copy, remote: Remote, who: String) -> Self {
-        let (news, authors) = (HashMap::new(), HashMap::new());
+        let (news, authors) = (BTreeMap::new(), HashMap::new());
         Self { catalog, copy, remote, who, news, transfers: Vec::new(), authors }
     }
 
@@ -153,7 +154,20 @@ impl Book for CopyBook<'_> {
     }
 
     fn below(&mut self, path: &EventPath) -> Result<Vec<EventPath>, CatalogError> {
-        Ok(self.entries(Some(path))?.into_iter().map(|(path, _)| path).collect())
+        // A file has nothing below it, and nothing is written down for the sake of the question.
+        if self.known(path)?.is_some_and(|known| known.kind != SFlag::S_IFDIR) {
+            return Ok(Vec::new());
+        }
+        let written = self.catalog.below(self.copy.id, Some(path))?;
+        let mut below: BTreeSet<EventPath> = written.into_iter().map(|(path, _)| path).collect();
+        for (path, news) in path.below(&self.news) {
+            if news.is_some() {
+                below.insert(path.clone())
+            } else {
+                below.remove(path)
+            };
+        }
+        Ok(below.into_iter().collect())
     }
 
     fn same(&mut self, path: &EventPath, known: Known) -> Result<(), CatalogError> {

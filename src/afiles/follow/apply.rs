@@ -1,17 +1,18 @@
 //! Making the steps of a batch: what a path is to be is looked up at the source, unless what is here is that already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::sys::stat::SFlag;
 use rrsync_rs::sha256::Sum;
 
+use super::ask::Ask;
 use super::batch::{Hint, PutOff, Step, Want};
 use crate::afiles::catalog::CopyBook;
 use crate::afiles::failures::TransferError;
 use crate::afiles::find::Found;
-use crate::afiles::get::Wanted;
+use crate::afiles::get::{LARGEST_BY_SFTP, Wanted};
 use crate::afiles::receive::{Attributes, Known, Symlinks, Tree, destination};
 use crate::afiles::receiver::{Book as _, Outcome, Receiver};
 use crate::afiles::rsync::Rsync;
@@ -19,10 +20,6 @@ use crate::afiles::sftp::Sftp;
 use crate::afiles::tell::{Deed, Teller};
 use crate::afiles::walk::walk;
 use crate::event::{EventPath, Kind};
-
-/// Up to this size files come over SFTP, whole. Larger ones come by rsync: what is here already is a basis, and what was
-/// interrupted goes on. See docs/following.md for where the two meet.
-pub const LARGEST_BY_SFTP: u64 = 4 << 20;
 
 /// In a directory that a symlink leads to, so many names are looked through for what has not come yet.
 const LARGEST_TARGET: usize = 4096;
@@ -51,13 +48,14 @@ impl Apply<'_, '_> {
     /// A symlink that leads somewhere else by now than when it was told of may lead to what is not here yet. It is made when
     /// it is told of again, which is soon; until then nothing is removed, because the old one may lead there.
     pub fn run(&mut self, steps: Vec<Step>) -> Result<(Outcome, PutOff), TransferError> {
+        let vacated = self.ask().vacated(&steps)?;
         let (mut all, mut put_off) = (Outcome::default(), PutOff::default());
         let mut steps = steps.into_iter();
         while put_off.last.is_empty()
             && let Some(step) = steps.next()
         {
             let outcome = match step {
-                Step::Rename(from, to, file) => self.rename(from, to, file)?,
+                Step::Rename(from, to, file) => self.rename(from, to, file, &vacated)?,
                 Step::Become(paths) => self.become_all(paths, &mut put_off.last)?,
             };
             all.changed.extend(outcome.changed);
@@ -67,19 +65,22 @@ impl Apply<'_, '_> {
         Ok((all, put_off))
     }
 
-    /// Moves what is here; where that cannot be, the new name is fetched whole, and the old one goes. A file that is to have
-    /// another content does not take the place of what may have it already.
+    /// Moves what is here; where that cannot be, the new name is fetched, and the old one goes. A file that is to have another
+    /// content is not seen under its new name with what it has, and does not take the place of what may be right already.
     fn rename(
         &mut self,
         from: EventPath,
         to: EventPath,
         file: Option<Hint>,
+        vacated: &BTreeSet<EventPath>,
     ) -> Result<Outcome, TransferError> {
-        let moves = self.book.known(&from)?;
+        let moves = self.book.known(&from)?.filter(|_| vacated.contains(&from));
         let makes_way = self.book.known(&to)?;
         let is_other = |file: &Hint| file.file() != moves;
+        let is_small = |file: &Hint| file.size.is_some_and(|size| size <= LARGEST_BY_SFTP);
         let to_be = match file.filter(is_other) {
-            Some(file) if self.tree.look(&to)?.is_some() => Want::Like(file),
+            // What is here of a large one is a basis for what it is to have.
+            Some(file) if is_small(&file) || self.tree.look(&to)?.is_some() => Want::Like(file),
             _ if moves.is_some() && self.tree.shift(&from, &to, makes_way).unwrap_or(false) => {
                 self.book.moved(&from, &to)?;
                 self.teller.tell(to.as_bytes(), Deed::Moved { from: from.as_bytes() });
@@ -92,12 +93,17 @@ impl Apply<'_, '_> {
         self.become_all(paths, &mut BTreeMap::new())
     }
 
+    fn ask(&mut self) -> Ask<'_> {
+        Ask { sftp: self.sftp, found: self.found, tree: self.tree }
+    }
+
     /// Makes paths what is wanted of them: files, then symlinks, which may lead to them, then what is gone.
     fn become_all(
         &mut self,
-        paths: BTreeMap<EventPath, Want>,
+        mut paths: BTreeMap<EventPath, Want>,
         later: &mut BTreeMap<EventPath, Want>,
     ) -> Result<Outcome, TransferError> {
+        self.ask().without_blocked(&mut paths)?;
         let Sorted { wanted, wholes, mut large, mut gone, at_once, mut links } = self.sort(paths)?;
         let (found, rsync, tree) = (self.found, self.rsync, self.tree);
         let mut receiver = Receiver::new(tree, self.book, self.teller, self.links);
@@ -133,6 +139,7 @@ impl Apply<'_, '_> {
         for (path, says) in &says {
             receiver.link(path, says)?;
         }
+        gone = Ask { sftp: self.sftp, found, tree }.gone(gone)?;
         // What the source does not have any more is gone, whatever the event says that came before.
         gone.append(&mut receiver.outcome.missing);
         let newer = std::mem::take(&mut receiver.outcome.newer);
@@ -145,9 +152,11 @@ impl Apply<'_, '_> {
                 later.insert(path, Want::Like(Hint { put_off: true, ..hint }));
             }
         }
+        let remembered = tree.remember();
         for path in gone {
             receiver.remove_below(&path)?;
         }
+        drop(remembered);
         receiver.end()
     }
 
@@ -181,7 +190,11 @@ impl Apply<'_, '_> {
                 Judged::Done => {}
                 Judged::AtOnce => sorted.at_once.push((path, hint)),
                 Judged::Fetch if hint.kind == Kind::Symlink => drop(sorted.links.insert(path, hint)),
-                Judged::Fetch => sorted.wanted.push(wanted_of(self.found, path, hint.size, hint.sum)),
+                Judged::Fetch => {
+                    let as_of = hint.modified;
+                    let wanted = wanted_of(self.found, path, hint.size, hint.sum);
+                    sorted.wanted.push(Wanted { as_of, ..wanted });
+                }
                 Judged::Bring => sorted.large.push(path),
             }
         }
@@ -193,12 +206,16 @@ impl Apply<'_, '_> {
         let here = self.tree.look(path)?;
         let known = self.book.known(path)?;
         Ok(match hint.kind {
+            // Nothing makes way for a directory of which there is only word.
+            Kind::Directory if here.is_some_and(|stat| Known::of(&stat).kind != SFlag::S_IFDIR) => {
+                Judged::Fetch
+            }
             Kind::Directory | Kind::Other => Judged::AtOnce,
             Kind::Symlink => Judged::Fetch,
             Kind::File => {
                 match (here, hint.file()) {
                     // Time and size to the nanosecond and the byte: it has come from there, or was sent there from here.
-                    (Some(stat), Some(like)) if like.still(&stat) => {
+                    (Some(stat), Some(like)) if like.still(&stat) && self.has_sum(path, hint.sum) => {
                         if known != Some(like) {
                             self.book.same(path, like)?;
                         }
@@ -212,18 +229,25 @@ impl Apply<'_, '_> {
         })
     }
 
+    /// Whether the file here has the sum that is said. Who writes twice within a tick of the clock leaves the same time twice.
+    fn has_sum(&self, path: &EventPath, said: Option<Sum>) -> bool {
+        let sum = || Some(Sum::of_file(self.tree.read(path)?).ok()?.0);
+        said.is_none() || said == sum()
+    }
+
     /// Whether what is here came from the source, and is what somebody says that there is now.
     fn is_known_as(&self, path: &EventPath, hint: &Hint) -> Result<bool, TransferError> {
         let (Kind::File, Some(stat)) = (hint.kind, self.tree.look(path)?) else { return Ok(false) };
         let like = Known::of(&stat);
         let same = hint.size == Some(like.size) && hint.modified == Some(like.modified);
         let same_mode = hint.mode.is_some_and(|mode| mode & 0o777 == stat.st_mode & 0o7777);
-        Ok(same && same_mode && like.kind == SFlag::S_IFREG && self.book.known(path)? == Some(like))
+        let came = like.kind == SFlag::S_IFREG && self.book.known(path)? == Some(like);
+        Ok(same && same_mode && came && self.has_sum(path, hint.sum))
     }
 }
 
 fn wanted_of(found: &Found, path: EventPath, size: Option<u64>, sum: Option<Sum>) -> Wanted {
-    Wanted { wire: wire(found, &path), path, size, sum, as_of: None }
+    Wanted { wire: found.wire(&path), path, size, sum, as_of: None }
 }
 
 /// What is done at once, without asking.
@@ -264,7 +288,7 @@ fn bring_target(
             return Ok(());
         }
     }
-    let wire = wire(found, &target);
+    let wire = found.wire(&target);
     walk(sftp, &wire, Some(&target), LARGEST_TARGET, &mut |sftp, mut group| {
         let mut unknown = Vec::new();
         for want in group.drain(..) {
@@ -298,9 +322,4 @@ enum Judged {
     Fetch,
     /// rsync brings it.
     Bring,
-}
-
-/// What `path` of the copy is called on the wire.
-fn wire(found: &Found, path: &EventPath) -> Vec<u8> {
-    [&found.wire_path(), &b"/"[..], path.as_bytes()].concat()
 }

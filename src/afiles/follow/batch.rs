@@ -179,7 +179,7 @@ impl Batch {
         let Some(Step::Become(paths)) = self.steps.last_mut() else { return };
         if matches!(want, Want::Gone { .. }) {
             // What was said of anything below it does not count any more.
-            let below: Vec<EventPath> = below(paths, &path).cloned().collect();
+            let below: Vec<EventPath> = path.below(paths).map(|(inner, _)| inner.clone()).collect();
             for inner in below {
                 paths.remove(&inner);
             }
@@ -201,25 +201,13 @@ impl Batch {
     }
 }
 
-/// The paths below `path` that are in the map.
-fn below<'m>(
-    paths: &'m BTreeMap<EventPath, Want>,
-    path: &EventPath,
-) -> impl Iterator<Item = &'m EventPath> + use<'m> {
-    // Between a path and what is below it there may be others: `a`, `a-b`, `a/b`.
-    let prefix = [path.as_bytes(), b"/"].concat();
-    let first = EventPath::new([path.as_bytes(), b"/\x01"].concat()).ok();
-    let from = first.unwrap_or_else(|| path.clone());
-    paths.range(from..).map(|(inner, _)| inner).take_while(move |inner| inner.as_bytes().starts_with(&prefix))
-}
-
 impl Step {
     /// Whether it is about `path` or something below it.
     fn touches(&self, path: &EventPath) -> bool {
         let inside = |other: &EventPath| other.as_path().starts_with(path.as_path());
         match self {
             Self::Rename(from, to, _) => inside(from) || inside(to),
-            Self::Become(paths) => paths.contains_key(path) || below(paths, path).next().is_some(),
+            Self::Become(paths) => paths.contains_key(path) || path.below(paths).next().is_some(),
         }
     }
 }

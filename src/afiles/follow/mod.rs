@@ -5,6 +5,7 @@
 //! begins after a pause, and goes on where the last one was, or compares everything when the stream cannot.
 
 mod apply;
+mod ask;
 mod batch;
 mod command;
 mod config;
@@ -275,7 +276,10 @@ impl Follower<'_> {
         // What was known at the end is still so; without it the next comparison finds it out again.
         drop(self.book.write(None));
         let said = error.to_string();
-        self.teller.state("lost", Some(&format!("{said}; trying again in {} s", pause.as_secs_f32())));
-        self.stand.troubled(said)
+        let told = format!("{said}; trying again in {} s", pause.as_secs_f32());
+        // Whoever is told may ask for more at once.
+        self.stand.troubled(said)?;
+        self.teller.state("lost", Some(&told));
+        Ok(())
     }
 }

@@ -180,6 +180,8 @@ impl Session<'_, '_, '_> {
         let reconcile = Reconcile {
             tree: &follower.tree,
             rsync: self.rsync,
+            found: &follower.workspace.found,
+            sftp: &|| follower.workspace.sftp().ok(),
             book: &mut follower.book,
             teller: &follower.teller,
             links: follower.links,

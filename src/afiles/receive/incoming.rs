@@ -18,6 +18,9 @@ use rrsync_rs::sha256::{Sum, Summing};
 use super::{ReceiveError, Spot, Tree, parent_of, set_mode};
 use crate::event::EventPath;
 
+/// How much of a file is read at once.
+const LARGEST_PIECE: usize = 1 << 17;
+
 /// A run of zeros of this length becomes a hole.
 const BLOCK: usize = 4096;
 
@@ -207,7 +210,9 @@ fn pieces(
     failed: impl Fn(Errno) -> ReceiveError,
     each: &mut dyn FnMut(&[u8]) -> Result<(), ReceiveError>,
 ) -> Result<(), ReceiveError> {
-    let mut piece = vec![0; 1 << 17];
+    // No more than there is to read: there may be very many small files.
+    let size = fstat(file).map_err(&failed)?.st_size.unsigned_abs();
+    let mut piece = vec![0; usize::try_from(size).unwrap_or(LARGEST_PIECE).clamp(1, LARGEST_PIECE)];
     let mut at = 0_i64;
     loop {
         match nix::sys::uio::pread(file, &mut piece, at) {

@@ -31,7 +31,7 @@ use rrsync_rs::beneath::{Root, kind, open_beneath};
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::versions::StoreError;
-use rrsync_rs::vfs::Journal;
+use rrsync_rs::vfs::{Holding as Remembering, Journal};
 
 use crate::event::EventPath;
 
@@ -246,6 +246,11 @@ impl Tree {
         }
     }
 
+    /// Whether there is a directory at `path`, and nothing else on the way to it; the tree itself is one.
+    pub fn has_directory(&self, path: &Path) -> bool {
+        self.open_parent(path).is_ok()
+    }
+
     /// The hidden directory into which rsync brings files. What an interrupted run has left in it is there again, as a basis
     /// for the next.
     pub fn stage(&self) -> Result<Stage<'_>, ReceiveError> {
@@ -301,6 +306,12 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// What is under hidden names stays written down until this is dropped, also what is not there any more: forgetting it costs as
+    /// much as removing a file.
+    pub fn remember(&self) -> Option<Remembering<'_>> {
+        self.journal.as_ref().map(Journal::hold)
     }
 
     /// A directory stays open as the last one only as long as nothing has been moved.

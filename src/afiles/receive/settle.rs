@@ -8,6 +8,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::fsync;
 
 use super::{Incoming, ReceiveError, Tree};
+use crate::sys::writeback;
 
 /// What is on the disk, and not only in memory, before a file is seen, and before it is recorded that it has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, clap::ValueEnum)]
@@ -37,6 +38,12 @@ impl Tree {
             return Ok(());
         }
         let files: Vec<_> = files.map(|file| (file.file.as_fd(), file.target.at.as_path())).collect();
+        if files.len() > 1 {
+            // The first commit of the file system's journal is then the one for all of them.
+            for (file, _) in &files {
+                writeback::begin(file);
+            }
+        }
         sync_all(&files)
     }
 

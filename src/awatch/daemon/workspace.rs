@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -144,6 +144,8 @@ enum End {
     Stop,
     /// The directory was removed, moved or unmounted.
     Gone,
+    /// A symlink on the way to the directory leads to another one now.
+    Elsewhere,
     /// The rules for what is passed over have changed.
     Rules,
 }
@@ -205,7 +207,8 @@ impl Workspace {
         while !self.control.stops() {
             let begun = Instant::now();
             match self.watch() {
-                Ok(()) => return,
+                // It is to stop, or to look for the directory once more.
+                Ok(()) => {}
                 Err(Trouble::Absent(why)) => {
                     failures = 0;
                     if self.status.get().doing != Doing::Waiting {
@@ -250,7 +253,7 @@ impl Workspace {
         self.status.set(|status| status.cursor = Some(kept.cursor()));
         loop {
             let mut watcher = self.begin(Root::At(path.clone()), index, &mut kept)?;
-            let end = self.follow(&mut watcher, &mut kept);
+            let end = self.follow(&mut watcher, &mut kept, &path);
             let memory = watcher.memory();
             index = watcher.into_store();
             match end? {
@@ -259,7 +262,7 @@ impl Workspace {
                     kept.close(&index, memory)?;
                     return Err(Trouble::Absent("it was removed, moved or unmounted".to_owned()));
                 }
-                End::Stop => {
+                End::Stop | End::Elsewhere => {
                     kept.close(&index, memory)?;
                     return Ok(());
                 }
@@ -370,7 +373,12 @@ impl Workspace {
     }
 
     /// Records what settles, until there is an end.
-    fn follow(&mut self, watcher: &mut Watcher<Index, PassOver>, kept: &mut Kept) -> Result<End, Trouble> {
+    fn follow(
+        &mut self,
+        watcher: &mut Watcher<Index, PassOver>,
+        kept: &mut Kept,
+        place: &Path,
+    ) -> Result<End, Trouble> {
         let (_, mut unwatched) = watcher.directories();
         // Where there is no /proc, what is mounted later is found when it is looked at for another reason.
         let mut mounts = Mounts::below(&self.setup.path).ok();
@@ -403,7 +411,11 @@ impl Workspace {
             if self.control.stops() {
                 return Ok(End::Stop);
             }
-            let reread = rules || self.control.0.reread.swap(false, Ordering::AcqRel);
+            let asked = self.control.0.reread.swap(false, Ordering::AcqRel);
+            if asked && fs::canonicalize(&self.setup.path).is_ok_and(|now| now != place) {
+                return Ok(End::Elsewhere);
+            }
+            let reread = rules || asked;
             if reread && !self.rules().0.is(watcher.rules()) {
                 self.say(Level::Notice, "the rules for what is passed over have changed");
                 return Ok(End::Rules);

@@ -7,7 +7,7 @@ mod follow;
 mod output;
 mod own;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Stream) -> Result<(), Failure> {
     lease::block_signal();
     let sight = Sight::new(&args.hide, &args.show);
     let ended = if let Some(journal) =
-        journal(args).filter(|journal| lock::is_held(journal) && Head::read(journal).is_ok())
+        journal(args)?.filter(|journal| lock::is_held(journal) && Head::read(journal).is_ok())
     {
         follow::follow(&journal, args, &sight)
     } else {
@@ -74,11 +74,20 @@ pub(super) fn run(args: &Stream) -> Result<(), Failure> {
 }
 
 /// The journal of the daemon that may be watching the workspace. One that is named by its directory is watched here.
-fn journal(args: &Stream) -> Option<PathBuf> {
-    match (&args.journal, &args.dir) {
+///
+/// One that is there and may not be read is no reason to watch here, without a word, what a daemon may be watching.
+fn journal(args: &Stream) -> Result<Option<PathBuf>, Failure> {
+    let found = match (&args.journal, &args.dir) {
         (Some(journal), _) => Some(journal.clone()),
         (None, Some(_)) => None,
-        (None, None) => Some(Layout::from_env()?.watch_of(&args.name).join("journal")),
+        (None, None) => Layout::from_env().map(|layout| layout.watch_of(&args.name).join("journal")),
+    };
+    let listed = found.as_ref().map_or(Ok(()), |journal| fs::read_dir(journal).map(drop));
+    match (listed, &found) {
+        (Err(error), Some(journal)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Failure::named(&error, format!("the journal {}: {error}", Escaped::os(journal))))
+        }
+        _ => Ok(found),
     }
 }
 
@@ -87,7 +96,11 @@ fn directory(args: &Stream) -> Result<PathBuf, Failure> {
     if let Some(dir) = &args.dir {
         return Ok(dir.clone());
     }
-    let config = Layout::from_env().and_then(|layout| of_file(None, &layout).ok());
+    let config = Layout::from_env().map(|layout| of_file(None, &layout)).transpose();
+    let config = match config {
+        Err(failure) if failure.exit != Exit::NoMatch => return Err(failure),
+        config => config.ok().flatten(),
+    };
     let setup = config.and_then(|mut config| config.workspaces.remove(&args.name));
     setup.map(|setup| setup.path).ok_or_else(|| {
         Failure::new(Exit::NoMatch, format!("no workspace {} is watched or configured", args.name))

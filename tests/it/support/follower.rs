@@ -58,7 +58,7 @@ pub(crate) struct Follower {
     /// Every event, in short.
     pub(crate) events: Vec<String>,
     /// The sum of every content that was told of.
-    pub(crate) sums: Vec<String>,
+    pub(crate) sums: Vec<[u8; 32]>,
 }
 
 impl Follower {
@@ -94,9 +94,10 @@ impl Follower {
                     assert_eq!((cursor.journal, cursor.sequence), (before.journal, before.sequence + 1));
                     self.cursor = Some(cursor);
                     self.events.push(words(&event));
-                    self.sums.extend(event.sha256.clone());
+                    let sum = event.sha256.as_deref().map(digest);
+                    self.sums.extend(sum);
                     let from = event.from.as_ref().map(akeys::event::EventPath::as_path);
-                    self.copy.make(event.reason, event.kind, event.path.as_path(), from);
+                    self.copy.make(event.reason, event.kind, event.path.as_path(), from, (sum, event.mode));
                 }
                 Message::Current { .. } => {
                     // To look is not worth it while more is on its way.
@@ -108,7 +109,7 @@ impl Follower {
                     }
                 }
             }
-            assert!(Instant::now() < until, "{difference:?}");
+            assert!(Instant::now() < until, "{}\n{:?}", difference.unwrap_or_default(), self.events);
         }
     }
 
@@ -123,6 +124,10 @@ impl Follower {
     pub(crate) fn told(&mut self) -> Vec<String> {
         std::mem::take(&mut self.events)
     }
+}
+
+fn digest(sum: &str) -> [u8; 32] {
+    std::array::from_fn(|at| u8::from_str_radix(&sum[2 * at..2 * at + 2], 16).unwrap())
 }
 
 /// An event in a few words.

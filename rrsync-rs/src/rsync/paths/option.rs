@@ -74,7 +74,8 @@ pub(in crate::rsync) fn path_option(
     if !exists && (climbs || role == Role::TempDir) {
         return Err(missing(name));
     }
-    let at = held.at.join(&rest);
+    // An empty path joined would add a slash, and a file with one is no file.
+    let at = if exists { held.at.clone() } else { held.at.join(&rest) };
     // Content goes between the destination and these paths, and must not become readable on the way.
     if let Some(base) = base
         && (exists || role != Role::Basis)

@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Kind, Reason};
 
 /// A copy that is kept up to date, as a reader of a stream keeps it.
@@ -24,8 +26,16 @@ impl Copy {
         Self { source, place, owed: BTreeSet::new() }
     }
 
-    /// Makes one change. Each has to be possible after the one before.
-    pub(crate) fn make(&mut self, reason: Reason, kind: Kind, path: &Path, from: Option<&Path>) {
+    /// Makes one change. Each has to be possible after the one before. With the sum of the content and the mode,
+    /// where they are told.
+    pub(crate) fn make(
+        &mut self,
+        reason: Reason,
+        kind: Kind,
+        path: &Path,
+        from: Option<&Path>,
+        (sha256, mode): (Option<[u8; 32]>, Option<u32>),
+    ) {
         let change = (reason, path, from);
         let here = self.place.join(path);
         let parent = here.parent().unwrap();
@@ -39,7 +49,7 @@ impl Copy {
                 assert!(!here.is_dir() || here.is_symlink(), "{change:?} over a directory");
                 self.fetch(path);
             }
-            (Reason::Attributes, _) => self.take_mode(path),
+            (Reason::Attributes, _) => self.take_mode(path, mode),
             (Reason::Renamed, _) => {
                 let from = from.unwrap();
                 if !self.owed.contains(from) {
@@ -57,7 +67,14 @@ impl Copy {
                     let now = if rest.as_os_str().is_empty() { path.to_owned() } else { path.join(rest) };
                     self.fetch(&now);
                 }
-                self.take_mode(path);
+                // What was fetched under the old name may have been what came after it.
+                let is = |sum| {
+                    fs::read(&here).is_ok_and(|content| <[u8; 32]>::from(Sha256::digest(content)) == sum)
+                };
+                if sha256.is_some_and(|sum| here.is_file() && !is(sum)) {
+                    self.fetch(path);
+                }
+                self.take_mode(path, mode);
             }
             (Reason::Removed, _) => {
                 let owed = self.owed.contains(path);
@@ -88,14 +105,12 @@ impl Copy {
         }
     }
 
-    fn take_mode(&self, path: &Path) {
-        let (there, here) = (self.source.join(path), self.place.join(path));
-        if let Ok(metadata) = there.symlink_metadata()
-            && metadata.is_file()
-            && here.is_file()
-            && !here.is_symlink()
+    fn take_mode(&self, path: &Path, mode: Option<u32>) {
+        let here = self.place.join(path);
+        if let Some(mode) = mode
+            && here.symlink_metadata().is_ok_and(|metadata| metadata.is_file())
         {
-            fs::set_permissions(here, metadata.permissions()).unwrap();
+            fs::set_permissions(here, fs::Permissions::from_mode(mode)).unwrap();
         }
     }
 

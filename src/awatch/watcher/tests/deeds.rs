@@ -105,6 +105,7 @@ impl Ground {
             Deed::Replace(path, content) => {
                 let temporary = at(path).with_file_name("tmp");
                 fs::write(&temporary, [*content])?;
+                self.at_rest.insert(Sha256::digest([*content]).into());
                 fs::rename(&temporary, at(path)).or_else(|_| fs::remove_file(&temporary))
             }
             Deed::Forge(path, content) => {

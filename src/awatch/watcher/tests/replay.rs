@@ -29,7 +29,13 @@ fn step() -> impl Strategy<Value = Step> {
 /// Makes a change to a copy.
 pub(super) fn make(copy: &mut Copy, ground: &Ground, change: &Change) {
     let from = change.from.as_ref().map(EventPath::as_path);
-    copy.make(change.reason, change.kind, change.path.as_path(), from);
+    copy.make(
+        change.reason,
+        change.kind,
+        change.path.as_path(),
+        from,
+        (change.sha256, change.stat.map(|stat| stat.mode)),
+    );
     let partial = change.sha256.filter(|sha256| !ground.was_at_rest(sha256));
     assert!(partial.is_none(), "{} while it was being written", super::words(change));
 }
