@@ -95,6 +95,22 @@ fn a_directory_for_partial_files_is_no_way_to_delete() {
 }
 
 #[test]
+fn a_directory_for_partial_files_is_gone_afterwards_also_where_nothing_is_deleted() {
+    for flags in ["-no-del", "-wo -no-del", ""] {
+        let account = Account::new();
+        account.write("client/src/f", "content");
+        account.write("client/src/sub/f", "content");
+        for option in ["--delay-updates", "--partial-dir=part"] {
+            let to = format!("h:{}/", &option[2..5]);
+            ends(&account.rsync(flags, &["-a", option, "src/", &to]), 0);
+            let there = picture(&account.d(&option[2..5]));
+            let names: Vec<&str> = there.lines().filter_map(|line| line.split(' ').next()).collect();
+            assert_eq!(names, ["", "f", "sub", "sub/f"], "{flags} {option}");
+        }
+    }
+}
+
+#[test]
 fn no_existing_file_is_replaced_or_changed_under_no_overwrite() {
     let account = Account::new();
     account.write("D/v", "POLICY");

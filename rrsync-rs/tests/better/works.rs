@@ -319,3 +319,14 @@ fn a_read_only_directory_with_a_writable_one_takes_a_missing_basis() {
     ends(&output, 0);
     assert_eq!(account.read("D/w/f"), "content");
 }
+
+#[test]
+fn what_has_been_pulled_is_removed_for_who_asks_and_may() {
+    for (flags, code, stays) in [("", 0, false), ("-no-del", 12, true), ("-ro", 12, true)] {
+        let account = Account::new();
+        account.write("D/f", "x");
+        account.write("D/other", "x");
+        ends(&account.rsync(flags, &["-a", "--remove-source-files", "h:f", "got/"]), code);
+        assert_eq!((account.d("f").exists(), account.d("other").exists()), (stays, true), "{flags}");
+    }
+}

@@ -59,6 +59,9 @@ fn modes_and_owners_are_what_the_policy_makes_them() {
             assert_eq!(fs::metadata(account.d("papers/build/in/sub")).unwrap().gid(), to);
         }
         ends(&rsync(&account, &[&options[..], &["-I", "h:papers/one", "got/"]].concat()), 0);
+        // Owners are the receiver's: a sender is not told.
+        let argv = account.audit().pop().unwrap()["argv"].to_string();
+        assert!(argv.contains("--chmod=Du=rwx,g=rx,o=,F640") && !argv.contains("map="), "{argv}");
         let pulled = if options.contains(&"--chmod=777") { 0o777 } else { 0o640 };
         assert_eq!(mode("client/got/one"), pulled, "{options:?}");
     }
