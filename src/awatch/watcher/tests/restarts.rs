@@ -121,6 +121,14 @@ impl Stage {
         watcher.settle(Instant::now()).unwrap()
     }
 
+    /// Settles, and has a copy that is the same as the tree.
+    fn ends_well(mut self) {
+        self.make(&Step::Settle);
+        if let Some(difference) = self.copy.unwrap().difference() {
+            panic!("{difference}\n--- told\n{}", self.told.join("\n"));
+        }
+    }
+
     fn make(&mut self, step: &Step) {
         match step {
             Step::Deed(deed) => self.ground.make(deed),
@@ -163,12 +171,24 @@ impl Stage {
 fn replay(steps: &[Step]) {
     let scratch = tempfile::tempdir().unwrap();
     let mut stage = Stage::new(scratch.path());
-    for step in steps.iter().chain([&Step::Settle]) {
+    for step in steps {
         stage.make(step);
     }
-    if let Some(difference) = stage.copy.unwrap().difference() {
-        panic!("{difference}\n--- told\n{}", stage.told.join("\n"));
+    stage.ends_well();
+}
+
+#[test]
+fn what_changed_after_the_clock_was_set_back_is_found() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(scratch.path());
+    let deeds = [Deed::Write("c".to_owned(), 35), Deed::Forge("c".to_owned(), 62)].map(Step::Deed);
+    for step in [&deeds[0], &Step::Settle, &Step::Sleep, &deeds[1]] {
+        stage.make(step);
     }
+    // As if the watch had begun an hour from now, by the clock of then.
+    let (from, hour) = (stage.from.as_mut().unwrap(), 3_600_000_000_000);
+    (from.begun, from.seen) = (from.begun + hour, from.seen + hour);
+    stage.ends_well();
 }
 
 /// What was only listed and changed within the same second was not told of.
