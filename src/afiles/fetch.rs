@@ -12,6 +12,7 @@ use super::get::{Got, Wanted, get};
 use super::receive::{Attributes, Keeper, ReceiveError, Tree};
 use super::receiver::{Book as _, NewBook, Receiver};
 use super::remote::Workspace;
+use super::standing::Stand;
 use super::tell::{Deed, Teller};
 use super::walk::walk;
 use crate::common::exit::{Exit, Failure};
@@ -20,7 +21,10 @@ use crate::event::EventPath;
 
 /// Runs the subcommand.
 pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
-    let target = new_name(&args.target, layout)?;
+    let target = new_name(&args.target, layout).map_err(|failure| match failure.exit {
+        Exit::Conflict => failure.hint("afiles pull brings a directory up to date"),
+        _ => failure,
+    })?;
     let catalog = Catalog::open(layout)?;
     let workspace = Workspace::find(&args.source, layout)?;
     let mut sftp = workspace.sftp()?;
@@ -52,6 +56,7 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
             hidden.publish(&path).map_err(|error| occupied(&error, &target))?;
             beside.end()?;
             let copy = catalog.adopt(&target.path(), &workspace.found.remote.to_string())?;
+            Stand::new(&catalog, copy.id, copy.standing.clone()).compared()?;
             let mut copy = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), origin);
             for (path, arrived) in &book.0 {
                 let is_directory = arrived.known.kind == SFlag::S_IFDIR;

@@ -15,6 +15,7 @@ use super::receive::{Keeper, Tree};
 use super::reconcile::Reconcile;
 use super::remote::Workspace;
 use super::rsync::{Change, Item, Look, Rsync};
+use super::standing::Stand;
 use super::tell::{Teller, line, size};
 use crate::common::exit::{Exit, Failure};
 use crate::common::json::put_bytes;
@@ -32,6 +33,7 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     let who = workspace.found.origin();
     let keeper = Keeper::new(layout, args.keep_versions);
     let tree = Tree::open(destination.real(), layout, &who, keeper, args.receiving.durability)?;
+    let mut stand = Stand::new(&catalog, copy.id, copy.standing.clone());
     let mut book = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), who);
     let links = args.receiving.outside_links;
     let reconcile = Reconcile {
@@ -46,7 +48,9 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     };
     let outcome = reconcile.run(&mut |_| Ok(()))?;
     let mut report = Report { notes: teller.notes(), ..Report::default() };
-    if !outcome.left.is_empty() {
+    if outcome.left.is_empty() {
+        stand.compared()?;
+    } else {
         report.exit = Exit::Failed;
     }
     if !args.json {

@@ -82,7 +82,7 @@ pub(super) fn stored(target: &[u8], munge: bool) -> Vec<u8> {
 ///
 /// `..` counts only at the beginning, where it is certain what it leaves: after a name, that name could be another
 /// symlink, and its `..` anywhere.
-pub(super) fn stays(target: &[u8], at: &Path) -> bool {
+pub fn stays(target: &[u8], at: &Path) -> bool {
     let mut depth = at.components().count().saturating_sub(1);
     let mut named = false;
     for part in Path::new(OsStr::from_bytes(target)).components() {

@@ -44,6 +44,7 @@ pub use attributes::{Changes, Metadata, View};
 pub use fault::{Fault, Rule};
 pub use file::OpenFile;
 pub use hidden::{Holding, Journal};
+pub use links::stays;
 pub use list::{Entry, Listing};
 pub use open::OpenHow;
 pub use path::VirtualPath;

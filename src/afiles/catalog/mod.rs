@@ -187,6 +187,19 @@ impl Catalog {
         Ok(rows.into_iter().filter_map(|(path, known)| Some((EventPath::new(path).ok()?, known))).collect())
     }
 
+    /// The symlinks of a copy that are known.
+    pub fn links(&self, copy: i64) -> Result<Vec<EventPath>, CatalogError> {
+        let find = || {
+            // The number is that of `S_IFLNK`, as in the index of them.
+            let mut statement =
+                self.database.prepare_cached("SELECT path FROM entry WHERE copy = ?1 AND kind = 40960")?;
+            let rows = statement.query_map([copy], |row| row.get(0))?;
+            rows.collect::<Result<Vec<Vec<u8>>, _>>()
+        };
+        let rows = find().map_err(|error| self.failed(error))?;
+        Ok(rows.into_iter().filter_map(|path| EventPath::new(path).ok()).collect())
+    }
+
     /// How many paths of a copy are known.
     pub fn count(&self, copy: i64) -> Result<u64, CatalogError> {
         let found =

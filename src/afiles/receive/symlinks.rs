@@ -20,20 +20,8 @@ pub enum Symlinks {
 }
 
 /// Whether a symlink at `at` that says `target` cannot lead out of the tree by itself.
-///
-/// `..` counts only at the beginning, where it is certain what it leaves: after a name, that name could be another symlink.
 pub(super) fn stays(target: &[u8], at: &Path) -> bool {
-    let mut depth = at.components().count().saturating_sub(1);
-    let mut named = false;
-    for part in Path::new(OsStr::from_bytes(target)).components() {
-        match part {
-            Component::Normal(_) => named = true,
-            Component::CurDir => {}
-            Component::ParentDir if !named && depth > 0 => depth -= 1,
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
-        }
-    }
-    !target.is_empty()
+    !target.is_empty() && rrsync_rs::vfs::stays(target, at)
 }
 
 /// Where in the tree a symlink at `at` leads, by its words alone; none where it leads out, or to the tree itself.
