@@ -17,7 +17,7 @@ help:
 	@echo 'make bench                     the gate beside rrsync and a bare exec, with ratios'
 	@echo 'make bench-sftp [QUICK=1]      its SFTP beside OpenSSH, with ratios'
 	@echo 'make bench-keys [QUICK=1]      akeys beside ssh-keygen and ansible, up to 100,000 keys'
-	@echo 'make bench-follow [QUICK=1]    a copy that follows, beside lsyncd, Unison, Syncthing and a loop of rsync'
+	@echo 'make bench-follow [QUICK=1]    a copy that follows, beside lsyncd, Unison, Syncthing and a loop of rsync; PART=large for many files'
 	@echo 'make bench-watch [QUICK=1]     awatch beside inotifywait, watchman, fswatch and lsyncd'
 	@echo 'make install [PREFIX=~/.local] the programs and the manual; DESTDIR is honoured'
 	@echo 'make uninstall [PREFIX=…]      take them away again'
@@ -63,7 +63,7 @@ bench-keys:
 # Peers that are missing are named where they would be compared.
 bench-follow:
 	@scripts/packages.sh lsyncd unison syncthing inotifywait || true
-	@bench/run.sh follow $(if $(QUICK),--quick,--docs docs)
+	@bench/run.sh follow $(if $(QUICK),--quick,--docs docs) $(if $(PART),--part $(PART))
 
 bench-watch:
 	@scripts/packages.sh inotifywait watchman fswatch lsyncd || true

@@ -5,7 +5,11 @@ Everything is measured in one run, over a real sshd on loopback, as an ordinary 
 directory follows a workspace; the peers keep another directory the same as it, each alone while it is measured. Times are
 from before a file is opened to the moment when its new content is under its name at the other end. Nothing is asserted.
 
+What was measured is left where it is until the end: ext4 gives an inode away again only minutes after its file was removed, and
+until then looks for another in vain, which would make the next one slow.
+
     --quick              the small tree, and few peers
+    --part NAME          small, far (over a slow link) or large alone; without it, all of them
     --docs DIR           the plots, as SVG
     BENCH_CHANGES=200    changes of one file for afiles; the peers get fewer
     BENCH_LARGE=100000   files in the large tree, of 10 in each directory; 0 leaves it out
@@ -31,6 +35,7 @@ from sshd import ROUND_TRIP, Port, locked, number, write
 
 USER = 58000 + random.randrange(900)
 LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_CHILD_SUBREAPER = 36
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -135,21 +140,27 @@ class Host:
 
 
 def processes():
-    """Those of this user: number, name, and seconds of processor time with those of children that were waited for."""
-    found = {}
+    """Those that this one has started, and what they have started: number, name, and seconds of processor time with those of children
+    that were waited for. Nobody else's are ever looked at, because what is found may be ended."""
+    found, parents = {}, {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         try:
-            if entry.stat().st_uid != os.getuid():
-                continue
             with open(f"/proc/{entry.name}/stat") as file:
                 before, after = file.read().rsplit(")", 1)
         except OSError:
             continue
         fields = after.split()
+        parents[int(entry.name)] = int(fields[1])
         found[int(entry.name)] = (before.split("(", 1)[1], sum(map(int, fields[11:15])) / TICKS)
-    return found
+
+    def is_ours(pid):
+        while pid not in (0, os.getpid()):
+            pid = parents.get(pid, 0)
+        return pid != 0
+
+    return {pid: what for pid, what in found.items() if pid != os.getpid() and is_ours(pid)}
 
 
 class Kept:
@@ -157,7 +168,7 @@ class Kept:
 
     def __init__(self, name, source, target, start, home=None):
         self.name, self.source, self.target = name, source, target
-        self.base = set(processes()) | {os.getpid()}
+        self.base = set(processes())
         self.log = open(f"{SCRATCH}/log", "ab")
         self.children = [
             subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True, **how)
@@ -252,7 +263,7 @@ class Arrivals:
         os.close(self.fd)
 
 
-def change(kept, path, patience=60.0):
+def change(kept, path, patience=30.0):
     """Changes a file at the source: seconds until its content is at the target, or None."""
     content = random.randbytes(1000)
     target = f"{kept.target}/{path}"
@@ -283,7 +294,7 @@ def latency(kept, directories, changes, budget):
         directory = random.randrange(directories)
         found = change(kept, f"g{directory // 100}/d{directory}/f{random.randrange(10)}")
         if found is None:
-            print(f"    {kept.name}: a change has not arrived within a minute", flush=True)
+            print(f"    {kept.name}: a change has not arrived within half a minute", flush=True)
             break
         taken.append(found * 1000)
         if time.perf_counter() - begin > budget:
@@ -364,8 +375,6 @@ def rsync_of_the_same(host, config, files, turns):
         both.append(end - begin)
         alone.append(end - written)
         writing.append(written - begin)
-        shutil.rmtree(source)
-        shutil.rmtree(target)
     return statistics.median(both), statistics.median(alone), statistics.median(writing)
 
 
@@ -525,12 +534,6 @@ class Figures:
             if arrived is not None and plot:
                 self.bursts.append((kept.name, arrived, gone))
         kept.stop()
-        if kept.target.startswith(SCRATCH):
-            shutil.rmtree(kept.target, ignore_errors=True)
-
-
-def clear(path):
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def thresholds(host, config, port):
@@ -559,7 +562,6 @@ def thresholds(host, config, port):
                     run(["rsync", "-a", "-e", f"ssh -F {config}", f"bench:{place}/there/file", f"{place}/here/file"])
                 taken[way].append((time.perf_counter() - begin) * 1000)
         print(f"{kib:8} KiB{statistics.median(taken['sftp']):9.1f}{statistics.median(taken['rsync']):9.1f}", flush=True)
-    clear(place)
 
 
 def much(host, port):
@@ -572,7 +574,6 @@ def much(host, port):
     rsync = timed(lambda: run(["rsync", "-a", "-e", f"ssh -F {config}", f"bench:{host.work}/", f"{home}/by-rsync/"]))
     print(f"\n{count(host.work):,} files for the first time: afiles pull {afiles:.1f} s, again {again:.1f} s; rsync -a, held connection, {rsync:.1f} s", flush=True)
     print("                    the copy " + ("is the same" if same(host.work, f"{home}/papers") else "DIFFERS"), flush=True)
-    clear(f"{home}/by-rsync")
     with open(f"{host.work}/sparse", "wb") as file:
         file.truncate(5 << 30)
         for place in (0, 3 << 30, (5 << 30) - 4):
@@ -596,21 +597,23 @@ def timed(what):
 def main():
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--quick", action="store_true")
+    words.add_argument("--part", choices=("small", "far", "large"))
     words.add_argument("--docs")
     args = words.parse_args(sys.argv[3:])
     if os.getuid() == 0:
-        status = become_ordinary([word for word in ["--quick"] if args.quick])
+        status = become_ordinary((["--quick"] if args.quick else []) + (["--part", args.part] if args.part else []))
         if args.docs:
             for name in os.listdir(f"{SCRATCH}/docs"):
                 shutil.copy(f"{SCRATCH}/docs/{name}", args.docs)
         return status
+    # What goes into the background stays below this process.
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     begin = time.perf_counter()
     figures = Figures()
     changes, new = number("BENCH_CHANGES", 60 if args.quick else 200), number("BENCH_BURST", 10000)
     version = subprocess.run(["ssh", "-V"], capture_output=True, text=True).stderr.strip()
     print(f"{version}; {os.uname().sysname} {os.uname().release}; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; user {os.getuid()}")
     host = Host()
-    tree(host.work, 1000, 10)
     port = Port(f"{SCRATCH}/sshd_config")
     peers = Peers(host, port)
     for missing in ("lsyncd", "unison", "syncthing", "inotifywait"):
@@ -618,42 +621,56 @@ def main():
             print(f"not compared, because it is not installed: {missing}")
     if not shutil.which("mutagen"):
         print("not compared: Mutagen, which Debian does not have")
-
-    figures.head("one small file changed in a tree of 1,000 directories and 10,000 files, in ms")
-    figures.measure(peers.afiles(), 1000, changes, 30, files=new)
-    figures.measure(peers.afiles("none"), 1000, changes, 30)
-    figures.measure(peers.lsyncd(0, True), 1000, 60, 8, files=new)
-    figures.measure(peers.loop(True), 1000, 60, 8)
-    if not args.quick:
-        figures.measure(peers.lsyncd(0, False), 1000, 30, 8)
-        figures.measure(peers.lsyncd(1, False), 1000, 10, 10)
-        figures.measure(peers.lsyncd(None, False), 1000, 2, 20)
-        figures.measure(peers.unison(), 1000, 10, 15, files=new)
-        figures.measure(peers.syncthing(1), 1000, 10, 12, files=new)
-        figures.measure(peers.syncthing(None), 1000, 2, 15)
-        figures.measure(peers.loop(False), 1000, 15, 10, files=new)
-    config = host.ssh_config(port, True)
-    both, alone, writing = rsync_of_the_same(host, config, new, 3)
-    print(f"\n{new} new files by hand: writing them {writing:.1f} s, then rsync -a of them on a held connection {alone:.1f} s; together {both:.1f} s")
-    figures.bursts.append(("rsync -a by hand, held connection", both, None))
-    thresholds(host, config, port)
-
-    figures.head("the same over a link of 40 ms (a relay delays every byte), in ms")
-    slow = Port(f"{SCRATCH}/sshd_config", ROUND_TRIP / 2)
-    far = Peers(host, slow)
-    figures.measure(far.afiles(), 1000, changes // 4, 15, idle=0.5, plot=False)
-    figures.measure(far.lsyncd(0, True), 1000, 15, 8, idle=0.5, plot=False)
+    wanted = lambda part: args.part in (None, part)
     large = number("BENCH_LARGE", 100000)
-    if large and not args.quick:
-        clear(host.work)
+    if wanted("small") or wanted("far"):
+        tree(host.work, 1000, 10)
+    if wanted("small"):
+        small(figures, host, port, peers, changes, new, args.quick)
+    if wanted("far"):
+        far(figures, host, changes)
+    if wanted("large") and large and not args.quick:
+        if os.path.exists(host.work):
+            os.rename(host.work, f"{host.home}/small")
         tree(host.work, large // 10, 10)
         figures.head(f"one small file changed in a tree of {large // 10:,} directories and {large:,} files, in ms")
         figures.measure(peers.afiles(), large // 10, changes, 30, plot=False)
         figures.measure(peers.lsyncd(0, True), large // 10, 60, 8, plot=False)
         much(host, port)
     print(f"\nmeasured in {time.perf_counter() - begin:.0f} s")
-    plots(figures, args.docs or SCRATCH)
+    if figures.latency:
+        plots(figures, args.docs or SCRATCH)
     return 0
+
+
+def small(figures, host, port, peers, changes, new, quick):
+    """Everybody, in the small tree."""
+    figures.head("one small file changed in a tree of 1,000 directories and 10,000 files, in ms")
+    figures.measure(peers.afiles(), 1000, changes, 30, files=new)
+    figures.measure(peers.afiles("none"), 1000, changes, 30)
+    figures.measure(peers.lsyncd(0, True), 1000, 60, 8, files=new)
+    figures.measure(peers.loop(True), 1000, 60, 8)
+    if not quick:
+        figures.measure(peers.lsyncd(0, False), 1000, 30, 8)
+        figures.measure(peers.lsyncd(1, False), 1000, 10, 10)
+        figures.measure(peers.lsyncd(None, False), 1000, 1, 20)
+        figures.measure(peers.unison(), 1000, 10, 15, files=new)
+        figures.measure(peers.syncthing(1), 1000, 10, 12, files=new)
+        figures.measure(peers.syncthing(None), 1000, 1, 15)
+        figures.measure(peers.loop(False), 1000, 15, 10, files=new)
+    config = host.ssh_config(port, True)
+    both, alone, writing = rsync_of_the_same(host, config, new, 2)
+    print(f"\n{new} new files by hand: writing them {writing:.1f} s, then rsync -a of them on a held connection {alone:.1f} s; together {both:.1f} s")
+    figures.bursts.append(("rsync -a by hand, held connection", both, None))
+    thresholds(host, config, port)
+
+
+def far(figures, host, changes):
+    """Over a slow link."""
+    figures.head("the same over a link of 40 ms (a relay delays every byte), in ms")
+    slow = Peers(host, Port(f"{SCRATCH}/sshd_config", ROUND_TRIP / 2))
+    figures.measure(slow.afiles(), 1000, changes // 4, 15, idle=0.5, plot=False)
+    figures.measure(slow.lsyncd(0, True), 1000, 15, 8, idle=0.5, plot=False)
 
 
 def plots(figures, place):
@@ -661,8 +678,8 @@ def plots(figures, place):
     by_value = lambda rows: sorted(rows, key=lambda row: row[1])
     bars(f"{place}/following-latency.svg", "One small file: from the write to its arrival", f"{machine}; logarithmic",
          by_value(figures.latency), "ms", True, "median, and 95 of 100 are faster than")
-    bars(f"{place}/following-burst.svg", f"{number('BENCH_BURST', 10000):,} new small files at once: until all are there", machine,
-         by_value(figures.bursts), "s", False, "from the first write until all have arrived, and until they are gone again")
+    bars(f"{place}/following-burst.svg", f"{number('BENCH_BURST', 10000):,} new small files at once, and their removal", machine,
+         by_value(figures.bursts), "s", apart=("from the first write until all have arrived", "from their removal until they are gone"))
     bars(f"{place}/following-memory.svg", "Memory at most, without ssh's own", machine, by_value(figures.memory), "MB")
 
 

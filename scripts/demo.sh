@@ -64,6 +64,15 @@ silent() { [ ! -s "$scratch/out" ] || fail 'there should be no output'; }
 same() { cmp -s "$scratch/$1" "$scratch/$2" || fail "$1 and $2 differ"; }
 absent() { [ ! -e "$scratch/$1" ] || fail "$1 should not exist"; }
 
+# soon COMMAND: waits, half a minute at most, for what something else does.
+soon() {
+    for _ in $(seq 600); do
+        if "$@"; then return; fi
+        sleep 0.05
+    done
+    fail "it has not happened within half a minute: $*"
+}
+
 # ---------------------------------------------------------------- a scratch directory that goes away
 
 printf 'Building the programs ...\n'
@@ -75,9 +84,17 @@ case ${TMPDIR:-/tmp} in
 esac
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/akeys-demo.XXXXXX")
 port_sshd=
+following=
 made_run_sshd=
+stop_following() {
+    [ -n "$following" ] || return 0
+    kill "$following" 2>/dev/null || true
+    wait "$following" 2>/dev/null || true
+    following=
+}
 clean_up() {
     trap - EXIT HUP INT TERM
+    stop_following
     if [ -n "$port_sshd" ]; then
         kill "$port_sshd" 2>/dev/null || true
         wait "$port_sshd" 2>/dev/null || true
@@ -114,7 +131,7 @@ fi
 umask 077
 mkdir -p "$scratch/pod/.local/bin" "$scratch/pod/.ssh" "$scratch/you/.local/bin" "$scratch/you/.ssh"
 cp "$programs/akeys" "$programs/afiles" "$scratch/pod/.local/bin/"
-cp "$programs/akeys" "$programs/rrsync-rs" "$scratch/you/.local/bin/"
+cp "$programs/akeys" "$programs/awatch" "$programs/rrsync-rs" "$scratch/you/.local/bin/"
 ssh-keygen -q -t ed25519 -N '' -C laptop -f "$scratch/host_key"
 ssh-keygen -q -t ed25519 -N '' -C 'my own key' -f "$scratch/you/.ssh/id_ed25519"
 
@@ -336,6 +353,35 @@ diff -r "$scratch/you/papers" "$scratch/pod/mine" >/dev/null || fail 'the copy d
 as pod 'afiles history'
 works
 says 'figures/data.csv'
+
+step 'A copy that follows'
+say 'The same key, for SFTP and for the stream of changes as well; the pod has to ask for nothing again.'
+as you 'akeys grant set playground.chef1 --tools rsync,sftp,watch'
+works
+# shellcheck disable=SC2016 # shown as it would be typed
+printf '\n   %spod$ afiles follow papers: mine --keep-versions &%s\n' "$bold" "$plain"
+env -i HOME="$scratch/pod" USER="$me" LANG=C.UTF-8 PATH="$scratch/pod/.local/bin:/usr/local/bin:/usr/bin:/bin" \
+    timeout 300 "$scratch/pod/.local/bin/afiles" follow papers: "$scratch/pod/mine" --keep-versions >"$scratch/followed" 2>&1 </dev/null &
+following=$!
+soon grep -q 'in sync' "$scratch/followed"
+sed "s/^/   $dim|$plain /" "$scratch/followed"
+say '' 'You save, and the pod has it: complete, under its name.'
+cp "$scratch/you/papers/draft.tex" "$scratch/draft_before"
+as you 'echo "On moving files, second edition" > papers/draft.tex'
+works
+soon cmp -s "$scratch/you/papers/draft.tex" "$scratch/pod/mine/draft.tex"
+as pod 'cat mine/draft.tex'
+says 'second edition'
+as pod 'afiles status'
+works
+says 'in sync'
+say '' 'What was there before is not lost:'
+as pod 'afiles versions mine/draft.tex'
+works
+as pod 'afiles restore mine/draft.tex@1 --to first.tex; cat first.tex'
+works
+same draft_before pod/first.tex
+stop_following
 
 step 'You take it back'
 as you 'akeys remove --federation playground'

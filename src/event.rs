@@ -137,15 +137,20 @@ impl EventPath {
         &self.0
     }
 
+    /// Whether it is something in the directory `other`, however deep.
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.0.strip_prefix(other.0.as_slice()).is_some_and(|rest| rest.first() == Some(&b'/'))
+    }
+
     /// Of the paths in a map, those below this one.
     pub fn below<'m, V>(
         &self,
         map: &'m BTreeMap<Self, V>,
     ) -> impl Iterator<Item = (&'m Self, &'m V)> + use<'m, V> {
         // Between a path and what is below it there may be others: `a`, `a-b`, `a/b`.
-        let prefix = [&self.0[..], b"/"].concat();
-        let first = Self([&prefix[..], b"\x01"].concat());
-        map.range(first..).take_while(move |(path, _)| path.0.starts_with(&prefix))
+        let first = Self([&self.0[..], b"/\x01"].concat());
+        let above = self.clone();
+        map.range(first..).take_while(move |(path, _)| path.is_below(&above))
     }
 }
 

@@ -37,8 +37,7 @@ pub fn new_name(path: &Path, layout: &Layout) -> Result<NewName, Failure> {
     let shown = || Escaped::os(path).to_string();
     match path.symlink_metadata() {
         Ok(_) => {
-            return Err(Failure::new(Exit::Conflict, format!("{} is there already", shown()))
-                .hint("afiles pull brings a directory up to date"));
+            return Err(Failure::new(Exit::Conflict, format!("{} is there already", shown())));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(Failure::new(Exit::Failed, format!("{}: {error}", shown()))),

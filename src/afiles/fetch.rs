@@ -12,6 +12,7 @@ use super::get::{Got, Wanted, get};
 use super::receive::{Attributes, Keeper, ReceiveError, Tree};
 use super::receiver::{Book as _, NewBook, Receiver};
 use super::remote::Workspace;
+use super::standing::Stand;
 use super::tell::{Deed, Teller};
 use super::walk::walk;
 use crate::common::exit::{Exit, Failure};
@@ -20,7 +21,10 @@ use crate::event::EventPath;
 
 /// Runs the subcommand.
 pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
-    let target = new_name(&args.target, layout)?;
+    let target = new_name(&args.target, layout).map_err(|failure| match failure.exit {
+        Exit::Conflict => failure.hint("afiles pull brings a directory up to date"),
+        _ => failure,
+    })?;
     let catalog = Catalog::open(layout)?;
     let workspace = Workspace::find(&args.source, layout)?;
     let mut sftp = workspace.sftp()?;
@@ -32,7 +36,7 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
     let wire = workspace.found.wire_path();
     let wanted = Wanted { wire: wire.clone(), path: path.clone(), size: None, sum: None, as_of: None };
 
-    let (mut state, began) = (None, now());
+    let mut state = None;
     get(&mut sftp, &beside, &teller, &[wanted], u64::MAX, &mut |_, got| {
         state = Some(got);
         Ok(())
@@ -52,14 +56,13 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
             hidden.publish(&path).map_err(|error| occupied(&error, &target))?;
             beside.end()?;
             let copy = catalog.adopt(&target.path(), &workspace.found.remote.to_string())?;
-            let id = copy.id;
+            Stand::new(&catalog, copy.id, copy.standing.clone()).compared()?;
             let mut copy = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), origin);
             for (path, arrived) in &book.0 {
                 let is_directory = arrived.known.kind == SFlag::S_IFDIR;
                 if is_directory { copy.same(path, arrived.known) } else { copy.arrived(path, arrived) }?;
             }
             copy.write(None)?;
-            catalog.same(id, began)?;
         }
         Some(Got::File(file, state)) => {
             let sum = file.sum();

@@ -12,6 +12,7 @@ use nix::sys::stat::SFlag;
 use rrsync_rs::sha256::Sum;
 
 use super::failures::TransferError;
+use super::find::Found;
 use super::receive::{Attributes, Incoming, ReceiveError, Tree};
 use super::sftp::{Fetched, LARGEST_FETCH, Sftp, SftpError, State, Ticket};
 use super::tell::Teller;
@@ -53,6 +54,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Whatever there is at `path` of what was found.
+    pub fn of(found: &Found, path: EventPath) -> Self {
+        Self { wire: found.wire(&path), path, size: None, sum: None, as_of: None }
+    }
+
     /// Whether what was read is what was told. The state is from after the reading: with another time it is that of another content.
     fn is_told(&self, sum: impl FnOnce() -> Sum, state: &State) -> bool {
         self.as_of.is_some_and(|time| time == state.modified) && self.sum.is_some_and(|told| told == sum())

@@ -22,6 +22,7 @@ mod reconcile;
 mod remote;
 mod rsync;
 mod sftp;
+mod standing;
 mod status;
 mod tell;
 mod versions;

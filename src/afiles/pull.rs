@@ -8,13 +8,14 @@ use rrsync_rs::grant::Tool;
 use rrsync_rs::layout::Layout;
 use serde_json::{Map, Value};
 
-use super::catalog::{Catalog, CopyBook, now};
+use super::catalog::{Catalog, CopyBook};
 use super::cli::{Diff, Pull};
 use super::destination::Destination;
 use super::receive::{Keeper, Tree};
 use super::reconcile::Reconcile;
 use super::remote::Workspace;
 use super::rsync::{Change, Item, Look, Rsync};
+use super::standing::Stand;
 use super::tell::{Teller, line, size};
 use crate::common::exit::{Exit, Failure};
 use crate::common::json::put_bytes;
@@ -29,10 +30,10 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     let catalog = Catalog::open(layout)?;
     let destination = Destination::open(&args.target, layout)?;
     let copy = destination.copy_of(&workspace.found.remote, &catalog, args.adopt)?;
-    let (id, began) = (copy.id, now());
     let who = workspace.found.origin();
     let keeper = Keeper::new(layout, args.keep_versions);
     let tree = Tree::open(destination.real(), layout, &who, keeper, args.receiving.durability)?;
+    let mut stand = Stand::new(&catalog, copy.id, copy.standing.clone());
     let mut book = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), who);
     let links = args.receiving.outside_links;
     let reconcile = Reconcile {
@@ -48,7 +49,7 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     let outcome = reconcile.run(&mut |_| Ok(()))?;
     let mut report = Report { notes: teller.notes(), ..Report::default() };
     if outcome.left.is_empty() {
-        catalog.same(id, began)?;
+        stand.compared()?;
     } else {
         report.exit = Exit::Failed;
     }

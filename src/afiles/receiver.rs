@@ -4,7 +4,7 @@
 //! Only what came from the source is ever removed. What was made here by others stays, and what was changed here is kept in the
 //! version store before it is overwritten. A path that cannot get its place does not stop the others: it is left out, and said so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use nix::sys::stat::SFlag;
 use rrsync_rs::sha256::Sum;
@@ -27,6 +27,8 @@ pub trait Book {
     fn known(&self, path: &EventPath) -> Result<Option<Known>, CatalogError>;
     /// The paths below `path` of which something is known.
     fn below(&mut self, path: &EventPath) -> Result<Vec<EventPath>, CatalogError>;
+    /// The symlinks that are known.
+    fn links(&self) -> Result<BTreeSet<EventPath>, CatalogError>;
     /// `path` was found to be the same as its source.
     fn same(&mut self, path: &EventPath, known: Known) -> Result<(), CatalogError>;
     /// `path` is the same as its source from now on.
@@ -57,6 +59,10 @@ impl Book for NewBook {
 
     fn below(&mut self, _: &EventPath) -> Result<Vec<EventPath>, CatalogError> {
         Ok(Vec::new())
+    }
+
+    fn links(&self) -> Result<BTreeSet<EventPath>, CatalogError> {
+        Ok(BTreeSet::new())
     }
 
     fn same(&mut self, path: &EventPath, known: Known) -> Result<(), CatalogError> {

@@ -118,18 +118,15 @@ fn take_new<'f>(
         && let Some(mut sftp) = sftp()
     {
         for some in new.chunks(GATHERED) {
-            let wanted: Vec<Wanted> = some.iter().map(|file| wanted(found, file)).collect();
+            let wanted =
+                |file: &&There| Wanted { size: Some(file.size), ..Wanted::of(found, file.path.clone()) };
+            let wanted: Vec<Wanted> = some.iter().map(wanted).collect();
             receiver.take(&mut sftp, &wanted, LARGEST_BY_SFTP)?;
         }
     } else {
         left.append(&mut new);
     }
     Ok((left, std::mem::take(&mut receiver.outcome.large)))
-}
-
-fn wanted(found: &Found, file: &There) -> Wanted {
-    let path = file.path.clone();
-    Wanted { wire: found.wire(&path), path, size: Some(file.size), sum: None, as_of: None }
 }
 
 /// Compares, and writes down what is the same.

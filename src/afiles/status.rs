@@ -86,9 +86,8 @@ fn details(row: &Row) -> Vec<String> {
             };
             format!("behind{by} for {since} s; {} paths", row.files)
         }
-        _ => {
-            format!("not followed; the same as its source at {}; {} paths", said(standing.same_at), row.files)
-        }
+        _ if standing.same_at.is_none() => format!("not followed; {} paths", row.files),
+        _ => format!("not followed; as its source was at {}; {} paths", said(standing.same_at), row.files),
     };
     let mut lines = vec![first, format!("last transfer: {}", said(standing.transferred_at))];
     lines.extend(standing.error.as_ref().map(|error| format!("error: {error}")));

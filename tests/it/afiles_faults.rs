@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::afiles_follow::{arrived, papers, same};
-use crate::support::{Daemon, Pod, Sandbox, Talk, find_program, is_root};
+use crate::support::{Daemon, Following, Pod, Sandbox, Talk, find_program, is_root};
 
 const PAPERS: [&str; 2] = ["--workspace", "papers"];
 
@@ -26,6 +26,21 @@ fn noise(bytes: usize) -> Vec<u8> {
     })
     .take(bytes)
     .collect()
+}
+
+/// A workspace with one file in it.
+fn drafted() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("papers/draft", "one");
+    sandbox
+}
+
+/// A pod whose copy is in sync.
+fn synced(sandbox: &Sandbox) -> (Pod<'_>, Following) {
+    let pod = sandbox.pod("chef", &PAPERS);
+    let mut following = pod.follow(&["papers:", "copy"]);
+    following.in_sync();
+    (pod, following)
 }
 
 fn status(pod: &Pod<'_>) -> Value {
@@ -51,11 +66,8 @@ fn hidden(dir: &Path) -> Vec<String> {
 
 #[test]
 fn a_connection_that_is_cut_comes_back() {
-    let sandbox = Sandbox::new();
-    sandbox.write("papers/draft", "one");
-    let pod = sandbox.pod("chef", &PAPERS);
-    let mut following = pod.follow(&["papers:", "copy"]);
-    following.in_sync();
+    let sandbox = drafted();
+    let (pod, mut following) = synced(&sandbox);
     for round in 0..3 {
         pod.cut();
         following.until(|kind, what| kind == "state" && what == "lost");
@@ -131,12 +143,9 @@ fn processes_of(program: &Path) -> Vec<Pid> {
 
 #[test]
 fn an_awatch_that_dies_there_is_missed_and_another_goes_on() {
-    let sandbox = Sandbox::new();
-    sandbox.write("papers/draft", "one");
-    let pod = sandbox.pod("chef", &PAPERS);
+    let sandbox = drafted();
     let awatch = sandbox.awatch();
-    let mut following = pod.follow(&["papers:", "copy"]);
-    following.in_sync();
+    let (pod, mut following) = synced(&sandbox);
     for round in 0..2 {
         let running = processes_of(&awatch);
         assert!(!running.is_empty());
@@ -196,11 +205,8 @@ fn where_a_daemon_watches_a_copy_goes_on_where_it_was() {
 
 #[test]
 fn the_status_can_be_watched() {
-    let sandbox = Sandbox::new();
-    sandbox.write("papers/draft", "one");
-    let pod = sandbox.pod("chef", &PAPERS);
-    let mut following = pod.follow(&["papers:", "copy"]);
-    following.in_sync();
+    let sandbox = drafted();
+    let (pod, mut following) = synced(&sandbox);
     let mut watching = Talk::start(&mut pod.command(&["status", "--follow"]));
     let until = |watching: &mut Talk, says: &str| while !watching.line().contains(says) {};
     until(&mut watching, "in sync; 1 paths");
@@ -212,11 +218,8 @@ fn the_status_can_be_watched() {
 
 #[test]
 fn clocks_that_are_wrong_change_nothing() {
-    let sandbox = Sandbox::new();
-    sandbox.write("papers/draft", "one");
-    let pod = sandbox.pod("chef", &PAPERS);
-    let mut following = pod.follow(&["papers:", "copy"]);
-    following.in_sync();
+    let sandbox = drafted();
+    let (pod, mut following) = synced(&sandbox);
     let before = UNIX_EPOCH - Duration::new(12_345, 678_901_234);
     let years = |years: u64| UNIX_EPOCH + Duration::new(years * 365 * 86_400, 987_654_321);
     for (index, moment) in [before, UNIX_EPOCH, years(30), years(80), years(130)].into_iter().enumerate() {

@@ -118,7 +118,7 @@ fn a_size_that_is_a_lie_brings_no_file() {
 }
 
 /// The stream of a workspace, in the hands of somebody who says what they like. The rest is the gate as it is.
-struct Forged {
+pub(crate) struct Forged {
     stream: PathBuf,
     says: Option<fs::File>,
     cursor: Cursor,
@@ -126,7 +126,7 @@ struct Forged {
 
 impl Forged {
     /// From now on, for whoever asks.
-    fn stream(sandbox: &Sandbox) -> Self {
+    pub(crate) fn stream(sandbox: &Sandbox) -> Self {
         let stream = sandbox.path("stream");
         nix::unistd::mkfifo(&stream, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let (gate, real) = (sandbox.gate(), sandbox.gate().with_file_name("real"));
@@ -142,7 +142,7 @@ impl Forged {
     }
 
     /// Somebody listens, or will soon: the stream begins.
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.says = Some(fs::File::options().write(true).open(&self.stream).unwrap());
         let (workspace, author) = ("papers".parse().unwrap(), "you@laptop".to_owned());
         self.say(&Message::Hello { format: FORMAT, workspace, author, project: None });
@@ -155,7 +155,7 @@ impl Forged {
     }
 
     /// Says these, and that this is all.
-    fn tell(&mut self, events: &[Event]) {
+    pub(crate) fn tell(&mut self, events: &[Event]) {
         for event in events {
             self.cursor.sequence += 1;
             self.say(&Message::Event { cursor: self.cursor, event: Box::new(event.clone()) });
@@ -169,7 +169,7 @@ fn path(path: &str) -> EventPath {
 }
 
 /// An event of something with the size and the time of what is at `like`.
-fn event(reason: Reason, kind: Kind, at: &str, from: Option<&str>, like: &Path) -> Event {
+pub(crate) fn event(reason: Reason, kind: Kind, at: &str, from: Option<&str>, like: &Path) -> Event {
     let like = fs::symlink_metadata(like).unwrap();
     Event {
         uuid: Uuid::from_u128(2),

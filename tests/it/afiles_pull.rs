@@ -249,3 +249,26 @@ fn a_bar_moves_on_a_terminal_and_nowhere_else() {
     let fetched = pod.afiles(&["fetch", "papers:large", "large"]).succeeds().stdout_text();
     assert!(fetched.contains("0 files, "), "a file that is on its way is counted by its bytes: {fetched:?}");
 }
+
+#[test]
+fn a_key_for_rsync_alone_is_enough_for_many_new_files() {
+    let sandbox = Sandbox::new();
+    for number in 0..200 {
+        sandbox.write(&format!("papers/d{}/{number}", number % 3), number.to_string());
+    }
+    let pod = pod(&sandbox);
+    sandbox.akeys(&["grant", "set", "lab.chef", "--tools", "rsync"]).succeeds();
+    pull(&pod, &[]);
+    assert_eq!(everything(&pod.path("copy")), everything(&sandbox.home().join("papers")));
+    let ran = pod.afiles(&["status"]).succeeds();
+    assert!(ran.stdout_text().contains("not followed; as its source was at 2"), "{ran}");
+    // With SFTP as well they are the same, and the way they came is left behind.
+    sandbox.akeys(&["grant", "set", "lab.chef", "--tools", "rsync,sftp"]).succeeds();
+    pod.afiles(&["pull", "papers:", "other"]).succeeds();
+    assert_eq!(everything(&pod.path("other")), everything(&sandbox.home().join("papers")));
+    let hidden = |dir: &str| {
+        let names = fs::read_dir(pod.path(dir)).unwrap().flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.as_encoded_bytes().starts_with(b".akeys"))
+    };
+    assert!(!hidden("copy") && !hidden("other"));
+}

@@ -15,6 +15,7 @@ mod afiles_faults;
 mod afiles_fetch;
 mod afiles_follow;
 mod afiles_hostile;
+mod afiles_kills;
 mod afiles_loops;
 mod afiles_nats;
 mod afiles_networks;

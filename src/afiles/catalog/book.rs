@@ -170,6 +170,18 @@ impl Book for CopyBook<'_> {
         Ok(below.into_iter().collect())
     }
 
+    fn links(&self) -> Result<BTreeSet<EventPath>, CatalogError> {
+        let mut links: BTreeSet<EventPath> = self.catalog.links(self.copy.id)?.into_iter().collect();
+        for (path, news) in &self.news {
+            if news.is_some_and(|known| known.kind == SFlag::S_IFLNK) {
+                links.insert(path.clone());
+            } else {
+                links.remove(path);
+            }
+        }
+        Ok(links)
+    }
+
     fn same(&mut self, path: &EventPath, known: Known) -> Result<(), CatalogError> {
         if self.known(path)? != Some(known) {
             self.news.insert(path.clone(), Some(known));

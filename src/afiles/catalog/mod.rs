@@ -153,11 +153,6 @@ impl Catalog {
         write().map(drop).map_err(|error| self.failed(error))
     }
 
-    /// Writes down that a copy was the same as its source at that moment, and nothing goes wrong.
-    pub fn same(&self, copy: i64, at: i64) -> Result<(), CatalogError> {
-        self.stand(copy, &Standing { same_at: Some(at), ..Standing::default() })
-    }
-
     /// What is known of a path of a copy.
     pub fn known(&self, copy: i64, path: &EventPath) -> Result<Option<Known>, CatalogError> {
         let find = || {
@@ -190,6 +185,19 @@ impl Catalog {
         };
         let rows = find().map_err(|error| self.failed(error))?;
         Ok(rows.into_iter().filter_map(|(path, known)| Some((EventPath::new(path).ok()?, known))).collect())
+    }
+
+    /// The symlinks of a copy that are known.
+    pub fn links(&self, copy: i64) -> Result<Vec<EventPath>, CatalogError> {
+        let find = || {
+            // The number is that of `S_IFLNK`, as in the index of them.
+            let mut statement =
+                self.database.prepare_cached("SELECT path FROM entry WHERE copy = ?1 AND kind = 40960")?;
+            let rows = statement.query_map([copy], |row| row.get(0))?;
+            rows.collect::<Result<Vec<Vec<u8>>, _>>()
+        };
+        let rows = find().map_err(|error| self.failed(error))?;
+        Ok(rows.into_iter().filter_map(|path| EventPath::new(path).ok()).collect())
     }
 
     /// How many paths of a copy are known.

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// The version of the form, in `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Paths are bytes. Moments are nanoseconds since 1970. Sums are 32 bytes.
 const TABLES: &str = "
@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS entry (
     modified INTEGER NOT NULL,
     PRIMARY KEY (copy, path)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entry_link ON entry (copy, path) WHERE kind = 40960;
 CREATE TABLE IF NOT EXISTS transfer (
     id INTEGER PRIMARY KEY,
     time INTEGER NOT NULL,

@@ -1,28 +1,24 @@
 //! Making the steps of a batch: what a path is to be is looked up at the source, unless what is here is that already.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 
 use nix::sys::stat::SFlag;
 use rrsync_rs::sha256::Sum;
 
 use super::ask::Ask;
 use super::batch::{Hint, PutOff, Step, Want};
+use super::turn::Turn;
 use crate::afiles::catalog::CopyBook;
 use crate::afiles::failures::TransferError;
 use crate::afiles::find::Found;
 use crate::afiles::get::{LARGEST_BY_SFTP, Wanted};
-use crate::afiles::receive::{Attributes, Known, Symlinks, Tree, destination};
+use crate::afiles::receive::{Attributes, Known, Symlinks, Tree};
 use crate::afiles::receiver::{Book as _, Outcome, Receiver};
 use crate::afiles::rsync::Rsync;
 use crate::afiles::sftp::Sftp;
 use crate::afiles::tell::{Deed, Teller};
 use crate::afiles::walk::walk;
 use crate::event::{EventPath, Kind};
-
-/// In a directory that a symlink leads to, so many names are looked through for what has not come yet.
-const LARGEST_TARGET: usize = 4096;
 
 /// Everything that a batch needs.
 pub struct Apply<'a, 'c> {
@@ -112,7 +108,7 @@ impl Apply<'_, '_> {
         }
         receiver.take(self.sftp, &wanted, LARGEST_BY_SFTP)?;
         for path in wholes {
-            let itself = wanted_of(found, path.clone(), None, None);
+            let itself = Wanted::of(found, path.clone());
             let wire = itself.wire.clone();
             receiver.take(self.sftp, &[itself], LARGEST_BY_SFTP)?;
             if tree.look(&path)?.is_some_and(|stat| Known::of(&stat).kind == SFlag::S_IFDIR) {
@@ -129,15 +125,12 @@ impl Apply<'_, '_> {
         }
         let of_link = |(path, hint): (&EventPath, &Hint)| Wanted {
             as_of: hint.modified.filter(|_| !hint.put_off),
-            ..wanted_of(found, path.clone(), None, None)
+            ..Wanted::of(found, path.clone())
         };
         let wanted: Vec<Wanted> = links.iter().map(of_link).collect();
-        let says = receiver.read_links(self.sftp, &wanted)?;
-        for (path, says) in &says {
-            bring_target(self.sftp, found, &mut receiver, path, says)?;
-        }
-        for (path, says) in &says {
-            receiver.link(path, says)?;
+        let leads = Turn { sftp: self.sftp, found, receiver: &mut receiver }.lead(wanted)?;
+        for (path, says) in leads {
+            receiver.link(&path, &says)?;
         }
         gone = Ask { sftp: self.sftp, found, tree }.gone(gone)?;
         // What the source does not have any more is gone, whatever the event says that came before.
@@ -152,6 +145,7 @@ impl Apply<'_, '_> {
                 later.insert(path, Want::Like(Hint { put_off: true, ..hint }));
             }
         }
+        Turn { sftp: self.sftp, found, receiver: &mut receiver }.away(&mut gone)?;
         let remembered = tree.remember();
         for path in gone {
             receiver.remove_below(&path)?;
@@ -176,7 +170,7 @@ impl Apply<'_, '_> {
                 Want::Look(hint) => {
                     if !self.is_known_as(&path, &hint)? {
                         self.book.authored(path.clone(), hint.author);
-                        sorted.wanted.push(wanted_of(self.found, path, None, None));
+                        sorted.wanted.push(Wanted::of(self.found, path));
                     }
                     continue;
                 }
@@ -191,9 +185,8 @@ impl Apply<'_, '_> {
                 Judged::AtOnce => sorted.at_once.push((path, hint)),
                 Judged::Fetch if hint.kind == Kind::Symlink => drop(sorted.links.insert(path, hint)),
                 Judged::Fetch => {
-                    let as_of = hint.modified;
-                    let wanted = wanted_of(self.found, path, hint.size, hint.sum);
-                    sorted.wanted.push(Wanted { as_of, ..wanted });
+                    let (size, sum, as_of) = (hint.size, hint.sum, hint.modified);
+                    sorted.wanted.push(Wanted { size, sum, as_of, ..Wanted::of(self.found, path) });
                 }
                 Judged::Bring => sorted.large.push(path),
             }
@@ -246,10 +239,6 @@ impl Apply<'_, '_> {
     }
 }
 
-fn wanted_of(found: &Found, path: EventPath, size: Option<u64>, sum: Option<Sum>) -> Wanted {
-    Wanted { wire: found.wire(&path), path, size, sum, as_of: None }
-}
-
 /// What is done at once, without asking.
 fn make_at_once(receiver: &mut Receiver<'_>, path: &EventPath, hint: &Hint) -> Result<(), TransferError> {
     match (hint.kind, hint.mode) {
@@ -264,40 +253,6 @@ fn make_at_once(receiver: &mut Receiver<'_>, path: &EventPath, hint: &Hint) -> R
         (_, Some(mode)) => receiver.mode(path, mode),
         (_, None) => Ok(()),
     }
-}
-
-/// Brings what a symlink leads to, as far as nothing is known of it: its own events may come later than that of the symlink.
-fn bring_target(
-    sftp: &mut Sftp,
-    found: &Found,
-    receiver: &mut Receiver<'_>,
-    link: &EventPath,
-    says: &[u8],
-) -> Result<(), TransferError> {
-    let Some(target) = destination(says, link.as_path()) else { return Ok(()) };
-    let mut way: Vec<&Path> = target.as_path().ancestors().filter(|path| *path != Path::new("")).collect();
-    way.reverse();
-    for path in way {
-        let Ok(path) = EventPath::new(path.as_os_str().as_bytes().to_owned()) else { return Ok(()) };
-        if receiver.tree.look(&path)?.is_none() {
-            receiver.take(sftp, &[wanted_of(found, path.clone(), None, None)], LARGEST_BY_SFTP)?;
-            // What is not there either, or is another symlink, leads no further.
-            receiver.outcome.missing.retain(|missing| *missing != path);
-        }
-        if receiver.tree.look(&path)?.is_none_or(|stat| Known::of(&stat).kind != SFlag::S_IFDIR) {
-            return Ok(());
-        }
-    }
-    let wire = found.wire(&target);
-    walk(sftp, &wire, Some(&target), LARGEST_TARGET, &mut |sftp, mut group| {
-        let mut unknown = Vec::new();
-        for want in group.drain(..) {
-            if receiver.book.known(&want.path)?.is_none() {
-                unknown.push(want);
-            }
-        }
-        receiver.take(sftp, &unknown, LARGEST_BY_SFTP)
-    })
 }
 
 /// Paths, by what has to be done for them.

@@ -12,8 +12,8 @@ mod config;
 mod nats;
 mod pusher;
 mod session;
-mod standing;
 mod stream;
+mod turn;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -28,7 +28,6 @@ use serde::Deserialize;
 
 use self::command::OnChange;
 use self::session::SessionError;
-use self::standing::Stand;
 use self::stream::StreamError;
 use super::catalog::{Catalog, CatalogError, CopyBook};
 use super::cli::Follow;
@@ -36,6 +35,7 @@ use super::destination::Destination;
 use super::find::find;
 use super::receive::{Durability, Keeper, Symlinks, Tree};
 use super::remote::Workspace;
+use super::standing::Stand;
 use super::tell::Teller;
 use super::words::{Push, Remote};
 use crate::awatch::nats::server::Server;

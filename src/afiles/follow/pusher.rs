@@ -22,7 +22,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::PAUSE;
 use super::session::SessionError;
-use super::standing::Stand;
 use crate::afiles::catalog::{Catalog, CopyBook};
 use crate::afiles::destination::Destination;
 use crate::afiles::failures::TransferError;
@@ -31,6 +30,7 @@ use crate::afiles::receiver::{Arrived, Book as _};
 use crate::afiles::remote::Workspace;
 use crate::afiles::rsync::{Change, Item, Rsync};
 use crate::afiles::sftp::{Sftp, SftpError};
+use crate::afiles::standing::Stand;
 use crate::afiles::tell::{Deed, Teller};
 use crate::afiles::words::Push;
 use crate::awatch::watcher::dirs::Root;

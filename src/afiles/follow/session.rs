@@ -40,7 +40,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_hou
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// There was no way to begin one.
-    #[error("{}", .0.message)]
+    #[error("{}{}{}", .0.message, if .0.hint.is_some() { "; " } else { "" }, .0.hint.as_deref().unwrap_or_default())]
     Failure(Failure),
     /// The stream of events.
     #[error(transparent)]

@@ -268,6 +268,13 @@ impl Tree {
         regular.then(|| file.into())
     }
 
+    /// What the symlink at `path` says; `None` for anything else.
+    pub fn read_link(&self, path: &EventPath) -> Option<Vec<u8>> {
+        let dir = self.open_parent(parent_of(path.as_path())).ok()?;
+        let says = nix::fcntl::readlinkat(&*dir, path.as_path().file_name()?).ok()?;
+        Some(std::os::unix::ffi::OsStringExt::into_vec(says))
+    }
+
     /// The directory that `path` is to be in, made with its parents where they are missing.
     pub(super) fn spot(&self, path: &EventPath) -> Result<Spot, ReceiveError> {
         let at = path.as_path();

@@ -1,6 +1,6 @@
 //! How a copy stands, written down for whoever asks.
 
-use crate::afiles::catalog::{Catalog, CatalogError, Standing, now};
+use super::catalog::{Catalog, CatalogError, Standing, now};
 
 /// The standing of one copy. It is written only when it changes: an idle copy writes nothing.
 #[derive(Debug)]
@@ -20,13 +20,15 @@ impl<'c> Stand<'c> {
     pub fn same(&mut self) -> Result<bool, CatalogError> {
         let news = self.standing.behind_since.is_some() || self.standing.same_at.is_none();
         if news || self.standing.error.is_some() {
-            self.standing.same_at = Some(now());
-            self.standing.behind_since = None;
-            self.standing.behind_by = 0;
-            self.standing.error = None;
-            self.write()?;
+            self.compared()?;
         }
         Ok(news)
+    }
+
+    /// It was found to be the same as its source, or made so.
+    pub fn compared(&mut self) -> Result<(), CatalogError> {
+        self.standing = Standing { same_at: Some(now()), ..Standing::default() };
+        self.write()
     }
 
     /// So many changes are known and not made yet; with 0, nobody knows.
