@@ -28,6 +28,7 @@ mod usage;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -84,23 +85,42 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     let mut basket = Basket::new(args.severity);
     surroundings.judge(&path, &file, &mut basket);
     judge(&file, &facts, &mut basket);
-    let findings = told(basket, &file);
-    let name = path.to_string_lossy();
-    let shown =
-        show::Shown { path: &name, target: facts.rules.target, findings: &findings, layout: Some(layout) };
-    let out = match (args.json, args.sarif) {
-        (true, _) => show::json(&shown),
-        (_, true) => show::sarif(&[shown]),
-        _ => show::text(&shown),
-    };
-    let mut report = Report::data(out);
+    let findings = basket.sorted();
+    let total = summary(findings.iter().map(Finding::severity));
+    let exit = if findings.is_empty() { Exit::Done } else { Exit::Findings };
+    let mut report = shown(args, &path, facts.rules.target, findings, file, layout);
     report.notes.extend(surroundings.note());
     report.notes.extend(uses.into_iter().flat_map(|uses| uses.logins.notes));
-    report.note(summary(findings.iter().map(Told::severity)));
-    if !findings.is_empty() {
-        report.exit = Exit::Findings;
-    }
+    report.note(total);
+    report.exit = exit;
     Ok(report)
+}
+
+/// The findings in the form that was asked for. A large file may have as many as it has lines, so text is made while it is written.
+fn shown(
+    args: &Audit,
+    path: &Path,
+    target: Target,
+    findings: Vec<Finding>,
+    file: KeyFile,
+    layout: &Layout,
+) -> Report {
+    let path = path.to_string_lossy().into_owned();
+    let mut told = findings.into_iter();
+    let layout = layout.clone();
+    if !args.json && !args.sarif {
+        return Report::stream(move |out| {
+            let audit = show::Shown { path: &path, target, findings: &[], layout: Some(&layout) };
+            let mut out = io::BufWriter::with_capacity(1 << 16, out);
+            told.try_for_each(|finding| {
+                out.write_all(show::lines(&audit, &Told::of(finding, &file)).as_bytes())
+            })?;
+            out.flush()
+        });
+    }
+    let told: Vec<Told> = told.map(|finding| Told::of(finding, &file)).collect();
+    let audit = show::Shown { path: &path, target, findings: &told, layout: Some(&layout) };
+    Report::data(if args.json { show::json(&audit) } else { show::sarif(&[audit]) })
 }
 
 /// Which keys count as unused.

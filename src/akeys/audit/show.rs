@@ -39,23 +39,24 @@ impl Shown<'_> {
     }
 }
 
-/// `FILE:LINE:COLUMN: SEVERITY CODE: MESSAGE`, as compilers do, and a hint below it.
+/// All findings, as [`lines`] tells each.
 pub(super) fn text(audit: &Shown<'_>) -> String {
-    let name = audit.place(audit.path);
-    let mut out = String::new();
-    for finding in audit.findings {
-        let at = match (finding.line, finding.column, finding.path.as_deref()) {
-            (Some(line), Some(column), _) => format!("{name}:{line}:{column}"),
-            (_, _, Some(SERVER)) => SERVER.to_owned(),
-            (_, _, Some(path)) => audit.place(path),
-            _ => name.clone(),
-        };
-        let message = audit.words(&finding.message);
+    audit.findings.iter().map(|finding| lines(audit, finding)).collect()
+}
+
+/// `FILE:LINE:COLUMN: SEVERITY CODE: MESSAGE`, as compilers do, and a hint below it.
+pub(super) fn lines(audit: &Shown<'_>, finding: &Told) -> String {
+    let at = match (finding.line, finding.column, finding.path.as_deref()) {
+        (Some(line), Some(column), _) => format!("{}:{line}:{column}", audit.place(audit.path)),
+        (_, _, Some(SERVER)) => SERVER.to_owned(),
+        (_, _, Some(path)) => audit.place(path),
+        _ => audit.place(audit.path),
+    };
+    let message = audit.words(&finding.message);
+    let mut out = format!("{at}: {} {}: {message}\n", finding.severity(), finding.code);
+    if let Some(hint) = &finding.hint {
         // Writing to a String does not fail.
-        let _ = writeln!(out, "{at}: {} {}: {message}", finding.severity(), finding.code);
-        if let Some(hint) = &finding.hint {
-            let _ = writeln!(out, "  hint: {}", audit.words(hint));
-        }
+        let _ = writeln!(out, "  hint: {}", audit.words(hint));
     }
     out
 }
