@@ -67,6 +67,9 @@ impl SftpError {
     }
 }
 
+/// How many names a directory has at most: a hostile server lists for ever.
+const MOST_NAMES: usize = 2 << 20;
+
 /// A request that has been sent, and whose reply is still to be taken.
 #[derive(Debug)]
 #[must_use = "a reply that is never taken stays in memory"]
@@ -232,6 +235,9 @@ impl Sftp {
                     b"." | b".." => {}
                     name if name.is_empty() || name.contains(&b'/') || name.contains(&0) => {
                         return Err(SftpError::Protocol("a name in a listing is no name"));
+                    }
+                    _ if names.len() == MOST_NAMES => {
+                        return Err(SftpError::Protocol("a listing does not end"));
                     }
                     _ => names.push(Name { name, attributes }),
                 }

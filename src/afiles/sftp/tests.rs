@@ -118,3 +118,16 @@ fn a_listing_has_names_and_nothing_else() {
     let (_scratch, mut sftp) = opened(&[handle, names(&[])]);
     assert_eq!(protocol(sftp.list(b"d")), "a listing goes on with nothing");
 }
+
+#[test]
+fn a_listing_without_an_end_filled_the_memory() {
+    // As many names as fit a packet.
+    let count = 15_000_u32;
+    let name = |body: Body, _| body.string(b"name").string(b"").u32(0);
+    let names = |id| packet(packet::NAME, Some(id), (0..count).fold(Body::default().u32(count), name));
+    let handle = packet(packet::HANDLE, Some(1), Body::default().string(b"h"));
+    let most = u32::try_from(MOST_NAMES).unwrap();
+    let replies: Vec<Vec<u8>> = (2..most / count + 3).map(names).collect();
+    let (_scratch, mut sftp) = opened(&[vec![handle], replies].concat());
+    assert!(protocol(sftp.list(b"/d")).contains("does not end"));
+}
