@@ -12,7 +12,7 @@ command -v cargo-fuzz >/dev/null 2>&1 || missing="cargo-fuzz (cargo install carg
 command -v c++ >/dev/null 2>&1 || missing="${missing:+$missing and }a C++ compiler (libFuzzer is built from source)"
 if [ -n "$missing" ]; then
     echo "missing: $missing. Without it, seeds and their mutations are tried."
-    FUZZ_SECONDS=$seconds exec cargo test --no-default-features --locked --release -- --nocapture
+    FUZZ_SECONDS=$seconds exec cargo test --no-default-features --features akeys --locked --release -- --nocapture
 fi
 toolchain=+nightly
 if ! cargo +nightly --version >/dev/null 2>&1; then
@@ -25,9 +25,11 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 # shellcheck disable=SC2048 # the names have no blanks
 for name in ${*:-$(ls seeds)}; do
     mkdir -p "corpus/$name" artifacts
-    # shellcheck disable=SC2086 # no toolchain is no word
     log=artifacts/$name.log
-    cargo $toolchain fuzz run --target "$target" "$name" "corpus/$name" "seeds/$name" -- \
+    features=fuzzer
+    [ "$name" != authorized_keys ] || features=fuzzer,akeys
+    # shellcheck disable=SC2086 # no toolchain is no word
+    cargo $toolchain fuzz run --no-default-features --features "$features" --target "$target" "$name" "corpus/$name" "seeds/$name" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1 || {
         grep -v '^#' "$log"
         exit 1

@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 
+#[cfg(feature = "akeys")]
 use akeys::authkeys::{KeyFile, Line, Reading, Target};
 use rrsync_rs::grant;
 use rrsync_rs::layout::Layout;
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("rules", rules),
     ("policy", policy),
     ("secluded", secluded),
+    #[cfg(feature = "akeys")]
     ("authorized_keys", authorized_keys),
     ("sftp", sftp::session),
 ];
@@ -136,6 +138,7 @@ pub fn secluded(data: &[u8]) {
 }
 
 /// `authorized_keys`, read and changed.
+#[cfg(feature = "akeys")]
 pub fn authorized_keys(data: &[u8]) {
     let file = KeyFile::parse(data.to_vec());
     assert_eq!(file.lines().map(Line::raw).collect::<Vec<_>>().concat(), data);
