@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use akeys::event::{Cursor, Event, EventPath, FORMAT, Kind, Message, Reason};
 use jiff::Timestamp;
@@ -193,8 +194,15 @@ pub(crate) fn event(reason: Reason, kind: Kind, at: &str, from: Option<&str>, li
 #[test]
 fn a_rename_that_was_none_puts_nothing_old_in_the_place_of_what_has_come() {
     let sandbox = Sandbox::new();
-    let right = sandbox.write("papers/right", "right");
-    let old = sandbox.write("papers/old", "stale");
+    // As long as each other and of one time: what was written within a tick of the clock is told apart by its content alone.
+    let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let write = |name: &str, content: &str| {
+        let file = sandbox.write(&format!("papers/{name}"), content);
+        fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+        file
+    };
+    let right = write("right", "right");
+    let old = write("old", "stale");
     let pod = sandbox.pod("chef", &["--workspace", "papers"]);
     let mut forged = Forged::stream(&sandbox);
     let mut following = pod.follow(&["papers:", "copy"]);
@@ -207,14 +215,33 @@ fn a_rename_that_was_none_puts_nothing_old_in_the_place_of_what_has_come() {
     assert_eq!(fs::read(pod.path("copy/right")).unwrap(), b"right");
 
     // Nor is it seen under a name that is new.
-    let old = sandbox.write("papers/again", "stale");
-    forged.tell(&[event(Reason::Created, Kind::File, "again", None, &old)]);
-    arrived(&mut following, "again");
-    fs::remove_file(old).unwrap();
-    let new = sandbox.write("papers/new", "new, and longer");
-    forged.tell(&[event(Reason::Renamed, Kind::File, "new", Some("again"), &new)]);
-    let told = following.until(|kind, what| kind == "removed" && what == "again");
-    assert!(!told.iter().any(|(kind, _)| kind == "moved"), "{told:?}");
+    for content in ["new, and longer", "fresh"] {
+        for sha256 in [None, Some(Sum::of(content.as_bytes()).to_string())] {
+            let old = write("again", "stale");
+            forged.tell(&[event(Reason::Created, Kind::File, "again", None, &old)]);
+            arrived(&mut following, "again");
+            fs::remove_file(old).unwrap();
+            let new = write("new", content);
+            forged
+                .tell(&[Event { sha256, ..event(Reason::Renamed, Kind::File, "new", Some("again"), &new) }]);
+            let told = following.until(|kind, what| kind == "removed" && what == "again");
+            assert!(!told.iter().any(|(kind, _)| kind == "moved"), "{told:?}");
+            same(&pod, &sandbox);
+            fs::remove_file(new).unwrap();
+            forged.tell(&[event(Reason::Removed, Kind::File, "new", None, &right)]);
+            following.until(|kind, what| kind == "removed" && what == "new");
+        }
+    }
+    // One that was is no transfer.
+    let was = write("was", "stale");
+    let sha256 = Some(Sum::of(b"stale").to_string());
+    forged.tell(&[event(Reason::Created, Kind::File, "was", None, &was)]);
+    arrived(&mut following, "was");
+    fs::rename(&was, was.with_file_name("is")).unwrap();
+    let is = was.with_file_name("is");
+    forged.tell(&[Event { sha256, ..event(Reason::Renamed, Kind::File, "is", Some("was"), &is) }]);
+    let told = following.until(|_, what| what == "is");
+    assert_eq!(told.last().unwrap().0, "moved", "{told:?}");
     same(&pod, &sandbox);
 }
 

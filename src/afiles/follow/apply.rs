@@ -61,8 +61,9 @@ impl Apply<'_, '_> {
         Ok((all, put_off))
     }
 
-    /// Moves what is here; where that cannot be, the new name is fetched, and the old one goes. A file that is to have another
-    /// content is not seen under its new name with what it has, and does not take the place of what may be right already.
+    /// Moves what is here; where that cannot be, the new name is fetched, and the old one goes. A file is moved only when what it
+    /// has is what the new name is said to have, and nothing that has it already makes way for it. A small one is known by its
+    /// sum alone, since two contents within a tick of the clock have one time.
     fn rename(
         &mut self,
         from: EventPath,
@@ -72,11 +73,10 @@ impl Apply<'_, '_> {
     ) -> Result<Outcome, TransferError> {
         let moves = self.book.known(&from)?.filter(|_| vacated.contains(&from));
         let makes_way = self.book.known(&to)?;
-        let is_other = |file: &Hint| file.file() != moves;
-        let is_small = |file: &Hint| file.size.is_some_and(|size| size <= LARGEST_BY_SFTP);
-        let to_be = match file.filter(is_other) {
-            // What is here of a large one is a basis for what it is to have.
-            Some(file) if is_small(&file) || self.tree.look(&to)?.is_some() => Want::Like(file),
+        let to_be = match file {
+            Some(file) if self.has(&to, &file)? || !self.may_move(&from, &file, moves, &to)? => {
+                Want::Like(file)
+            }
             _ if moves.is_some() && self.tree.shift(&from, &to, makes_way).unwrap_or(false) => {
                 self.book.moved(&from, &to)?;
                 self.teller.tell(to.as_bytes(), Deed::Moved { from: from.as_bytes() });
@@ -208,7 +208,7 @@ impl Apply<'_, '_> {
             Kind::File => {
                 match (here, hint.file()) {
                     // Time and size to the nanosecond and the byte: it has come from there, or was sent there from here.
-                    (Some(stat), Some(like)) if like.still(&stat) && self.has_sum(path, hint.sum) => {
+                    (Some(stat), Some(like)) if self.has(path, hint)? => {
                         if known != Some(like) {
                             self.book.same(path, like)?;
                         }
@@ -226,6 +226,26 @@ impl Apply<'_, '_> {
     fn has_sum(&self, path: &EventPath, said: Option<Sum>) -> bool {
         let sum = || Some(Sum::of_file(self.tree.read(path)?).ok()?.0);
         said.is_none() || said == sum()
+    }
+
+    /// Whether the file here is what is said, as far as that can be told.
+    fn has(&self, path: &EventPath, file: &Hint) -> Result<bool, TransferError> {
+        let here = self.tree.look(path)?.zip(file.file());
+        Ok(here.is_some_and(|(stat, like)| like.still(&stat)) && self.has_sum(path, file.sum))
+    }
+
+    /// Whether the file at `from`, known as `moves`, is the one that `to` is said to be. What is here of another large one is a
+    /// basis for what it is to have, where nothing else is.
+    fn may_move(
+        &self,
+        from: &EventPath,
+        file: &Hint,
+        moves: Option<Known>,
+        to: &EventPath,
+    ) -> Result<bool, TransferError> {
+        let is_small = file.size.is_none_or(|size| size <= LARGEST_BY_SFTP);
+        let is_it = file.file() == moves && self.has(from, file)? && (!is_small || file.sum.is_some());
+        Ok(is_it || (!is_small && self.tree.look(to)?.is_none()))
     }
 
     /// Whether what is here came from the source, and is what somebody says that there is now.
