@@ -31,7 +31,7 @@ import time
 import xml.etree.ElementTree as xml
 
 from bars import bars
-from sshd import ROUND_TRIP, Port, locked, number, write
+from sshd import ROUND_TRIP, Port, locked, number, run, write
 
 USER = 58000 + random.randrange(900)
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -68,13 +68,6 @@ def tree(path, directories, each):
         for file in range(each):
             with open(f"{directory}/f{file}", "wb") as out:
                 out.write(random.randbytes(1000))
-
-
-def run(argv, **how):
-    done = subprocess.run(argv, capture_output=True, text=True, **how)
-    if done.returncode:
-        sys.exit(f"{argv}: {done.stderr}{done.stdout}")
-    return done.stdout
 
 
 class Host:

@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 
-from sshd import ROUND_TRIP, Port, locked, number, write
+from sshd import ROUND_TRIP, Port, locked, number, run, write
 
 GATE, SCRATCH = sys.argv[1:3]
 SFTP_SERVER = "/usr/lib/openssh/sftp-server"
@@ -134,13 +134,6 @@ def heading(title, servers):
     print(" " * 34 + "".join([f"{server.name:>10}" + ("" if server.name == "gate" else "  ratio") for server in servers]))
 
 
-def run(argv, **how):
-    done = subprocess.run(argv, capture_output=True, **how)
-    if done.returncode:
-        sys.exit(f"{argv}: {done.stderr.decode(errors='replace')}")
-    return done.stdout
-
-
 def clean(server):
     """What earlier transfers left is gone, and written, before the next is timed."""
     for left in (f"{SCRATCH}/home/served/in", f"{SCRATCH}/client/got"):
@@ -161,7 +154,7 @@ def batches(prefix=""):
 
 
 def sftp(server, how, commands):
-    run(["sftp", "-q", "-b", "-", *how], input=commands.format(server.served).encode(), cwd=f"{SCRATCH}/client",
+    run(["sftp", "-q", "-b", "-", *how], input=commands.format(server.served), cwd=f"{SCRATCH}/client",
         env=environment())
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks over ssh have in common: a private sshd on a loopback port, also at the end of a slow link."""
+"""What the benchmarks have in common: commands that must succeed, and a private sshd on a loopback port, also at the end of a slow link."""
 
 import os
 import shutil
@@ -13,6 +13,14 @@ ROUND_TRIP = 0.040
 
 def number(name, usual):
     return int(os.environ.get(name, usual))
+
+
+def run(argv, **how):
+    """What a command writes, as text unless told otherwise."""
+    done = subprocess.run(argv, capture_output=True, **{"text": True, **how})
+    if done.returncode:
+        sys.exit(f"{argv}: {done.stderr}{done.stdout}")
+    return done.stdout
 
 
 def program(name):

@@ -28,7 +28,7 @@ import time
 
 from bars import bars
 from lines import panels
-from sshd import number
+from sshd import number, run
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE = 120
@@ -55,13 +55,6 @@ def tree(path, directories, each):
 
 def clear(path):
     subprocess.run(["rm", "-rf", path])
-
-
-def run(argv, **how):
-    done = subprocess.run(argv, capture_output=True, text=True, **how)
-    if done.returncode:
-        sys.exit(f"{argv}: {done.stderr}{done.stdout}")
-    return done.stdout
 
 
 # ---------------------------------------------------------------- who is compared

@@ -66,7 +66,7 @@ pub enum Command {
     /// Say when a key ends, or show which keys end soon.
     Expire(Expire),
     /// Take keys back: their lines and their policies.
-    Remove(Remove),
+    Remove(KeyLines),
     /// Look at the policies of installed keys, and change them.
     #[command(subcommand)]
     Grant(Grant),

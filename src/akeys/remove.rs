@@ -9,7 +9,7 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, Label};
 
-use super::cli::Remove;
+use super::cli::KeyLines;
 use super::grants;
 use super::guard::Guard;
 use super::lines::{description, entry_grant, key_of, keys_in, mentioned_grant};
@@ -35,7 +35,7 @@ struct Cut {
 }
 
 /// Runs it.
-pub fn run(args: &Remove, layout: &Layout) -> Result<Report, Failure> {
+pub fn run(args: &KeyLines, layout: &Layout) -> Result<Report, Failure> {
     let guard = Guard::new(args.allow, layout);
     // Looked at before the lock, so that a mistyped name leaves no trace.
     let file = safe_write::read(layout)?.unwrap_or_default();
@@ -77,7 +77,7 @@ fn told(cut: &Cut, layout: &Layout, verb: &str) -> Report {
 }
 
 /// Works out what `args` mean for `file`.
-fn cut(args: &Remove, file: &KeyFile, layout: &Layout) -> Result<Cut, Failure> {
+fn cut(args: &KeyLines, file: &KeyFile, layout: &Layout) -> Result<Cut, Failure> {
     let mut cut = Cut::default();
     let named = match (&args.federation, &args.fingerprint, args.line) {
         (Some(federation), ..) => by_federation(file, federation, args.pod.as_ref(), layout, &mut cut)?,
@@ -101,7 +101,7 @@ fn cut(args: &Remove, file: &KeyFile, layout: &Layout) -> Result<Cut, Failure> {
 }
 
 /// What was looked for in vain.
-fn missing(args: &Remove) -> String {
+fn missing(args: &KeyLines) -> String {
     match (&args.federation, &args.pod, &args.fingerprint) {
         (Some(federation), None, _) => format!("no key line and no policy is of federation {federation}"),
         (Some(federation), Some(pod), _) => {

@@ -220,7 +220,7 @@ fn a_damaged_line_is_told_as_a_resync_and_not_as_silence() {
     let names = fs::read_dir(home.journal()).unwrap().map(|name| name.unwrap().path());
     let segment = names.into_iter().find(|path| path.extension().is_some_and(|end| end == "jsonl")).unwrap();
     let file = File::options().write(true).open(segment).unwrap();
-    file.write_all_at(b"XXXX", 3).unwrap();
+    file.write_all_at(b"junk", 3).unwrap();
     reader.catch_up(&home);
     assert_eq!(reader.resyncs, ["the stream begins here", "a line of the journal is damaged"]);
     home.write("papers/d", "d");

@@ -17,31 +17,39 @@ use std::process::Output;
 
 use support::{Account, picture, said};
 
-/// An account with two workspaces: `papers`, read-only with a writable `build` and a hidden `drafts`, and `inbox`.
-fn account() -> Account {
+/// An account with these files, and the grant `playground.chef1` with this policy, in which `D/` is the account's directory.
+fn granted(files: &[(&str, &str)], policy: &str) -> Account {
     let account = Account::new();
-    for (path, content) in [
-        ("D/papers/one", "1"),
-        ("D/papers/fig/two", "2"),
-        ("D/papers/build/old", "old"),
-        ("D/papers-secret/key", "OUTSIDE-SECRET"),
-        ("D/notes/n", "n"),
-        ("D/inbox/there", "x"),
-        ("client/src/new", "new"),
-    ] {
+    for (path, content) in files {
         account.write(path, content);
     }
-    let d = account.d("").display().to_string();
-    account.grant(
-        "playground.chef1",
-        &format!(
-            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
-             [workspace.papers]\npath = \"{d}papers\"\naccess = \"ro\"\n[workspace.papers.paths]\nbuild = \"rw\"\n\
-             [workspace.notes]\npath = \"{d}notes\"\naccess = \"rw\"\ndelete = false\n[workspace.notes.paths]\nlocked = \"ro\"\n\
-             [workspace.inbox]\npath = \"{d}inbox\"\naccess = \"wo\"\noverwrite = false\n"
-        ),
-    );
+    grant(&account, policy);
     account
+}
+
+/// Another policy for the same grant.
+fn grant(account: &Account, policy: &str) {
+    let policy = policy.replace("\"D/", &format!("\"{}", account.d("").display()));
+    account.grant("playground.chef1", &format!("federation = \"playground\"\npod = \"chef1\"\n{policy}"));
+}
+
+/// An account with workspaces: `papers`, read-only with a writable `build`, `notes` and `inbox`.
+fn account() -> Account {
+    granted(
+        &[
+            ("D/papers/one", "1"),
+            ("D/papers/fig/two", "2"),
+            ("D/papers/build/old", "old"),
+            ("D/papers-secret/key", "OUTSIDE-SECRET"),
+            ("D/notes/n", "n"),
+            ("D/inbox/there", "x"),
+            ("client/src/new", "new"),
+        ],
+        "tools = [\"rsync\"]\n\
+         [workspace.papers]\npath = \"D/papers\"\naccess = \"ro\"\n[workspace.papers.paths]\nbuild = \"rw\"\n\
+         [workspace.notes]\npath = \"D/notes\"\naccess = \"rw\"\ndelete = false\n[workspace.notes.paths]\nlocked = \"ro\"\n\
+         [workspace.inbox]\npath = \"D/inbox\"\naccess = \"wo\"\noverwrite = false\n",
+    )
 }
 
 fn rsync(account: &Account, args: &[&str]) -> Output {

@@ -5,25 +5,15 @@ use std::os::unix::fs::symlink;
 
 use crate::support::{Account, picture, said};
 use crate::tools::sftp;
-use crate::{ends, protocol, refused, rsync};
+use crate::{ends, granted, protocol, refused, rsync};
 
 /// An account with one workspace `mix`: readable and writable, with the write-only `drop` in it.
 fn mixed() -> Account {
-    let account = Account::new();
-    for (path, content) in
-        [("D/mix/drop/f.txt", "MIX-SECRET"), ("D/mix/pub/x", "x"), ("client/src/f.txt", "new")]
-    {
-        account.write(path, content);
-    }
-    let d = account.d("mix").display().to_string();
-    account.grant(
-        "playground.chef1",
-        &format!(
-            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\", \"sftp\"]\n\
-             [workspace.mix]\npath = \"{d}\"\naccess = \"rw\"\n[workspace.mix.paths]\ndrop = \"wo\"\n"
-        ),
-    );
-    account
+    granted(
+        &[("D/mix/drop/f.txt", "MIX-SECRET"), ("D/mix/pub/x", "x"), ("client/src/f.txt", "new")],
+        "tools = [\"rsync\", \"sftp\"]\n\
+         [workspace.mix]\npath = \"D/mix\"\naccess = \"rw\"\n[workspace.mix.paths]\ndrop = \"wo\"\n",
+    )
 }
 
 #[test]
@@ -78,87 +68,78 @@ fn a_short_request_does_not_cost_a_long_answer() {
 
 #[test]
 fn a_second_name_elsewhere_is_no_way_to_overwrite() {
-    let account = Account::new();
-    account.write("D/keep/file", "kept");
-    account.write("D/work/x", "x");
-    account.write("client/other", "other");
-    let d = account.d("").display().to_string();
-    account.grant(
-        "playground.chef1",
-        &format!(
-            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"sftp\"]\n\
-             [workspace.keep]\npath = \"{d}keep\"\naccess = \"rw\"\noverwrite = false\n\
-             [workspace.work]\npath = \"{d}work\"\naccess = \"rw\"\n"
-        ),
+    let account = granted(
+        &[("D/keep/file", "kept"), ("D/desk/x", "x"), ("client/other", "other")],
+        "tools = [\"sftp\"]\n\
+         [workspace.keep]\npath = \"D/keep\"\naccess = \"rw\"\noverwrite = false\n\
+         [workspace.desk]\npath = \"D/desk\"\naccess = \"rw\"\n",
     );
-    ends(&sftp(&account, "ln keep/file work/k\n"), 1);
-    ends(&sftp(&account, "ln work/x work/y\nput other work/z\n"), 0);
-    assert!(!account.d("work/k").exists());
+    ends(&sftp(&account, "ln keep/file desk/k\n"), 1);
+    ends(&sftp(&account, "ln desk/x desk/y\nput other desk/z\n"), 0);
+    assert!(!account.d("desk/k").exists());
     assert_eq!(account.read("D/keep/file"), "kept");
 }
 
 #[test]
 fn another_workspace_is_written_by_its_own_rules() {
     for confine in ["required", "off"] {
-        let account = Account::new();
-        for path in ["D/added/bak/f", "D/kept/part/f", "D/versioned/bak/f", "D/work/f"] {
-            account.write(path, "there");
-        }
-        account.write("client/src/f", "sent");
-        let d = account.d("").display().to_string();
-        account.grant(
-            "playground.chef1",
+        let account = granted(
+            &[
+                ("D/added/bak/f", "there"),
+                ("D/kept/part/f", "there"),
+                ("D/versioned/bak/f", "there"),
+                ("D/desk/f", "there"),
+                ("client/src/f", "sent"),
+            ],
             &format!(
-                "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\nconfine = \"{confine}\"\n\
-                 [workspace.added]\npath = \"{d}added\"\naccess = \"rw\"\noverwrite = false\n\
-                 [workspace.kept]\npath = \"{d}kept\"\naccess = \"rw\"\ndelete = false\n\
-                 [workspace.versioned]\npath = \"{d}versioned\"\naccess = \"rw\"\nversions = true\n\
-                 [workspace.work]\npath = \"{d}work\"\naccess = \"rw\"\n"
+                "tools = [\"rsync\"]\nconfine = \"{confine}\"\n\
+                 [workspace.added]\npath = \"D/added\"\naccess = \"rw\"\noverwrite = false\n\
+                 [workspace.kept]\npath = \"D/kept\"\naccess = \"rw\"\ndelete = false\n\
+                 [workspace.versioned]\npath = \"D/versioned\"\naccess = \"rw\"\nversions = true\n\
+                 [workspace.desk]\npath = \"D/desk\"\naccess = \"rw\"\n"
             ),
         );
         for option in ["--backup-dir=/added/bak", "--partial-dir=/added/bak", "--temp-dir=/added/bak"] {
-            refused(&account, &["-ab", option, "src/", "h:work/"], "access.write");
+            refused(&account, &["-ab", option, "src/", "h:desk/"], "access.write");
         }
-        refused(&account, &["-a", "-M--log-file=/added/bak/f", "src/", "h:work/"], "access.write");
+        refused(&account, &["-a", "-M--log-file=/added/bak/f", "src/", "h:desk/"], "access.write");
         // Nor is what rsync would replace there kept as a version.
         for option in
             ["--backup-dir=/versioned/bak", "--partial-dir=/versioned/bak", "--temp-dir=/versioned/bak"]
         {
-            refused(&account, &["-ab", option, "src/", "h:work/"], "access.rules");
+            refused(&account, &["-ab", option, "src/", "h:desk/"], "access.rules");
         }
-        refused(&account, &["-a", "-M--log-file=/versioned/bak/f", "src/", "h:work/"], "access.rules");
+        refused(&account, &["-a", "-M--log-file=/versioned/bak/f", "src/", "h:desk/"], "access.rules");
         for options in [["-a"].as_slice(), &["-a", "--inplace"], &["-a", "--delete"], &["-ab"], &["-an"]] {
             refused(&account, &[options, &["src/", "h:versioned/bak/"]].concat(), "access.rules");
         }
-        ends(&rsync(&account, &["-a", "--link-dest=/versioned/bak", "src/", "h:work/"]), 0);
-        ends(&rsync(&account, &["-a", "--partial-dir=/kept/part", "src/", "h:work/"]), 0);
+        ends(&rsync(&account, &["-a", "--link-dest=/versioned/bak", "src/", "h:desk/"]), 0);
+        ends(&rsync(&account, &["-a", "--partial-dir=/kept/part", "src/", "h:desk/"]), 0);
         assert_eq!(
             ["added/bak/f", "kept/part/f", "versioned/bak/f"].map(|path| account.read(&format!("D/{path}"))),
             ["there", "there", "there"]
         );
-        assert_eq!(account.read("D/work/f"), "sent");
+        assert_eq!(account.read("D/desk/f"), "sent");
     }
 }
 
 /// A workspace with a part that is not exposed, one that is read-only, and one that may only be written.
 fn parted(how: &str) -> Account {
-    let account = Account::new();
-    for path in ["one", "sub/two", "private/secret", "sub/pri*[v]ate/secret", "final/done", "key"] {
-        account.write(
-            &format!("D/ws/{path}"),
-            if path.contains("secret") || path == "key" { "SECRET" } else { "x" },
-        );
-    }
-    account.grant(
-        "playground.chef1",
+    granted(
+        &[
+            ("D/ws/one", "x"),
+            ("D/ws/sub/two", "x"),
+            ("D/ws/private/secret", "SECRET"),
+            ("D/ws/sub/pri*[v]ate/secret", "SECRET"),
+            ("D/ws/final/done", "x"),
+            ("D/ws/key", "SECRET"),
+        ],
         &format!(
-            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\nnamespace = \"{how}\"\nprobes = true\n\
-             [workspace.ws]\npath = \"{}\"\naccess = \"rw\"\n[workspace.ws.paths]\n\
-             private = \"none\"\n\"sub/pri*[v]ate\" = \"none\"\nfinal = \"ro\"\nkey = \"none\"\nabsent = \"none\"\n",
-            account.d("ws").display()
+            "tools = [\"rsync\"]\nnamespace = \"{how}\"\nprobes = true\n\
+             [workspace.ws]\npath = \"D/ws\"\naccess = \"rw\"\n[workspace.ws.paths]\n\
+             private = \"none\"\n\"sub/pri*[v]ate\" = \"none\"\nfinal = \"ro\"\nkey = \"none\"\nabsent = \"none\"\n"
         ),
-    );
-    account
+    )
 }
 
 #[test]
@@ -254,36 +235,30 @@ fn a_snapshot_that_may_only_be_read_is_a_basis_and_stays_what_it_is() {
     use std::os::unix::fs::MetadataExt as _;
     for confine in ["required", "off"] {
         for namespace in ["auto", "off"] {
-            let account = Account::new();
-            account.write("D/snapshots/day1/f", "the same content");
-            account.write("D/added/day1/f", "the same content");
-            account.write("D/work/day1/f", "the same content");
-            account.write("client/src/f", "the same content");
+            let files = ["D/snapshots/day1/f", "D/added/day1/f", "D/desk/day1/f", "client/src/f"];
+            let account = granted(
+                &files.map(|path| (path, "the same content")),
+                &format!(
+                    "tools = [\"rsync\"]\nconfine = \"{confine}\"\nnamespace = \"{namespace}\"\n\
+                     [workspace.snapshots]\npath = \"D/snapshots\"\naccess = \"ro\"\n\
+                     [workspace.added]\npath = \"D/added\"\naccess = \"rw\"\noverwrite = false\n\
+                     [workspace.desk]\npath = \"D/desk\"\naccess = \"rw\"\n"
+                ),
+            );
             let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_400_000_000);
-            for path in ["D/snapshots/day1/f", "D/added/day1/f", "D/work/day1/f", "client/src/f"] {
+            for path in files {
                 let file = fs::File::options().write(true).open(account.root.join(path)).unwrap();
                 file.set_modified(long_ago).unwrap();
             }
-            let d = account.d("").display().to_string();
-            account.grant(
-                "playground.chef1",
-                &format!(
-                    "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
-                     confine = \"{confine}\"\nnamespace = \"{namespace}\"\n\
-                     [workspace.snapshots]\npath = \"{d}snapshots\"\naccess = \"ro\"\n\
-                     [workspace.added]\npath = \"{d}added\"\naccess = \"rw\"\noverwrite = false\n\
-                     [workspace.work]\npath = \"{d}work\"\naccess = \"rw\"\n"
-                ),
-            );
             let inode = |path: &str| fs::metadata(account.d(path)).unwrap().ino();
             for (option, basis, linked) in [
                 ("--link-dest", "snapshots", false),
                 ("--link-dest", "added", false),
-                ("--link-dest", "work", true),
+                ("--link-dest", "desk", true),
                 ("--copy-dest", "snapshots", false),
             ] {
                 let before = picture(&account.d(basis).join("day1"));
-                let to = format!("h:work/{basis}{option}/");
+                let to = format!("h:desk/{basis}{option}/");
                 let option = format!("{option}=/{basis}/day1");
                 let output = rsync(&account, &["-a", "--stats", &option, "src/", &to]);
                 ends(&output, 0);
@@ -312,18 +287,16 @@ fn a_snapshot_that_may_only_be_read_is_a_basis_and_stays_what_it_is() {
 
 #[test]
 fn nothing_is_carried_between_what_may_be_read_and_what_may_not() {
-    let account = Account::new();
-    for path in ["D/ws/pub/f", "D/ws/drop/f", "D/ws/drop/bak/f", "D/ws/pub/bak/f"] {
-        account.write(path, "there");
-    }
-    account.write("client/src/f", "sent");
-    let d = account.d("").display().to_string();
-    account.grant(
-        "playground.chef1",
-        &format!(
-            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
-             [workspace.ws]\npath = \"{d}ws\"\naccess = \"rw\"\n[workspace.ws.paths]\ndrop = \"wo\"\n"
-        ),
+    let account = granted(
+        &[
+            ("D/ws/pub/f", "there"),
+            ("D/ws/drop/f", "there"),
+            ("D/ws/drop/bak/f", "there"),
+            ("D/ws/pub/bak/f", "there"),
+            ("client/src/f", "sent"),
+        ],
+        "tools = [\"rsync\"]\n\
+         [workspace.ws]\npath = \"D/ws\"\naccess = \"rw\"\n[workspace.ws.paths]\ndrop = \"wo\"\n",
     );
     let before = picture(&account.d(""));
     for (to, other) in [("pub", "drop"), ("drop", "pub")] {
@@ -349,24 +322,17 @@ fn nothing_is_carried_between_what_may_be_read_and_what_may_not() {
 
 #[test]
 fn a_list_of_files_is_read_where_it_lies_and_only_where_it_may_be() {
-    let account = Account::new();
-    for (path, content) in [
-        ("D/ws/one", "1"),
-        ("D/ws/two", "2"),
-        ("D/lists/names", "one\n"),
-        ("D/lists/drop/names", "two\n"),
-        ("D/unlisted/names", "two\n"),
-    ] {
-        account.write(path, content);
-    }
-    let d = account.d("").display().to_string();
-    account.grant(
-        "playground.chef1",
-        &format!(
-            "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
-             [workspace.ws]\npath = \"{d}ws\"\naccess = \"ro\"\n\
-             [workspace.lists]\npath = \"{d}lists\"\naccess = \"ro\"\n[workspace.lists.paths]\ndrop = \"wo\"\n"
-        ),
+    let account = granted(
+        &[
+            ("D/ws/one", "1"),
+            ("D/ws/two", "2"),
+            ("D/lists/names", "one\n"),
+            ("D/lists/drop/names", "two\n"),
+            ("D/unlisted/names", "two\n"),
+        ],
+        "tools = [\"rsync\"]\n\
+         [workspace.ws]\npath = \"D/ws\"\naccess = \"ro\"\n\
+         [workspace.lists]\npath = \"D/lists\"\naccess = \"ro\"\n[workspace.lists.paths]\ndrop = \"wo\"\n",
     );
     ends(&rsync(&account, &["-a", "--files-from=:/lists/names", "h:ws/", "got/"]), 0);
     assert_eq!((account.read("client/got/one"), account.read("client/got/two")), ("1".into(), String::new()));

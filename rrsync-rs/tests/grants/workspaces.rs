@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use crate::support::{picture, said};
-use crate::{account, ends, refused, rsync};
+use crate::{account, ends, grant, refused, rsync};
 
 #[test]
 fn a_workspace_is_pulled_by_name() {
@@ -45,12 +45,7 @@ fn a_workspace_is_pulled_by_name() {
 #[test]
 fn a_workspace_under_another_name_is_pulled_with_a_slash() {
     let account = account();
-    let d = account.d("").display().to_string();
-    let text = format!(
-        "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n\
-         [workspace.articles]\npath = \"{d}papers\"\naccess = \"ro\"\n"
-    );
-    account.grant("playground.chef1", &text);
+    grant(&account, "tools = [\"rsync\"]\n[workspace.articles]\npath = \"D/papers\"\naccess = \"ro\"\n");
     ends(&rsync(&account, &["-a", "h:articles/", "got/"]), 0);
     assert_eq!(account.read("client/got/one"), "1");
     ends(&rsync(&account, &["-aR", "h:articles/./fig/two", "dotted/"]), 0);
@@ -188,16 +183,13 @@ fn a_workspace_that_hands_over_the_account_is_refused_at_every_session() {
     for path in ["~", "~/.ssh", "~/.config", "~/.local", "~/.."] {
         let path = if path == "~/.." { account.root.display().to_string() } else { path.to_owned() };
         fs::create_dir_all(home.join(".ssh")).unwrap();
-        account.grant(
-            "playground.chef1",
-            &format!("federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n[workspace.papers]\npath = \"{path}\"\naccess = \"ro\"\n"),
+        grant(
+            &account,
+            &format!("tools = [\"rsync\"]\n[workspace.papers]\npath = \"{path}\"\naccess = \"ro\"\n"),
         );
         refused(&account, &["-a", "h:papers/", "got/"], "workspace.exposure");
     }
-    account.grant(
-        "playground.chef1",
-        "federation = \"playground\"\npod = \"chef1\"\ntools = [\"rsync\"]\n[workspace.papers]\npath = \"~/dotfiles\"\naccess = \"rw\"\n",
-    );
+    grant(&account, "tools = [\"rsync\"]\n[workspace.papers]\npath = \"~/dotfiles\"\naccess = \"rw\"\n");
     ends(&rsync(&account, &["-a", "src/", "h:papers/"]), 0);
     symlink("dotfiles/bashrc", home.join(".bashrc")).unwrap();
     refused(&account, &["-a", "src/", "h:papers/"], "workspace.exposure");

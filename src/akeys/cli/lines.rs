@@ -7,31 +7,7 @@ use rrsync_rs::name::Label;
 
 use crate::akeys::guard::Allowed;
 
-/// `akeys remove`
-#[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("which").required(true).args(["federation", "fingerprint", "line"])))]
-pub struct Remove {
-    /// Every key of this federation.
-    #[arg(long, value_name = "NAME")]
-    pub federation: Option<Label>,
-    /// Only this pod's keys.
-    #[arg(long, requires = "federation")]
-    pub pod: Option<Label>,
-    /// Every line with this key: SHA256:…
-    #[arg(long, value_name = "SHA256:…")]
-    pub fingerprint: Option<String>,
-    /// This line.
-    #[arg(long, value_name = "N")]
-    pub line: Option<usize>,
-    /// Print what would be removed, and remove nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// What is done all the same.
-    #[command(flatten)]
-    pub allow: Allowed,
-}
-
-/// `akeys disable` and `akeys enable`
+/// `akeys remove`, `akeys disable` and `akeys enable`
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["federation", "fingerprint", "line"])))]
 pub struct KeyLines {
