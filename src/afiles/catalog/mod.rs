@@ -11,7 +11,8 @@ mod schema;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::stat::SFlag;
 use rrsync_rs::escape::Escaped;
@@ -87,6 +88,10 @@ pub struct Standing {
     pub error: Option<String>,
 }
 
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
 impl Catalog {
     /// Opens the catalog, and makes it if there is none.
     pub fn open(layout: &Layout) -> Result<Self, CatalogError> {
@@ -95,7 +100,17 @@ impl Catalog {
         let failed = |source| CatalogError::Database { path: path.clone(), source };
         let database = Connection::open(&path).map_err(failed)?;
         database.busy_timeout(PATIENCE).map_err(failed)?;
-        if !schema::prepare(&database).map_err(failed)? {
+        // While another program makes a new database, SQLite itself does not wait.
+        let end = Instant::now() + PATIENCE;
+        let prepared = loop {
+            match schema::prepare(&database) {
+                Err(error) if is_busy(&error) && Instant::now() < end => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                prepared => break prepared.map_err(failed)?,
+            }
+        };
+        if !prepared {
             return Err(CatalogError::Newer { path });
         }
         Ok(Self { database, path })

@@ -108,6 +108,27 @@ fn a_standing_is_what_was_last_written() {
 }
 
 #[test]
+fn whoever_came_to_a_new_catalog_at_the_same_time_was_told_that_it_is_locked() {
+    for _ in 0..40 {
+        let (_scratch, layout) = layout();
+        let together = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let (layout, together) = (&layout, &together);
+                scope.spawn(move || {
+                    together.wait();
+                    let catalog = Catalog::open(layout).unwrap();
+                    catalog.adopt(Path::new(&format!("/copy-{number}")), "anna@h/papers:").unwrap();
+                    let mut book = book(&catalog, &format!("/copy-{number}"));
+                    book.arrived(&path("a"), &Arrived { known: file(1), sum: None }).unwrap();
+                    book.write(None).unwrap();
+                });
+            }
+        });
+    }
+}
+
+#[test]
 fn a_newer_catalog_is_left_alone_and_a_broken_one_is_named() {
     let (_scratch, layout) = layout();
     drop(Catalog::open(&layout).unwrap());

@@ -128,7 +128,7 @@ impl Apply<'_, '_> {
             ..Wanted::of(found, path.clone())
         };
         let wanted: Vec<Wanted> = links.iter().map(of_link).collect();
-        let leads = Turn { sftp: self.sftp, found, receiver: &mut receiver }.lead(wanted)?;
+        let leads = Turn { sftp: self.sftp, found, receiver: &mut receiver }.lead(&wanted)?;
         for (path, says) in leads {
             receiver.link(&path, &says)?;
         }

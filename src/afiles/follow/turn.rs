@@ -32,29 +32,22 @@ pub struct Turn<'t, 'r> {
 }
 
 impl Turn<'_, '_> {
-    /// What symlinks say, with what they lead to brought first. Somebody may turn one and remove what it has led to while that comes: so
-    /// it is believed when it says the same afterwards.
-    pub fn lead(&mut self, mut wanted: Vec<Wanted>) -> Result<Vec<(EventPath, Vec<u8>)>, TransferError> {
+    /// What symlinks say, with what they lead to brought first. Somebody may turn one and remove what it has led to meanwhile, and then
+    /// nothing is missing of what is left of that: so it is believed when it says the same afterwards.
+    pub fn lead(&mut self, wanted: &[Wanted]) -> Result<Vec<(EventPath, Vec<u8>)>, TransferError> {
         let mut steady = Vec::new();
-        let mut left = self.receiver.read_links(self.sftp, &wanted)?;
+        let mut left = self.receiver.read_links(self.sftp, wanted)?;
         for _ in 0..ATTEMPTS {
-            let mut brought = BTreeMap::new();
-            for (link, says) in left {
-                if self.bring_target(&link, &says)? {
-                    brought.insert(link, says);
-                } else {
-                    steady.push((link, says));
-                }
+            for (link, says) in &left {
+                self.bring_target(link, says)?;
             }
-            wanted = brought.keys().map(|link| Wanted::of(self.found, link.clone())).collect();
-            left = self.receiver.read_links(self.sftp, &wanted)?;
-            left.retain(|(link, now)| {
-                let same = brought.get(link) == Some(now);
-                if same {
-                    steady.push((link.clone(), now.clone()));
-                }
-                !same
-            });
+            let before: BTreeMap<_, _> = left.into_iter().collect();
+            let wanted: Vec<Wanted> =
+                before.keys().map(|link| Wanted::of(self.found, link.clone())).collect();
+            let now = self.receiver.read_links(self.sftp, &wanted)?;
+            let (same, other) = now.into_iter().partition(|(link, says)| before.get(link) == Some(says));
+            steady.extend::<Vec<_>>(same);
+            left = other;
             if left.is_empty() {
                 break;
             }
@@ -85,8 +78,8 @@ impl Turn<'_, '_> {
         let wanted: Vec<Wanted> = turned.keys().map(|link| Wanted::of(self.found, link.clone())).collect();
         let mut says = self.receiver.read_links(self.sftp, &wanted)?;
         says.retain(|(link, says)| turned.get(link) != Some(says));
-        let wanted = says.into_iter().map(|(link, _)| Wanted::of(self.found, link)).collect();
-        for (link, says) in self.lead(wanted)? {
+        let wanted: Vec<Wanted> = says.into_iter().map(|(link, _)| Wanted::of(self.found, link)).collect();
+        for (link, says) in self.lead(&wanted)? {
             self.receiver.link(&link, &says)?;
         }
         // What is no symlink any more has an event of its own.
@@ -96,24 +89,21 @@ impl Turn<'_, '_> {
     }
 
     /// Brings what a symlink leads to, as far as nothing is known of it: its own events may come later than that of the symlink.
-    /// Answers with whether anything had to come.
-    fn bring_target(&mut self, link: &EventPath, says: &[u8]) -> Result<bool, TransferError> {
-        let Some(target) = destination(says, link.as_path()) else { return Ok(false) };
+    fn bring_target(&mut self, link: &EventPath, says: &[u8]) -> Result<(), TransferError> {
+        let Some(target) = destination(says, link.as_path()) else { return Ok(()) };
         let (found, receiver) = (self.found, &mut *self.receiver);
-        let mut came = false;
         let mut way: Vec<&Path> =
             target.as_path().ancestors().filter(|path| *path != Path::new("")).collect();
         way.reverse();
         for path in way {
-            let Ok(path) = EventPath::new(path.as_os_str().as_bytes().to_owned()) else { return Ok(came) };
+            let Ok(path) = EventPath::new(path.as_os_str().as_bytes().to_owned()) else { return Ok(()) };
             if receiver.tree.look(&path)?.is_none() {
-                came = true;
                 receiver.take(self.sftp, &[Wanted::of(found, path.clone())], LARGEST_BY_SFTP)?;
                 // What is not there either, or is another symlink, leads no further.
                 receiver.outcome.missing.retain(|missing| *missing != path);
             }
             if receiver.tree.look(&path)?.is_none_or(|stat| Known::of(&stat).kind != SFlag::S_IFDIR) {
-                return Ok(came);
+                return Ok(());
             }
         }
         walk(self.sftp, &found.wire(&target), Some(&target), LARGEST_TARGET, &mut |sftp, mut group| {
@@ -123,9 +113,7 @@ impl Turn<'_, '_> {
                     unknown.push(want);
                 }
             }
-            came |= !unknown.is_empty();
             receiver.take(sftp, &unknown, LARGEST_BY_SFTP)
-        })?;
-        Ok(came)
+        })
     }
 }
