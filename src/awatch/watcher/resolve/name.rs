@@ -63,6 +63,8 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
         if old.is_some() && pending.evidence.compared {
             // It may have gone while it was compared, and then there is a report that says where.
             self.watcher.read(self.now)?;
+        } else if stat.is_none() && self.is_leaving(place, old.is_some(), pending)? {
+            return Ok(Outcome::PutOff);
         }
         if let Some(old) = &old
             && pending.tries < PATIENCE
@@ -113,6 +115,25 @@ impl<S: Store, R: Rules> Batch<'_, S, R> {
             return Ok(true);
         };
         Ok(self.pull(&to)? != Outcome::PutOff)
+    }
+
+    /// Whether something has just left a name at which it was reported, or known: then a report of where to is on its way, and with
+    /// that the name has its time anew.
+    fn is_leaving(&mut self, place: &Place, known: bool, pending: Pending) -> Result<bool, WatcherError> {
+        let was_there = match pending.occupant {
+            Occupant::Carried(_) => true,
+            Occupant::Known | Occupant::New => known,
+            Occupant::Nothing => false,
+        };
+        if !was_there {
+            return Ok(false);
+        }
+        self.watcher.read(self.now)?;
+        if self.watcher.settling.get(place).is_none() {
+            return Ok(false);
+        }
+        self.watcher.settling.add_evidence(place, pending.evidence);
+        Ok(true)
     }
 
     pub(super) fn is_same(&self, old: &Known, stat: &Stat) -> bool {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::dirs::Root;
 use super::super::known::Memory;
 use super::super::{Change, Rules, Setting, Watcher};
-use super::{DEADLINE, Options, wait, words};
+use super::{DEADLINE, Options, Scene, wait, words};
 
 /// Leaves nothing out, and renames something when its name has been read from its directory, but nothing has been looked at.
 #[derive(Default)]
@@ -59,5 +59,31 @@ fn a_rename_while_everything_is_compared_was_told_as_a_removal_and_a_creation() 
         let told = watcher.compare(Instant::now()).unwrap();
         assert!(watcher.rules().0.take().is_none(), "nothing happened meanwhile");
         assert_eq!(settled(&mut watcher, told), [format!("renamed {name} -> {to}")]);
+    }
+}
+
+#[test]
+fn what_went_on_while_it_was_looked_for_was_told_as_a_removal_and_a_creation() {
+    for name in ["directory", "file"] {
+        for (seen, unseen) in [
+            // To and fro, and away once more.
+            (&["there", name][..], "there"),
+            (&["there"], "elsewhere"),
+            (&["there", "elsewhere"], "there"),
+        ] {
+            let mut scene = Scene::new(&["directory/inner", "file"]);
+            let mut at = name;
+            for to in seen {
+                scene.mv(at, to);
+                at = to;
+            }
+            scene.watcher.read(Instant::now()).unwrap();
+            scene.mv(at, unseen);
+            let later = Instant::now() + Duration::from_millis(150);
+            let mut told = scene.watcher.settle(later).unwrap();
+            told.extend(scene.changes());
+            let told: Vec<String> = told.iter().map(words).collect();
+            assert_eq!(told, [format!("renamed {name} -> {unseen}")]);
+        }
     }
 }
