@@ -97,6 +97,8 @@ pub struct Outcome {
     pub large: Vec<EventPath>,
     /// Symlinks that lead somewhere else by now than when they were told of.
     pub newer: Vec<EventPath>,
+    /// Of what the source says something else than what was told.
+    pub doubtful: Vec<EventPath>,
 }
 
 /// Puts things in their places.
@@ -151,6 +153,9 @@ impl<'a> Receiver<'a> {
         get(sftp, tree, self.teller, wanted, largest, &mut |index, got| {
             let Some(want) = wanted.get(index) else { return Ok(()) };
             let path = &want.path;
+            if want.as_of.is_some_and(|told| !matches!(&got, Got::File(_, state) if state.modified == told)) {
+                self.outcome.doubtful.push(path.clone());
+            }
             match got {
                 Got::File(file, state) => {
                     let known = Known { kind: SFlag::S_IFREG, size: state.size, modified: state.modified };

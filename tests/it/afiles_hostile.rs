@@ -246,6 +246,60 @@ fn a_rename_that_was_none_puts_nothing_old_in_the_place_of_what_has_come() {
 }
 
 #[test]
+fn what_the_source_says_otherwise_is_in_doubt_until_it_is_explained_or_compared() {
+    let sandbox = Sandbox::new();
+    let right = sandbox.write("papers/right", "right");
+    sandbox.write("papers/dir/inner", "inner");
+    let papers = sandbox.home().join("papers");
+    let pod = sandbox.pod("chef", &["--workspace", "papers"]);
+    let mut forged = Forged::stream(&sandbox);
+    let mut following = pod.follow(&["papers:", "copy"]);
+    forged.begin();
+    following.in_sync();
+    let (file, directory) = (Kind::File, Kind::Directory);
+
+    // A rename that is undone, and done again before anybody looks, has no other event.
+    forged.tell(&[event(Reason::Renamed, directory, "moved", Some("dir"), &papers.join("dir"))]);
+    std::thread::sleep(Duration::from_millis(200));
+    fs::rename(papers.join("dir"), papers.join("moved")).unwrap();
+    let told = following.until(|kind, what| kind == "moved" && what == "moved");
+    assert!(!told.iter().any(|(kind, what)| kind == "removed" || what == "comparing"), "{told:?}");
+
+    // What came and went and came, and what went and came and went, either: that is found by comparing.
+    forged.tell(&[event(Reason::Created, file, "late", None, &right)]);
+    std::thread::sleep(Duration::from_millis(200));
+    sandbox.write("papers/late", "late");
+    let told = arrived(&mut following, "late");
+    assert!(!told.iter().any(|(_, what)| what == "in-sync"), "{told:?}");
+    following.in_sync();
+    forged.tell(&[event(Reason::Removed, file, "right", None, &right)]);
+    std::thread::sleep(Duration::from_millis(200));
+    fs::remove_file(&right).unwrap();
+    following.until(|kind, what| kind == "removed" && what == "right");
+    following.in_sync();
+    same(&pod, &sandbox);
+
+    // A rename that the source will not hear of keeps nothing waiting for long.
+    forged.tell(&[event(Reason::Renamed, directory, "elsewhere", Some("moved"), &papers.join("moved"))]);
+    let behind = sandbox.write("papers/behind", "behind");
+    forged.tell(&[event(Reason::Created, file, "behind", None, &behind)]);
+    arrived(&mut following, "behind");
+    following.in_sync();
+    same(&pod, &sandbox);
+
+    // What another event explains is not compared.
+    forged.tell(&[event(Reason::Created, file, "fleeting", None, &behind)]);
+    forged.tell(&[event(Reason::Removed, file, "fleeting", None, &behind)]);
+    forged.tell(&[event(Reason::Created, file, "elsewhere/fleeting", None, &behind)]);
+    forged.tell(&[event(Reason::Removed, directory, "elsewhere", None, &papers.join("moved"))]);
+    std::thread::sleep(Duration::from_millis(1500));
+    let end = sandbox.write("papers/end", "end");
+    forged.tell(&[event(Reason::Created, file, "end", None, &end)]);
+    let told = arrived(&mut following, "end");
+    assert!(!told.iter().any(|(_, what)| what == "comparing"), "{told:?}");
+}
+
+#[test]
 fn nothing_that_is_right_goes_for_an_event_that_is_late_or_wrong() {
     let sandbox = Sandbox::new();
     let right = sandbox.write("papers/right", "right");

@@ -7,6 +7,7 @@ use rrsync_rs::sha256::Sum;
 
 use super::ask::Ask;
 use super::batch::{Hint, PutOff, Step, Want};
+use super::doubts::Doubts;
 use super::turn::Turn;
 use crate::afiles::catalog::CopyBook;
 use crate::afiles::failures::TransferError;
@@ -36,28 +37,42 @@ pub struct Apply<'a, 'c> {
     pub teller: &'a Teller,
     /// What becomes of symlinks that lead out.
     pub links: Symlinks,
+    /// Of what the source says something else.
+    pub doubts: &'a mut Doubts,
 }
 
 impl Apply<'_, '_> {
     /// Makes the steps, and says what has become of them, and what was put off.
     ///
     /// A symlink that leads somewhere else by now than when it was told of may lead to what is not here yet. It is made when
-    /// it is told of again, which is soon; until then nothing is removed, because the old one may lead there.
+    /// it is told of again, which is soon; until then nothing is removed, because the old one may lead there. A rename of what
+    /// has its old name by now is put off with everything behind it: what brought it back may still have to be told, or it is on
+    /// its way to and fro.
     pub fn run(&mut self, steps: Vec<Step>) -> Result<(Outcome, PutOff), TransferError> {
-        let vacated = self.ask().vacated(&steps)?;
+        let contradicted = self.ask().contradicted(&steps)?;
         let (mut all, mut put_off) = (Outcome::default(), PutOff::default());
-        let mut steps = steps.into_iter();
+        let mut steps = steps.into_iter().enumerate();
         while put_off.last.is_empty()
-            && let Some(step) = steps.next()
+            && let Some((index, step)) = steps.next()
         {
-            let outcome = match step {
-                Step::Rename(from, to, file) => self.rename(from, to, file, &vacated)?,
+            step.paths().for_each(|path| self.doubts.explain(path));
+            let mut outcome = match step {
+                Step::Rename(ref from, ..)
+                    if contradicted.contains(&index) && self.book.known(from)?.is_some() =>
+                {
+                    put_off.contradicted = Some(from.clone());
+                    put_off.rest.push(step);
+                    break;
+                }
+                Step::Rename(from, to, file) => self.rename(from, to, file)?,
                 Step::Become(paths) => self.become_all(paths, &mut put_off.last)?,
             };
             all.changed.extend(outcome.changed);
             all.left.extend(outcome.left);
+            self.doubts.note(std::mem::take(&mut outcome.doubtful));
         }
-        put_off.rest = steps.collect();
+        put_off.rest.extend(steps.map(|(_, step)| step));
+        put_off.rest.iter().flat_map(Step::paths).for_each(|path| self.doubts.explain(path));
         Ok((all, put_off))
     }
 
@@ -69,9 +84,8 @@ impl Apply<'_, '_> {
         from: EventPath,
         to: EventPath,
         file: Option<Hint>,
-        vacated: &BTreeSet<EventPath>,
     ) -> Result<Outcome, TransferError> {
-        let moves = self.book.known(&from)?.filter(|_| vacated.contains(&from));
+        let moves = self.book.known(&from)?;
         let makes_way = self.book.known(&to)?;
         let to_be = match file {
             Some(file) if self.has(&to, &file)? || !self.may_move(&from, &file, moves, &to)? => {
@@ -99,8 +113,8 @@ impl Apply<'_, '_> {
         mut paths: BTreeMap<EventPath, Want>,
         later: &mut BTreeMap<EventPath, Want>,
     ) -> Result<Outcome, TransferError> {
-        self.ask().without_blocked(&mut paths)?;
-        let Sorted { wanted, wholes, mut large, mut gone, at_once, mut links } = self.sort(paths)?;
+        let mut doubtful = self.ask().without_blocked(&mut paths)?;
+        let Sorted { wanted, wholes, mut large, gone, at_once, mut links, looks } = self.sort(paths)?;
         let (found, rsync, tree) = (self.found, self.rsync, self.tree);
         let mut receiver = Receiver::new(tree, self.book, self.teller, self.links);
         for (path, hint) in at_once {
@@ -132,17 +146,22 @@ impl Apply<'_, '_> {
         for (path, says) in leads {
             receiver.link(&path, &says)?;
         }
-        gone = Ask { sftp: self.sftp, found, tree }.gone(gone)?;
-        // What the source does not have any more is gone, whatever the event says that came before.
-        gone.append(&mut receiver.outcome.missing);
+        let (mut gone, there) = Ask { sftp: self.sftp, found, tree }.gone(gone)?;
+        doubtful.extend(there);
+        // Where there is only word of where to look, what is not there is gone. What was said to be there may be so again.
+        let missing = std::mem::take(&mut receiver.outcome.missing);
+        let (looked, told): (Vec<_>, _) = missing.into_iter().partition(|path| looks.contains(path));
+        gone.extend(looked);
+        doubtful.extend::<Vec<_>>(told);
         let newer = std::mem::take(&mut receiver.outcome.newer);
         if !newer.is_empty() {
             later.extend(gone.drain(..).map(|path| (path, Want::Gone { directory: true })));
         }
         for path in newer {
             // What is still something else than it was told to be, the second time, has an event of its own.
-            if let Some(hint) = links.remove(&path).filter(|hint| !hint.put_off) {
-                later.insert(path, Want::Like(Hint { put_off: true, ..hint }));
+            match links.remove(&path).filter(|hint| !hint.put_off) {
+                Some(hint) => drop(later.insert(path, Want::Like(Hint { put_off: true, ..hint }))),
+                None => doubtful.push(path),
             }
         }
         Turn { sftp: self.sftp, found, receiver: &mut receiver }.away(&mut gone)?;
@@ -151,6 +170,7 @@ impl Apply<'_, '_> {
             receiver.remove_below(&path)?;
         }
         drop(remembered);
+        receiver.outcome.doubtful.extend(doubtful);
         receiver.end()
     }
 
@@ -168,6 +188,7 @@ impl Apply<'_, '_> {
                     continue;
                 }
                 Want::Look(hint) => {
+                    sorted.looks.insert(path.clone());
                     if !self.is_known_as(&path, &hint)? {
                         self.book.authored(path.clone(), hint.author);
                         sorted.wanted.push(Wanted::of(self.found, path));
@@ -285,6 +306,8 @@ struct Sorted {
     gone: Vec<EventPath>,
     at_once: Vec<(EventPath, Hint)>,
     links: BTreeMap<EventPath, Hint>,
+    /// Of which it is not said what they are.
+    looks: BTreeSet<EventPath>,
 }
 
 /// What is to be done for a path.

@@ -28,8 +28,8 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Of paths that are said to be gone, those that are. One that is there again has an event of its own, when it has settled.
-    pub fn gone(&mut self, mut paths: Vec<EventPath>) -> Result<Vec<EventPath>, TransferError> {
+    /// Of paths that are said to be gone, those that are, and those that are there.
+    pub fn gone(&mut self, paths: Vec<EventPath>) -> Result<(Vec<EventPath>, Vec<EventPath>), TransferError> {
         let mut here = BTreeSet::new();
         for path in &paths {
             if self.tree.look(path)?.is_some() {
@@ -37,22 +37,31 @@ impl Ask<'_> {
             }
         }
         let there = self.kinds(here)?;
-        paths.retain(|path| there.get(path).is_none_or(Option::is_none));
-        Ok(paths)
+        Ok(paths.into_iter().partition(|path| there.get(path).is_none_or(Option::is_none)))
     }
 
-    /// The old names of renames that nothing has any more.
-    pub fn vacated(&mut self, steps: &[Step]) -> Result<BTreeSet<EventPath>, TransferError> {
-        let renamed = steps.iter().filter_map(|step| match step {
-            Step::Rename(from, ..) => Some(from.clone()),
-            Step::Become(_) => None,
-        });
-        let there = self.kinds(renamed.collect())?;
-        Ok(there.into_iter().filter(|(_, kind)| kind.is_none()).map(|(path, _)| path).collect())
+    /// Of the steps, the renames whose old name is there, and not by a step behind.
+    pub fn contradicted(&mut self, steps: &[Step]) -> Result<BTreeSet<usize>, TransferError> {
+        let mut renames = BTreeMap::new();
+        let mut made_behind: BTreeSet<&Path> = BTreeSet::new();
+        for (index, step) in steps.iter().enumerate().rev() {
+            if let Step::Rename(from, ..) = step
+                && !from.as_path().ancestors().any(|path| made_behind.contains(path))
+            {
+                renames.insert(index, from.clone());
+            }
+            made_behind.extend(step.makes().map(EventPath::as_path));
+        }
+        let there = self.kinds(renames.values().cloned().collect())?;
+        renames.retain(|_, from| there.get(from).is_none_or(Option::is_some));
+        Ok(renames.into_keys().collect())
     }
 
-    /// Leaves out what is said to be in a directory, where something else is both here and there.
-    pub fn without_blocked(&mut self, paths: &mut BTreeMap<EventPath, Want>) -> Result<(), TransferError> {
+    /// Leaves out what is said to be in a directory, where something else is both here and there, and answers with that.
+    pub fn without_blocked(
+        &mut self,
+        paths: &mut BTreeMap<EventPath, Want>,
+    ) -> Result<Vec<EventPath>, TransferError> {
         let mut blocked = BTreeMap::new();
         for path in paths.keys() {
             if let Some(by) = obstacle(self.tree, path)? {
@@ -61,8 +70,9 @@ impl Ask<'_> {
         }
         let there = self.kinds(blocked.values().cloned().collect())?;
         let makes_way = |by: &EventPath| there.get(by) == Some(&Some(SFlag::S_IFDIR));
-        paths.retain(|path, _| blocked.get(path).is_none_or(makes_way));
-        Ok(())
+        blocked.retain(|_, by| !makes_way(by));
+        paths.retain(|path, _| !blocked.contains_key(path));
+        Ok(blocked.into_keys().collect())
     }
 
     /// What each path is there; `None` for nothing. What may not be looked at may be anything.

@@ -76,6 +76,8 @@ pub struct Batch {
 pub struct PutOff {
     /// Steps that were not made.
     pub rest: Vec<Step>,
+    /// The old name of the rename among them that the source contradicts.
+    pub contradicted: Option<EventPath>,
     /// What is to be made when everything else has been.
     pub last: BTreeMap<EventPath, Want>,
 }
@@ -201,7 +203,32 @@ impl Batch {
     }
 }
 
+impl PutOff {
+    /// Whether everything has been made.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.last.is_empty()
+    }
+}
+
 impl Step {
+    /// At which paths something is by it.
+    pub fn makes(&self) -> impl Iterator<Item = &EventPath> {
+        let to_be = |path: &&EventPath| match self {
+            Self::Rename(from, ..) => *path != from,
+            Self::Become(paths) => !matches!(paths.get(*path), Some(Want::Gone { .. })),
+        };
+        self.paths().filter(to_be)
+    }
+
+    /// What it is about.
+    pub fn paths(&self) -> impl Iterator<Item = &EventPath> {
+        let (renamed, become_so) = match self {
+            Self::Rename(from, to, _) => (Some([from, to]), None),
+            Self::Become(paths) => (None, Some(paths.keys())),
+        };
+        renamed.into_iter().flatten().chain(become_so.into_iter().flatten())
+    }
+
     /// Whether it is about `path` or something below it.
     fn touches(&self, path: &EventPath) -> bool {
         let inside = |other: &EventPath| other.as_path().starts_with(path.as_path());
@@ -293,7 +320,7 @@ mod tests {
                 (at("current"), Want::Like(link.clone())),
                 (at("v1"), Want::Gone { directory: true }),
             ]);
-            batch.put_off(PutOff { rest: Vec::new(), last });
+            batch.put_off(PutOff { last, ..PutOff::default() });
             for event in &events {
                 batch.add(event);
             }

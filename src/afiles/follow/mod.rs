@@ -9,6 +9,7 @@ mod ask;
 mod batch;
 mod command;
 mod config;
+mod doubts;
 mod nats;
 mod pusher;
 mod session;

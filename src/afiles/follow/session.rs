@@ -8,6 +8,7 @@ use rrsync_rs::grant::Tool;
 
 use super::apply::Apply;
 use super::batch::Batch;
+use super::doubts::{Doubts, WHILE};
 use super::nats::Listening;
 use super::stream::{Stream, StreamError};
 use super::{Follower, Input};
@@ -32,6 +33,9 @@ const WORTH_TELLING: usize = 50;
 
 /// The stream says something every 15 seconds.
 const SILENCE: Duration = Duration::from_mins(1);
+
+/// When a rename is tried again whose old name is there.
+const SOON: Duration = Duration::from_millis(50);
 
 /// When what could not be brought is tried again, at first and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_hours(1));
@@ -70,6 +74,16 @@ pub struct Session<'f, 'c, 'r> {
     /// Where the stream is.
     cursor: Option<Cursor>,
     left: Left,
+    doubts: Doubts,
+    contradicted: Option<Contradicted>,
+}
+
+/// A rename whose old name is there.
+struct Contradicted {
+    from: EventPath,
+    since: Instant,
+    /// When it is tried again.
+    again: Instant,
 }
 
 /// What was left out, and when it is tried again.
@@ -98,17 +112,20 @@ pub fn run(follower: &mut Follower<'_>) -> Result<Infallible, SessionError> {
     let sftp = follower.workspace.sftp().map_err(SessionError::Failure)?;
     let left = Left { when: None, pause: AGAIN.0 };
     let batch = Batch::new(below, follower.own.clone(), follower.server.is_some());
-    Session { follower, rsync: &rsync, sftp, inbox, batch, cursor: since, left }.follow()
+    let doubts = Doubts::new();
+    Session { follower, rsync: &rsync, sftp, inbox, batch, cursor: since, left, doubts, contradicted: None }
+        .follow()
 }
 
 impl Session<'_, '_, '_> {
     fn follow(mut self) -> Result<Infallible, SessionError> {
         loop {
             match self.next()? {
-                None => self.compare("what was left out is tried again")?,
+                None => self.overdue()?,
                 Some(Message::Hello { .. }) => {}
                 Some(Message::Event { cursor, event }) => {
                     self.cursor = Some(cursor);
+                    event.from.iter().chain([&event.path]).for_each(|path| self.doubts.explain(path));
                     self.batch.add(&event);
                     if self.batch.len() >= LARGEST_BATCH {
                         self.apply()?;
@@ -128,16 +145,38 @@ impl Session<'_, '_, '_> {
         }
     }
 
-    /// The next message; `None` when it is time to try again what was left out.
+    /// The next message; `None` when something is overdue.
     fn next(&mut self) -> Result<Option<Message>, SessionError> {
-        let until_again = self.left.when.map(|when| when.saturating_duration_since(Instant::now()));
-        let patience = until_again.map_or(SILENCE, |again| again.min(SILENCE));
+        let again = self.contradicted.as_ref().map(|contradicted| contradicted.again);
+        let due = [self.left.when, self.doubts.due(), again].into_iter().flatten().min();
+        let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let patience = until_due.map_or(SILENCE, |until| until.min(SILENCE));
         match self.inbox.recv_timeout(patience) {
             Ok(Input::Said(message)) => Ok(Some(*message)),
             Ok(Input::Ended(error)) => Err(error.into()),
             Err(RecvTimeoutError::Timeout) if patience < SILENCE => Ok(None),
             Err(_) => Err(StreamError::Silent(SILENCE.as_secs()).into()),
         }
+    }
+
+    /// Does what has waited.
+    fn overdue(&mut self) -> Result<(), SessionError> {
+        let now = Instant::now();
+        let contradicted = self.contradicted.as_ref();
+        if contradicted.is_some_and(|rename| rename.again <= now && now < rename.since + WHILE) {
+            return self.apply();
+        }
+        if contradicted.is_some() || self.doubts.due().is_some_and(|due| due <= now) {
+            let paths = self.doubts.paths();
+            let count = paths.len() + usize::from(contradicted.is_some());
+            let first = contradicted.map(|rename| &rename.from).into_iter().chain(paths).next();
+            let why = first
+                .map_or_else(String::new, |path| left_out(count, path, "it is not as it was told to be"));
+            // Whatever was to be done is part of what is compared now.
+            self.batch = self.batch.next();
+            return self.compare(&why);
+        }
+        self.compare("what was left out is tried again")
     }
 
     /// Makes the changes that have come.
@@ -160,10 +199,16 @@ impl Session<'_, '_, '_> {
             found: &follower.workspace.found,
             teller: &follower.teller,
             links: follower.links,
+            doubts: &mut self.doubts,
         };
-        let (outcome, put_off) = apply.run(batch.steps())?;
+        let (outcome, mut put_off) = apply.run(batch.steps())?;
         self.done(outcome)?;
-        if put_off.last.is_empty() {
+        let (before, now) = (self.contradicted.take(), Instant::now());
+        self.contradicted = put_off.contradicted.take().map(|from| {
+            let since = before.filter(|before| before.from == from).map_or(now, |before| before.since);
+            Contradicted { from, since, again: now + SOON }
+        });
+        if put_off.is_empty() {
             return self.written_down(true);
         }
         // Where the stream is counts only when all of it has been made.
@@ -174,6 +219,7 @@ impl Session<'_, '_, '_> {
     /// Compares everything.
     fn compare(&mut self, why: &str) -> Result<(), SessionError> {
         self.left.when = None;
+        self.contradicted = None;
         let follower = &mut *self.follower;
         follower.teller.state("comparing", Some(why));
         follower.stand.behind(0).map_err(TransferError::from)?;
@@ -192,6 +238,7 @@ impl Session<'_, '_, '_> {
         if outcome.left.is_empty() {
             self.left.pause = AGAIN.0;
         }
+        self.doubts.settle(!outcome.changed.is_empty());
         self.done(outcome)?;
         self.written_down(true)
     }
@@ -219,7 +266,7 @@ impl Session<'_, '_, '_> {
             follower.book.write(cursor.as_ref()).map_err(TransferError::from)?;
             follower.cursor = cursor;
         }
-        if self.left.when.is_none() {
+        if self.left.when.is_none() && self.doubts.is_empty() {
             follower.in_sync().map_err(TransferError::from)?;
         }
         Ok(())

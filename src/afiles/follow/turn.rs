@@ -84,6 +84,7 @@ impl Turn<'_, '_> {
         }
         // What is no symlink any more has an event of its own.
         self.receiver.outcome.newer.clear();
+        self.receiver.outcome.doubtful.extend_from_slice(&self.receiver.outcome.missing);
         gone.splice(..0, self.receiver.outcome.missing.drain(..));
         Ok(())
     }
