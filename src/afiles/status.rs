@@ -40,7 +40,8 @@ fn report(args: &Status, layout: &Layout) -> Result<Report, Failure> {
         report.out = ascii(&rows.iter().map(as_json).collect());
     } else {
         for row in &rows {
-            report.line(format_args!("{} <- {}", shown(layout, &row.copy.directory), row.copy.source));
+            let arrow = if row.copy.sent { "->" } else { "<-" };
+            report.line(format_args!("{} {arrow} {}", shown(layout, &row.copy.directory), row.copy.source));
             for line in details(row) {
                 report.line(format_args!("  {line}"));
             }
@@ -101,6 +102,7 @@ fn as_json(row: &Row) -> Value {
     let mut object = Map::new();
     put_bytes(&mut object, "directory", Some(copy.directory.as_os_str().as_encoded_bytes()));
     object.insert("source".to_owned(), copy.source.clone().into());
+    object.insert("sent".to_owned(), copy.sent.into());
     object.insert("state".to_owned(), state(row).into());
     object.insert("paths".to_owned(), (*files).into());
     object.insert("same-at".to_owned(), json!(exact(standing.same_at)));

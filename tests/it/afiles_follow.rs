@@ -179,6 +179,9 @@ fn results_go_back_and_are_no_news() {
     let status = pod.afiles(&["status", "--json"]).succeeds().stdout_text();
     let status: Vec<serde_json::Value> = serde_json::from_str(&status).unwrap();
     assert_eq!(status.len(), 2, "{status:?}");
+    assert_eq!(status.iter().filter(|copy| copy["sent"] == true).count(), 1, "{status:?}");
+    let text = pod.afiles(&["status"]).succeeds().stdout_text();
+    assert_eq!((text.matches(" <- ").count(), text.matches(" -> ").count()), (1, 1), "{text}");
     assert!(status.iter().all(|copy| copy["error"].is_null()), "{status:?}");
 }
 

@@ -69,6 +69,8 @@ pub struct Copy {
     pub source: String,
     /// What it follows on from.
     pub cursor: Option<Cursor>,
+    /// Whether this pod sends it there, instead of fetching it from there.
+    pub sent: bool,
     /// How it stands.
     pub standing: Standing,
 }
@@ -134,7 +136,7 @@ impl Catalog {
         find().map_err(|error| self.failed(error))
     }
 
-    /// Makes `directory` a copy of `source`. What was known of it as a copy of something else is forgotten.
+    /// Makes `directory` a copy of `source`, which it is fetched from. What was known of it as a copy of something else is forgotten.
     pub fn adopt(&self, directory: &Path, source: &str) -> Result<Copy, CatalogError> {
         let adopt = || {
             let directory = directory.as_os_str().as_bytes();
@@ -143,12 +145,18 @@ impl Catalog {
                 params![directory, source],
             )?;
             self.database.execute(
-                "INSERT INTO copy (directory, source) VALUES (?1, ?2) ON CONFLICT (directory) DO NOTHING",
+                "INSERT INTO copy (directory, source) VALUES (?1, ?2) ON CONFLICT (directory) DO UPDATE SET sent = 0",
                 params![directory, source],
             )?;
             self.database.query_row(&select_copies("WHERE directory = ?1"), [directory], copy_of)
         };
         adopt().map_err(|error| self.failed(error))
+    }
+
+    /// From now on the copy is sent to where it was fetched from.
+    pub fn sent(&self, copy: i64) -> Result<(), CatalogError> {
+        let write = || self.database.execute("UPDATE copy SET sent = 1 WHERE id = ?1", [copy]);
+        write().map(drop).map_err(|error| self.failed(error))
     }
 
     /// Writes down how a copy stands. When something was last transferred is written with the transfer.
@@ -235,7 +243,7 @@ pub fn now() -> i64 {
 
 fn select_copies(which: &str) -> String {
     format!(
-        "SELECT id, directory, source, cursor, same_at, behind_since, behind_by, transferred_at, error FROM copy {which}"
+        "SELECT id, directory, source, cursor, same_at, behind_since, behind_by, transferred_at, error, sent FROM copy {which}"
     )
 }
 
@@ -249,6 +257,7 @@ fn copy_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Copy> {
         source: row.get(2)?,
         // A cursor that cannot be read is none: everything is compared.
         cursor: cursor.and_then(|cursor| cursor.parse().ok()),
+        sent: row.get(9)?,
         standing: Standing {
             same_at: row.get(4)?,
             behind_since: row.get(5)?,

@@ -1,9 +1,9 @@
 //! The form of the database.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// The version of the form, in `PRAGMA user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Paths are bytes. Moments are nanoseconds since 1970. Sums are 32 bytes.
 const TABLES: &str = "
@@ -16,7 +16,8 @@ CREATE TABLE IF NOT EXISTS copy (
     behind_since INTEGER,
     behind_by INTEGER NOT NULL DEFAULT 0,
     transferred_at INTEGER,
-    error TEXT
+    error TEXT,
+    sent INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS entry (
     copy INTEGER NOT NULL REFERENCES copy (id) ON DELETE CASCADE,
@@ -53,8 +54,13 @@ pub(super) fn prepare(database: &Connection) -> rusqlite::Result<bool> {
         return Ok(false);
     }
     if version < VERSION {
-        database
-            .execute_batch(&format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+        let change = Transaction::new_unchecked(database, TransactionBehavior::Immediate)?;
+        change.execute_batch(TABLES)?;
+        if !change.column_exists(None, c"copy", c"sent")? {
+            change.execute_batch("ALTER TABLE copy ADD COLUMN sent INTEGER NOT NULL DEFAULT 0")?;
+        }
+        change.pragma_update(None, "user_version", VERSION)?;
+        change.commit()?;
     }
     Ok(true)
 }

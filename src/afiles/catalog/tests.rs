@@ -129,6 +129,22 @@ fn whoever_came_to_a_new_catalog_at_the_same_time_was_told_that_it_is_locked() {
 }
 
 #[test]
+fn a_catalog_of_before_is_taken_over_with_what_is_in_it() {
+    let (_scratch, layout) = layout();
+    let catalog = Catalog::open(&layout).unwrap();
+    let copy = catalog.adopt(Path::new("/copy"), "anna@h/papers:").unwrap();
+    drop(catalog);
+    let database = Connection::open(layout.catalog()).unwrap();
+    database.execute_batch("ALTER TABLE copy DROP COLUMN sent; PRAGMA user_version = 2").unwrap();
+    drop(database);
+    let catalog = Catalog::open(&layout).unwrap();
+    assert!(!catalog.copies().unwrap()[0].sent);
+    catalog.sent(copy.id).unwrap();
+    assert!(Catalog::open(&layout).unwrap().copies().unwrap()[0].sent);
+    assert!(!catalog.adopt(Path::new("/copy"), "anna@h/papers:").unwrap().sent);
+}
+
+#[test]
 fn a_newer_catalog_is_left_alone_and_a_broken_one_is_named() {
     let (_scratch, layout) = layout();
     drop(Catalog::open(&layout).unwrap());

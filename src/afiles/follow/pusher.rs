@@ -70,6 +70,7 @@ pub fn run(push: &Push, copy: &Path, layout: &Layout, json: bool) -> Result<Infa
     let catalog = Catalog::open(layout)?;
     let destination = Destination::open(&directory, layout)?;
     let known = destination.copy_of(&workspace.found.remote, &catalog, false)?;
+    catalog.sent(known.id)?;
     let who = workspace.found.origin();
     // Nothing arrives here; the tree is for looking at it.
     let tree = Tree::open_new(destination.real(), layout, &who, Durability::None)?;
