@@ -17,6 +17,7 @@ until then looks for another in vain, which would make the next one slow.
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import random
@@ -630,6 +631,10 @@ def main():
         figures.measure(peers.afiles(), large // 10, changes, 30, plot=False)
         figures.measure(peers.lsyncd(0, True), large // 10, 60, 8, plot=False)
         much(host, port)
+    # The held connections of the peers would stay for minutes.
+    for pid in processes():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     print(f"\nmeasured in {time.perf_counter() - begin:.0f} s")
     if figures.latency:
         plots(figures, args.docs or SCRATCH)
