@@ -17,7 +17,7 @@ pub enum Exit {
     Done = 0,
     /// Refused, or the system failed; nothing was changed.
     Failed = 1,
-    /// The command line does not say anything that can be done.
+    /// The command line, or the configuration of a daemon, does not say anything that can be done.
     Usage = 2,
     /// Something else is there already; nothing was changed.
     Conflict = 3,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::trusted::{self, Distrust, Kind};
 
+use super::exit::Exit;
 use super::private::PrivateError;
 use super::toml_text::At;
 
@@ -30,6 +31,15 @@ pub enum InputError {
 }
 
 impl InputError {
+    /// How a program ends that is told by the file what to do.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Invalid { .. } => Exit::Usage,
+            _ if self.is_missing() => Exit::NoMatch,
+            Self::File(_) => Exit::Failed,
+        }
+    }
+
     /// Whether there is no such file.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::File(PrivateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)

@@ -194,7 +194,7 @@ fn the_configuration_says_what_is_followed() {
     let config = pod.path(".config/akeys/afiles.toml");
     fs::write(&config, "[follow.one]\nsource = \"papers:\"\ntarget = \"~/one\"\nsorce = 1\n").unwrap();
     fs::set_permissions(&config, Permissions::from_mode(0o600)).unwrap();
-    pod.afiles(&["follow"]).fails_with(1).says("afiles.toml:4:1: unknown field `sorce`");
+    pod.afiles(&["follow"]).fails_with(2).says("afiles.toml:4:1: unknown field `sorce`");
     let text = "[follow.one]\nsource = \"papers:\"\ntarget = \"~/one\"\n\
                 [follow.two]\nsource = \"papers:sub\"\ntarget = \"~/two\"\n";
     fs::write(&config, text).unwrap();

@@ -445,5 +445,5 @@ fn a_journal_that_may_not_be_read_is_said_and_not_watched_around() {
 fn a_configuration_that_cannot_be_read_is_said_by_a_stream() {
     let home = Home::new();
     home.write(".config/akeys/watch.toml", "[workspace.papers]\npath = \"papers\"\n");
-    home.awatch(&["stream", "papers"]).fails_with(1).says("watch.toml:2:8: path \"papers\" must be absolute");
+    home.awatch(&["stream", "papers"]).fails_with(2).says("watch.toml:2:8: path \"papers\" must be absolute");
 }
