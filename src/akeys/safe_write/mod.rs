@@ -9,6 +9,9 @@
 //! the rename, and when it changed, the change is made once more on what is there then. The rename itself exchanges the two
 //! files: what an editor saved in between comes out under our name, is kept like any earlier content, and is told.
 //!
+//! What a command has worked out before the lock, so that a refusal leaves no trace, is written as it is while the file is still
+//! the one that was looked at: a large file is read and judged once.
+//!
 //! A change is a [`Patch`], and no change is made that the [`Guard`] refuses: there is no other way to write the file.
 
 mod attributes;
