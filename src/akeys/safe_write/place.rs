@@ -43,9 +43,11 @@ pub(super) struct Snapshot {
     pub(super) keys: KeyFile,
 }
 
-/// What changes when a file does. The change time also covers mode, ACL and a content that was put back.
+/// What changes when a file does. The change time also covers an ACL and a content that was put back; on older kernels it stands
+/// still for some milliseconds.
 fn state(m: &fs::Metadata) -> impl PartialEq + use<> {
-    (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
+    let times = (m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
+    (m.dev(), m.ino(), m.size(), times, m.mode(), m.uid(), m.gid(), m.nlink())
 }
 
 impl Place {
