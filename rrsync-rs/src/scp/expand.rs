@@ -3,13 +3,10 @@
 //! A shell does that without a bound; here a short request costs a bounded answer.
 
 use crate::beneath::Last;
-use crate::rsync::expand::{MAX_WORDS, TooMany, braces};
+use crate::rsync::expand::{MAX_WORDS, MOST_NAMES, TooMany, braces};
 use crate::rsync::words::Word;
 use crate::vfs::{Vfs, VirtualPath};
 use crate::wildcard::{is_wild, matches_shown};
-
-/// Names that are looked at for the wildcards of one request.
-const MOST_NAMES: usize = 1_000_000;
 
 /// What `operands` stand for, as paths that a client could have written. A word that matches nothing is itself, as it is to
 /// a shell.

@@ -67,6 +67,22 @@ fn a_short_request_does_not_cost_a_long_answer() {
 }
 
 #[test]
+fn a_short_request_looked_through_a_directory_thousands_of_times() {
+    let account = mixed();
+    for number in 0..500 {
+        fs::write(account.d(&format!("mix/pub/{number}")), "").unwrap();
+    }
+    let words = format!("mix/pub/{}q*", "{,}".repeat(12));
+    let output = account.gate(
+        &["--grant", "playground.chef1"],
+        &format!("rsync --server --sender -re.LsfxCIvu . {words}"),
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["rule"], "rsync.expansion");
+}
+
+#[test]
 fn a_second_name_elsewhere_is_no_way_to_overwrite() {
     let account = granted(
         &[("D/keep/file", "kept"), ("D/desk/x", "x"), ("client/other", "other")],
