@@ -29,6 +29,9 @@ pub const MOST_NAMES: usize = 1_000_000;
 /// To open a directory costs as much as to look at so many names.
 const DIRECTORY: usize = 20;
 
+/// Bytes of a path that the kernel does not look at any more, `PATH_MAX`.
+const PATH_MAX: usize = 4096;
+
 /// The expansion grew beyond `MAX_WORDS`, `MAX_BYTES` or `MOST_NAMES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
@@ -40,10 +43,6 @@ pub fn braces(word: &Word) -> Result<Vec<Word>, TooMany> {
     let mut todo = vec![word.marked().to_vec()];
     let mut made = 0;
     while let Some(bytes) = todo.pop() {
-        made += bytes.len();
-        if todo.len() + done.len() >= MAX_WORDS || made > MAX_BYTES {
-            return Err(TooMany);
-        }
         match brace_group(&bytes) {
             None => done.push(Word::from_marked(bytes)),
             Some((open, close, commas)) => {
@@ -52,6 +51,11 @@ pub fn braces(word: &Word) -> Result<Vec<Word>, TooMany> {
                 cuts.push(close);
                 // Pushed in reverse, so the first alternative is popped, and expanded further, first.
                 for pair in cuts.windows(2).rev() {
+                    // Counted before it is made: one group may have as many alternatives as the word has bytes.
+                    made += bytes.len() - (close - open) + (pair[1] - pair[0] - 1) - 1;
+                    if todo.len() + done.len() >= MAX_WORDS || made > MAX_BYTES {
+                        return Err(TooMany);
+                    }
                     let mut alternative = bytes[..open].to_vec();
                     alternative.extend_from_slice(&bytes[pair[0] + 1..pair[1]]);
                     alternative.extend_from_slice(&bytes[close + 1..]);
@@ -119,10 +123,13 @@ pub fn glob(exposed: &Exposed, word: &Word, left: &mut usize) -> Result<(Vec<Pat
                     return Err(TooMany);
                 }
             } else {
+                *left = left.checked_sub(1).ok_or(TooMany)?;
                 let name: Vec<u8> = part.iter().map(|(byte, _)| *byte).collect();
                 next.push(base.join(OsStr::from_bytes(&name)));
             }
         }
+        // A longer path names nothing, and thousands of them would fill the memory.
+        next.retain(|path| path.as_os_str().len() < PATH_MAX);
         found = next;
     }
     let last = if directories_only { Last::Follow } else { Last::Keep };
@@ -205,8 +212,29 @@ mod tests {
         assert_eq!(expanded(r"br\{a,b\}c"), ["br{a,b}c"]);
         assert_eq!(expanded("{a}{b"), ["{a}{b"]);
         assert_eq!(expanded("{1..2000000}"), ["{1..2000000}"]);
+        assert!(has_wildcard(&split(b"a/b*c")[0]) && !has_wildcard(&split(br"a\*{b,c}")[0]));
         assert_eq!(braces(&split("{a,b}".repeat(20).as_bytes())[0]), Err(TooMany));
         assert_eq!(braces(&split("{,".repeat(60_000).as_bytes())[0]).map(|w| w.len()), Ok(1));
+    }
+
+    #[test]
+    fn braces_make_so_many_words_and_bytes_and_no_more() {
+        let long = "x".repeat(8000);
+        for (word, words) in [
+            ("{a,b}".repeat(14), Ok(1 << 14)),
+            ("{a,b}".repeat(15), Err(TooMany)),
+            (format!("{{{}}}", ",".repeat(MAX_WORDS - 1)), Ok(MAX_WORDS)),
+            (format!("{{{}}}", ",".repeat(MAX_WORDS)), Err(TooMany)),
+            (format!("{{,}}{}", "x".repeat(MAX_BYTES / 2)), Ok(2)),
+            (format!("{{,}}{}", "x".repeat(MAX_BYTES / 2 + 1)), Err(TooMany)),
+            (format!("a{{b,c}}{}", "x".repeat(MAX_BYTES / 2 - 2)), Ok(2)),
+            (format!("a{{b,c}}{}", "x".repeat(MAX_BYTES / 2 - 1)), Err(TooMany)),
+            (format!("{}{long}", "{a,b}".repeat(7)), Ok(1 << 7)),
+            (format!("{}{long}", "{a,b}".repeat(9)), Err(TooMany)),
+        ] {
+            let start = word.get(..40).unwrap_or(&word);
+            assert_eq!(braces(&split(word.as_bytes())[0]).map(|made| made.len()), words, "{start}");
+        }
     }
 
     /// A directory to look in: what is read and what is not, what is hidden, a link inside and links outside.
@@ -221,6 +249,7 @@ mod tests {
             }
             fs::write(dir.join("D/a3"), "").unwrap();
             fs::write(dir.join("D/a*"), "").unwrap();
+            nix::unistd::mkfifo(&dir.join("D/.pipe"), Mode::S_IRWXU).unwrap();
             for (link, to) in [("a4", "a1"), ("a5", "../outside"), ("gone", "nothing")] {
                 symlink(to, dir.join("D").join(link)).unwrap();
             }
@@ -255,7 +284,8 @@ mod tests {
             ("a[12]//x", "a1/x a2/x", false),
             ("*", "a* a1 a2 a3 a4 a5 gone", false),
             ("go*/", "", false),
-            (".*", ".h", false),
+            (".*", ".h .pipe", false),
+            (".pipe/*", "", false),
             ("*/x", "a1/x a2/x a4/x", true),
             ("a?/*", "a1/x a2/x a4/x", true),
             ("a4/[x]/", "a4/x/", false),
@@ -266,19 +296,40 @@ mod tests {
             ("wo/part/?", "wo/part/x", false),
             ("nothing/*", "", false),
             ("[x]", "", false),
+            (&format!("a[1]{}/x", "/.".repeat(2047)), "", false),
+            (&format!("a[1]{}/x", "/".repeat(5000)), "a1/x", false),
         ] {
-            let (paths, outside) = glob(&exposed, &split(word.as_bytes())[0], &mut 1000).unwrap();
+            let (paths, outside) = glob(&exposed, &split(word.as_bytes())[0], &mut 10_000).unwrap();
             let paths: Vec<&str> = paths.iter().map(|path| path.to_str().unwrap()).collect();
             assert_eq!((paths.join(" ").as_str(), outside), (found, leads_outside), "{word}");
         }
     }
 
     #[test]
+    fn a_pattern_matches_so_many_paths_and_no_more() {
+        let tree = Tree::new("many");
+        for name in 0..100 {
+            fs::write(tree.0.join(format!("D/a2/n{name}")), "").unwrap();
+        }
+        for link in 0..200 {
+            symlink("a2", tree.0.join(format!("D/l{link}"))).unwrap();
+        }
+        let exposed = tree.exposed();
+        let found = |word: &str| {
+            glob(&exposed, &split(word.as_bytes())[0], &mut 100_000).map(|(found, _)| found.len())
+        };
+        assert_eq!(found("l*/n*"), Ok(MAX_WORDS));
+        assert_eq!(found("l*/*"), Err(TooMany));
+    }
+
+    #[test]
     fn what_is_looked_at_and_does_not_match_costs_too() {
         let tree = Tree::new("cost");
         let exposed = tree.exposed();
-        // The root has "." and ".." and ten names; a directory that is opened costs twenty.
-        for (word, cost) in [("q*", 32), ("a1/q*", 23), ("a3/q*", 20), ("drop/q*", 20), ("a[123]/q*", 98)] {
+        // The root has "." and ".." and eleven names; a directory that is opened costs twenty.
+        for (word, cost) in
+            [("q*", 33), ("a1/q*", 24), ("a3/q*", 21), ("drop/q*", 21), ("*/q", 40), ("a[123]/q*", 99)]
+        {
             let word = &split(word.as_bytes())[0];
             let mut left = cost;
             assert!(glob(&exposed, word, &mut left).is_ok_and(|(found, _)| found.is_empty()), "{word:?}");

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
-use crate::support::{Account, picture, said};
+use crate::support::{Account, GATE, picture, said};
 use crate::tools::sftp;
 use crate::{ends, granted, protocol, refused, rsync};
 
@@ -79,6 +80,21 @@ fn a_short_request_looked_through_a_directory_thousands_of_times() {
         b"",
     );
     assert_eq!(output.status.code(), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["rule"], "rsync.expansion");
+}
+
+#[test]
+fn a_short_request_filled_the_memory_before_its_words_were_counted() {
+    let account = mixed();
+    let words = format!("mix/{{{}}}{}", ",".repeat(60_000), "x".repeat(60_000));
+    let output = Command::new("/bin/sh")
+        .args(["-c", "ulimit -v 300000; exec \"$0\" --grant playground.chef1", GATE])
+        .env_clear()
+        .env("HOME", account.root.join("home"))
+        .env("SSH_ORIGINAL_COMMAND", format!("rsync --server --sender -re.LsfxCIvu . {words}"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert_eq!(account.audit().pop().unwrap()["rule"], "rsync.expansion");
 }
 
