@@ -30,7 +30,7 @@ pub const MOST_NAMES: usize = 1_000_000;
 const DIRECTORY: usize = 20;
 
 /// Bytes of a path that the kernel does not look at any more, `PATH_MAX`.
-const PATH_MAX: usize = 4096;
+pub const PATH_MAX: usize = 4096;
 
 /// The expansion grew beyond `MAX_WORDS`, `MAX_BYTES` or `MOST_NAMES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,11 +125,12 @@ pub fn glob(exposed: &Exposed, word: &Word, left: &mut usize) -> Result<(Vec<Pat
             } else {
                 *left = left.checked_sub(1).ok_or(TooMany)?;
                 let name: Vec<u8> = part.iter().map(|(byte, _)| *byte).collect();
-                next.push(base.join(OsStr::from_bytes(&name)));
+                // A longer path names nothing, and thousands of them would fill the memory.
+                if base.as_os_str().len() + name.len() < PATH_MAX {
+                    next.push(base.join(OsStr::from_bytes(&name)));
+                }
             }
         }
-        // A longer path names nothing, and thousands of them would fill the memory.
-        next.retain(|path| path.as_os_str().len() < PATH_MAX);
         found = next;
     }
     let last = if directories_only { Last::Follow } else { Last::Keep };

@@ -3,7 +3,7 @@
 //! A shell does that without a bound; here a short request costs a bounded answer.
 
 use crate::beneath::Last;
-use crate::rsync::expand::{MAX_WORDS, MOST_NAMES, TooMany, braces};
+use crate::rsync::expand::{MAX_WORDS, MOST_NAMES, PATH_MAX, TooMany, braces};
 use crate::rsync::words::Word;
 use crate::vfs::{Vfs, VirtualPath};
 use crate::wildcard::{is_wild, matches_shown};
@@ -48,7 +48,11 @@ fn glob(vfs: &Vfs, pattern: &[(u8, bool)], names: &mut usize) -> Result<Vec<Vec<
             let join =
                 |name: &[u8]| if index == 0 { name.to_vec() } else { [base, &b"/"[..], name].concat() };
             if !is_wild(part) {
-                next.push(join(&part.iter().map(|(byte, _)| *byte).collect::<Vec<u8>>()));
+                *names = names.checked_sub(1).ok_or(TooMany)?;
+                // A longer path names nothing, and thousands of them would fill the memory.
+                if base.len() + part.len() < PATH_MAX {
+                    next.push(join(&part.iter().map(|(byte, _)| *byte).collect::<Vec<u8>>()));
+                }
                 continue;
             }
             for name in list(vfs, base, names)? {
