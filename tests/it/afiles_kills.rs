@@ -1,4 +1,4 @@
-//! `afiles pull`, killed before a system call: every file is its old or its new self, and the next run makes the rest.
+//! `afiles`, killed before a system call: every file is its old or its new self, and the next run makes the rest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,6 +40,21 @@ fn files(dir: &Path) -> BTreeMap<String, String> {
     contents(dir).into_iter().filter(|(_, content)| !content.is_empty()).collect()
 }
 
+#[track_caller]
+fn old_or_new(copy: &Path, before: &BTreeMap<String, String>, papers: &Path) {
+    let after = files(papers);
+    for (path, content) in files(copy) {
+        let known = [before, &after].map(|state| state.get(&path));
+        assert!(known.contains(&Some(&content)), "{path} is half there: {content}");
+    }
+}
+
+#[track_caller]
+fn nothing_hidden(copy: &Path) {
+    let mut names = fs::read_dir(copy).unwrap().flatten().map(|entry| entry.file_name());
+    assert!(!names.any(|name| name.as_encoded_bytes().starts_with(b".akeys")));
+}
+
 #[test]
 fn a_pull_that_is_killed_leaves_every_file_old_or_new_and_the_next_makes_the_rest() {
     let sandbox = Sandbox::new();
@@ -61,15 +76,10 @@ fn a_pull_that_is_killed_leaves_every_file_old_or_new_and_the_next_makes_the_res
             let traced = traced.current_dir(pod.home()).stdout(Stdio::null()).stderr(Stdio::null());
             killed += u32::from(traced.status().unwrap().signal().is_some());
 
-            let after = files(&papers(&sandbox));
-            for (path, content) in files(&pod.path("copy")) {
-                let known = [&before, &after].map(|state| state.get(&path));
-                assert!(known.contains(&Some(&content)), "{call} {when}: {path} is half there: {content}");
-            }
+            old_or_new(&pod.path("copy"), &before, &papers(&sandbox));
             pod.afiles(&["pull", "papers:", "copy"]).succeeds();
             same(&pod, &sandbox);
-            let hidden = fs::read_dir(pod.path("copy")).unwrap().flatten().map(|entry| entry.file_name());
-            assert!(!hidden.into_iter().any(|name| name.as_encoded_bytes().starts_with(b".akeys")));
+            nothing_hidden(&pod.path("copy"));
         }
     }
     assert!(killed > 7, "{killed}");
@@ -77,4 +87,48 @@ fn a_pull_that_is_killed_leaves_every_file_old_or_new_and_the_next_makes_the_res
         !pod.path(".local/state/akeys/versions").exists(),
         "what is only a copy was kept as if it were not"
     );
+}
+
+#[test]
+fn a_follow_that_is_killed_leaves_every_file_old_or_new_and_the_next_makes_the_rest() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(papers(&sandbox)).unwrap();
+    put(&papers(&sandbox), 0);
+    let mut pod = sandbox.pod("chef", &["--workspace", "papers", "--tools", "rsync,sftp,watch"]);
+    pod.afiles(&["pull", "papers:", "copy"]).succeeds();
+    let (mut state, mut killed) = (0, 0);
+    for (call, when) in [
+        // Every other time there are many files.
+        ("renameat2", 10),
+        ("renameat2", 1),
+        ("fsetxattr", 20),
+        ("mkdirat", 1),
+        ("pwrite64", 12),
+        ("symlinkat", 1),
+        ("fsync", 3),
+        ("unlinkat", 2),
+    ] {
+        let before = files(&pod.path("copy"));
+        let inject = format!("inject={call}:signal=KILL:when={when}");
+        pod.with(&["strace", "-f", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
+        let mut following = pod.follow(&["papers:", "copy"]);
+        pod.with(&[]);
+        let lives = following.lives_until("in-sync");
+        state = 1 - state;
+        put(&papers(&sandbox), state);
+        let end = format!("end-{call}-{when}");
+        sandbox.write(&format!("papers/{end}"), "end");
+        let lives = lives && following.lives_until(&end);
+        killed += u32::from(!lives);
+        eprintln!("{call} {when}: lives {lives}");
+        following.kill();
+
+        old_or_new(&pod.path("copy"), &before, &papers(&sandbox));
+        let mut again = pod.follow(&["papers:", "copy"]);
+        again.in_sync();
+        same(&pod, &sandbox);
+        again.kill();
+        nothing_hidden(&pod.path("copy"));
+    }
+    assert!(killed > 4, "{killed}");
 }

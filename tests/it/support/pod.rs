@@ -192,8 +192,23 @@ impl Following {
         }
     }
 
-    /// Ends it as a power cut would.
-    pub(crate) fn kill(self) {
-        drop(self);
+    /// Waits until a line has this in it; `false` when it ends before.
+    #[track_caller]
+    pub(crate) fn lives_until(&mut self, wanted: &str) -> bool {
+        while let Some(line) = self.0.line_or_end() {
+            eprintln!("{line}");
+            if line.contains(wanted) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends it as a power cut would, with what it has started.
+    #[track_caller]
+    pub(crate) fn kill(mut self) {
+        self.0.kill_group();
+        // Until it is gone nobody else may do its work.
+        while self.0.line_or_end().is_some() {}
     }
 }

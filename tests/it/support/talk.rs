@@ -58,16 +58,22 @@ impl Talk {
     /// The next line, or the test ends here.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
+        self.line_or_end().unwrap_or_else(|| {
+            let (status, said) = self.end();
+            panic!("{} ended, {status}: {said}", self.shown)
+        })
+    }
+
+    /// The next line; `None` when there will be none.
+    #[track_caller]
+    pub(crate) fn line_or_end(&mut self) -> Option<String> {
         if let Some(line) = self.ahead.take() {
-            return line;
+            return Some(line);
         }
         match self.lines.recv_timeout(DEADLINE) {
-            Ok(line) => line,
+            Ok(line) => Some(line),
             Err(RecvTimeoutError::Timeout) => panic!("no line within {DEADLINE:?}: {}", self.shown),
-            Err(RecvTimeoutError::Disconnected) => {
-                let (status, said) = self.end();
-                panic!("{} ended, {status}: {said}", self.shown)
-            }
+            Err(RecvTimeoutError::Disconnected) => None,
         }
     }
 
@@ -90,6 +96,12 @@ impl Talk {
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Kills it with everything that it has started.
+    #[track_caller]
+    pub(crate) fn kill_group(&self) {
+        kill(Pid::from_raw(-self.pid()), Signal::SIGKILL).ok();
     }
 
     /// Waits for the end: how, and what was said on standard error.
