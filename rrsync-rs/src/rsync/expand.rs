@@ -238,6 +238,10 @@ mod tests {
         }
     }
 
+    fn long(character: char) -> String {
+        character.to_string().repeat(200)
+    }
+
     /// A directory to look in: what is read and what is not, what is hidden, a link inside and links outside.
     struct Tree(PathBuf);
 
@@ -248,6 +252,7 @@ mod tests {
             for below in ["D/a1/x", "D/a2/x", "D/drop/x", "D/.h/x", "D/wo/part/x", "outside/x"] {
                 fs::create_dir_all(dir.join(below)).unwrap();
             }
+            fs::create_dir_all(dir.join("D/.h").join(long('y')).join(long('z'))).unwrap();
             fs::write(dir.join("D/a3"), "").unwrap();
             fs::write(dir.join("D/a*"), "").unwrap();
             nix::unistd::mkfifo(&dir.join("D/.pipe"), Mode::S_IRWXU).unwrap();
@@ -297,6 +302,7 @@ mod tests {
             ("wo/part/?", "wo/part/x", false),
             ("nothing/*", "", false),
             ("[x]", "", false),
+            (&format!(".[h]/{}/{}", long('y'), long('z')), &format!(".h/{}/{}", long('y'), long('z')), false),
             (&format!("a[1]{}/x", "/.".repeat(2047)), "", false),
             (&format!("a[1]{}/x", "/".repeat(5000)), "a1/x", false),
         ] {
