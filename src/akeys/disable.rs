@@ -29,8 +29,6 @@ pub enum Turn {
 /// What the file becomes.
 #[derive(Debug, Default)]
 struct Turned {
-    /// What changes in the file.
-    patch: Patch,
     /// The lines that change, with what they hold now.
     lines: Vec<(usize, String)>,
     /// What the user should know.
@@ -40,18 +38,13 @@ struct Turned {
 /// Runs it.
 pub fn run(turn: Turn, args: &KeyLines, layout: &Layout) -> Result<Report, Failure> {
     let guard = Guard::new(args.allow, layout);
-    // Looked at before the lock, so that a mistyped name leaves no trace.
-    let file = safe_write::read(layout)?.unwrap_or_default();
-    let mut turned = turned(turn, args, &file)?;
-    let mut notes = safe_write::judge(layout, &guard, &file, &turned.patch)?;
-    if !args.dry_run && !turned.patch.is_none() {
+    let change = |file: &KeyFile| turned(turn, args, file);
+    let mut planned = safe_write::look(layout, &guard, change)?;
+    if !args.dry_run && !planned.is_none() {
         let lock = Lock::acquire(layout)?;
-        let written = safe_write::update(layout, &lock, &guard, |file| {
-            turned = self::turned(turn, args, file)?;
-            Ok::<_, Failure>(turned.patch.clone())
-        })?;
-        notes = written.notes;
+        planned = safe_write::make(layout, &lock, &guard, planned, change)?;
     }
+    let (turned, mut notes) = (planned.what, planned.notes);
     notes.extend(turned.notes);
     let mut report = Report { notes, ..Report::default() };
     let verb = match (turn, args.dry_run) {
@@ -74,7 +67,7 @@ pub fn run(turn: Turn, args: &KeyLines, layout: &Layout) -> Result<Report, Failu
     Ok(report)
 }
 
-fn turned(turn: Turn, args: &KeyLines, file: &KeyFile) -> Result<Turned, Failure> {
+fn turned(turn: Turn, args: &KeyLines, file: &KeyFile) -> Result<(Patch, Turned), Failure> {
     let mut turned = Turned::default();
     let numbers = chosen(args, file, &mut turned.notes)?;
     if numbers.is_empty() {
@@ -95,16 +88,16 @@ fn turned(turn: Turn, args: &KeyLines, file: &KeyFile) -> Result<Turned, Failure
             turned.lines.push((number, description(line)));
         }
     }
-    turned.patch = Patch::all(patches).unwrap_or_default();
+    let patch = Patch::all(patches).unwrap_or_default();
     if turn == Turn::On {
         // What a line holds is said of it when it is awake.
-        let after = turned.patch.applied(file);
-        for woken in turned.patch.touched(file).lines().filter(|after| after.was.is_none()) {
+        let after = patch.applied(file);
+        for woken in patch.touched(file).lines().filter(|after| after.was.is_none()) {
             turned.lines.push((woken.line.number(), description(woken.line)));
             note_what_woke(&after, woken.line.number(), &mut turned.notes);
         }
     }
-    Ok(turned)
+    Ok((patch, turned))
 }
 
 /// Says where a line that woke is not what its owner may expect.

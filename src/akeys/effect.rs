@@ -16,7 +16,7 @@ use crate::common::report::shown;
 pub fn notes(kinds: impl Iterator<Item = Algorithm>, layout: &Layout) -> Vec<String> {
     let mut notes = loose_places(layout);
     let account = Account::own(layout.home());
-    let Ok(settings) = Settings::ask(&account.name) else { return notes };
+    let Ok(settings) = Settings::ask_alone(&account.name) else { return notes };
     let real = |path: PathBuf| path.canonicalize().unwrap_or(path);
     let own = real(layout.authorized_keys());
     notes.extend(not_read(&own, &settings, &account, real));

@@ -41,24 +41,21 @@ pub fn run(args: &Expire, layout: &Layout) -> Result<Report, Failure> {
         return grant::set(&set, layout);
     }
     let edit = LineEdit { end: Some(when), from: None };
+    drop(file);
     let guard = Guard::new(args.allow, layout);
-    let mut ended = Ended::of(which, &file, edit, layout)?;
-    let mut notes = safe_write::judge(layout, &guard, &file, &ended.patch)?;
-    if !args.dry_run && !ended.patch.is_none() {
+    let change = |file: &KeyFile| ended(which, file, edit, layout);
+    let mut planned = safe_write::look(layout, &guard, change)?;
+    if !args.dry_run && !planned.is_none() {
         let lock = Lock::acquire(layout)?;
-        let written = safe_write::update(layout, &lock, &guard, |file| {
-            ended = Ended::of(which, file, edit, layout)?;
-            Ok::<_, Failure>(ended.patch.clone())
-        })?;
-        notes = written.notes;
+        planned = safe_write::make(layout, &lock, &guard, planned, change)?;
     }
-    let mut report = Report { notes, ..Report::default() };
-    if ended.changed.is_empty() {
+    let mut report = Report { notes: planned.notes, ..Report::default() };
+    if planned.what.is_empty() {
         report.line("it is so already; nothing changed");
         return Ok(report);
     }
     report.line(format_args!("{}:", shown(layout, &layout.authorized_keys())));
-    for (number, was, is) in &ended.changed {
+    for (number, was, is) in &planned.what {
         report.line(format_args!("  - {number}: {was}\n  + {number}: {is}"));
     }
     if args.dry_run {
@@ -77,30 +74,29 @@ fn one_grant(which: &Which, file: &KeyFile) -> Result<Option<GrantName>, Failure
     }
 }
 
-/// Lines with another end.
-struct Ended {
-    patch: Patch,
-    /// The numbers of the lines that change, with what stands before their keys, before and after.
-    changed: Vec<(usize, String, String)>,
-}
+/// The numbers of the lines that get another end, with what stands before their keys, before and after.
+type Ended = Vec<(usize, String, String)>;
 
-impl Ended {
-    fn of(which: &Which, file: &KeyFile, edit: LineEdit<'_>, layout: &Layout) -> Result<Self, Failure> {
-        let mut patches = Vec::new();
-        let mut changed = Vec::new();
-        for line in entries(which, file)? {
-            let after = line_options::edited(line, edit).map_err(|error| {
-                let file = shown(layout, &layout.authorized_keys());
-                Failure::new(Exit::Failed, format!("{file}:{}: {error}", line.number()))
-            })?;
-            if after.bytes() == line.raw() {
-                continue;
-            }
-            changed.push((line.number(), options(line), after.line(1).map(options).unwrap_or_default()));
-            patches.push(Patch::splice(line.span(), after.bytes()));
+fn ended(
+    which: &Which,
+    file: &KeyFile,
+    edit: LineEdit<'_>,
+    layout: &Layout,
+) -> Result<(Patch, Ended), Failure> {
+    let mut patches = Vec::new();
+    let mut changed = Vec::new();
+    for line in entries(which, file)? {
+        let after = line_options::edited(line, edit).map_err(|error| {
+            let file = shown(layout, &layout.authorized_keys());
+            Failure::new(Exit::Failed, format!("{file}:{}: {error}", line.number()))
+        })?;
+        if after.bytes() == line.raw() {
+            continue;
         }
-        Ok(Self { patch: Patch::all(patches).unwrap_or_default(), changed })
+        changed.push((line.number(), options(line), after.line(1).map(options).unwrap_or_default()));
+        patches.push(Patch::splice(line.span(), after.bytes()));
     }
+    Ok((Patch::all(patches).unwrap_or_default(), changed))
 }
 
 /// What stands before the key of a line, and its fingerprint.

@@ -11,7 +11,7 @@ const MOST: usize = 1000;
 
 /// The files that a pattern means, by name; a pattern without wildcards means itself.
 pub fn expanded(pattern: &Path) -> Vec<PathBuf> {
-    if !is_pattern(pattern.as_os_str().as_bytes()) {
+    if !is_pattern(pattern) {
         return vec![pattern.to_owned()];
     }
     let mut found = vec![PathBuf::new()];
@@ -19,7 +19,7 @@ pub fn expanded(pattern: &Path) -> Vec<PathBuf> {
         let part = part.as_os_str();
         let mut next = Vec::new();
         for base in found {
-            if is_pattern(part.as_bytes()) {
+            if is_pattern(Path::new(part)) {
                 next.extend(names(&base, part.as_bytes()));
             } else {
                 next.push(base.join(part));
@@ -32,8 +32,9 @@ pub fn expanded(pattern: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn is_pattern(text: &[u8]) -> bool {
-    text.iter().any(|byte| b"*?[".contains(byte))
+/// Whether there are wildcards in it.
+pub fn is_pattern(path: &Path) -> bool {
+    path.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte))
 }
 
 /// What in a directory matches, sorted.

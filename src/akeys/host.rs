@@ -31,7 +31,7 @@ pub struct Server {
 impl Server {
     /// Asks for it. `user` is the account that would log in.
     pub fn of_this_machine(user: &str) -> Self {
-        let (settings, unasked) = match Settings::ask(user) {
+        let (settings, unasked) = match Settings::ask_alone(user) {
             Ok(settings) => (settings, None),
             Err(error) => (Settings::default(), Some(error.to_string())),
         };

@@ -151,16 +151,19 @@ impl Asker {
 }
 
 impl Settings {
-    /// Asks the installed sshd what holds for a login of `user` from this machine.
+    /// Asks the installed sshd what holds for a login of `user` from this machine, for somebody who wants to know the version
+    /// too: sshd needs milliseconds for either.
     pub fn ask(user: &str) -> Result<Self, Unasked> {
+        thread::scope(|scope| {
+            scope.spawn(own_version);
+            Self::ask_alone(user)
+        })
+    }
+
+    /// The same without the version.
+    pub fn ask_alone(user: &str) -> Result<Self, Unasked> {
         let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
-        let ask = || {
-            thread::scope(|scope| {
-                // Whoever asks this wants to know the version too, and sshd needs milliseconds for either.
-                scope.spawn(own_version);
-                Asker::new().and_then(|asker| asker.ask(user)).map_err(|error| error.to_string())
-            })
-        };
+        let ask = || Asker::new().and_then(|asker| asker.ask(user)).map_err(|error| error.to_string());
         asked.entry(user.to_owned()).or_insert_with(ask).clone().map_err(Unasked::Before)
     }
 
@@ -204,7 +207,8 @@ impl Settings {
 /// where it could not be asked.
 pub fn key_files(settings: Option<&Settings>, account: &Account) -> Vec<PathBuf> {
     let patterns = patterns(settings, account);
-    if own_version().is_some_and(globs) {
+    // Which sshd it is makes no difference to a path without wildcards, as nearly every one is.
+    if patterns.iter().any(|path| glob::is_pattern(path)) && own_version().is_some_and(globs) {
         patterns.iter().flat_map(|path| glob::expanded(path)).collect()
     } else {
         patterns

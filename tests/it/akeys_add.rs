@@ -1,10 +1,11 @@
 //! `akeys add`: one line more, with the options that were said and no others.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
+use crate::akeys_faults::may_trace;
 use crate::akeys_home::{FOREIGN, Home, OTHER, Ran};
-use crate::support::Sandbox;
+use crate::support::{Sandbox, our_program};
 
 fn piped(home: &Home, text: &[u8], args: &[&str]) -> Ran {
     let mut command = home.command(args);
@@ -163,4 +164,23 @@ fn an_added_key_logs_in() {
         .succeeds();
     let outcome = sandbox.client(&key).ssh(&["works"]).succeeds();
     assert_eq!(outcome.stdout_text(), "it works\n");
+}
+
+/// Each sshd that is started takes as long as all the rest.
+#[test]
+fn one_sshd_is_asked_and_none_before_the_key_is_judged() {
+    if !may_trace() {
+        return;
+    }
+    let home = Home::new();
+    home.write(".ssh/authorized_keys", &format!("restrict {OTHER}\n"));
+    for (key, exit, asked) in [(OTHER, 3, 0), (FOREIGN, 0, 1)] {
+        let mut command = Command::new("strace");
+        home.settle(&mut command).args(["-f", "-e", "trace=execve", "-o", "trace"]);
+        let output = command.arg(our_program("akeys")).args(["add", key]).output().unwrap();
+        assert_eq!(output.status.code(), Some(exit), "{output:?}");
+        let trace = home.read("trace");
+        assert_eq!(trace.matches("/sshd\", [").count(), asked, "{trace}");
+        assert!(!trace.contains("\"-V\""), "{trace}");
+    }
 }

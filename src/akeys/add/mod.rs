@@ -34,35 +34,20 @@ struct Wanted {
     line: Vec<u8>,
 }
 
-/// What the file becomes.
-#[derive(Default)]
-struct Added {
-    patch: Patch,
-    /// For each key in its order, its line, and whether that is new.
-    lines: Vec<(usize, bool)>,
-}
-
 /// Runs it.
 pub fn run(args: &Add, layout: &Layout) -> Result<Report, Failure> {
     let wanted = wanted(args)?;
     let guard = Guard::new(args.allow, layout);
-    // Looked at before the lock, so that a refusal leaves no trace.
-    let file = safe_write::read(layout)?.unwrap_or_default();
-    let mut added = added(&file, &wanted, layout)?;
-    let mut notes = safe_write::judge(layout, &guard, &file, &added.patch)?;
-    drop(file);
-    if !args.dry_run && !added.patch.is_none() {
+    let change = |file: &KeyFile| added(file, &wanted, layout);
+    let mut planned = safe_write::look(layout, &guard, change)?;
+    if !args.dry_run && !planned.is_none() {
         let lock = Lock::acquire(layout)?;
-        let written = safe_write::update(layout, &lock, &guard, |file| {
-            added = self::added(file, &wanted, layout)?;
-            Ok::<_, Failure>(added.patch.clone())
-        })?;
-        notes = written.notes;
+        planned = safe_write::make(layout, &lock, &guard, planned, change)?;
     }
-    let mut report = Report { notes, ..Report::default() };
+    let mut report = Report { notes: planned.notes, ..Report::default() };
     let verb = if args.dry_run { "would add" } else { "added" };
     let keys = shown(layout, &layout.authorized_keys());
-    for (wanted, (number, new)) in wanted.iter().zip(&added.lines) {
+    for (wanted, (number, new)) in wanted.iter().zip(&planned.what) {
         let verb = if *new { verb } else { "there already:" };
         report.line(format_args!("{verb} {keys}:{number}: {}", wanted.key.fingerprint()));
         report.line(format_args!("  {}", explain::sentence(&wanted.options, layout)));
@@ -124,8 +109,8 @@ impl Wanted {
     }
 }
 
-/// Works out what has to be added to `file`.
-fn added(file: &KeyFile, wanted: &[Wanted], layout: &Layout) -> Result<Added, Failure> {
+/// Works out what has to be added to `file`, and for each key in its order its line, and whether that is new.
+fn added(file: &KeyFile, wanted: &[Wanted], layout: &Layout) -> Result<(Patch, Vec<(usize, bool)>), Failure> {
     let mut new: Vec<&[u8]> = Vec::new();
     let mut lines = Vec::new();
     for wanted in wanted {
@@ -141,5 +126,5 @@ fn added(file: &KeyFile, wanted: &[Wanted], layout: &Layout) -> Result<Added, Fa
         }
     }
     let patch = file.append(&new, Target::default()).map_err(|error| Failure::new(Exit::Failed, error))?;
-    Ok(Added { patch, lines })
+    Ok((patch, lines))
 }

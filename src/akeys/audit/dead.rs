@@ -22,7 +22,7 @@ pub(super) fn judge(line: Line<'_>, dead: &Dead, next: Option<Line<'_>>, rules: 
     if text.ends_with(b"\\") && next_is_key() {
         let at = At::Line { number: line.number(), column: text.len() };
         let message =
-            || "a line does not go on behind a backslash; the key below stands without these options".into();
+            || "a line does not go on behind a backslash; the key below stands without these options";
         basket.put(Code::BackslashContinuation, at, message).hint("join the two lines");
         return;
     }

@@ -11,6 +11,9 @@ use crate::common::report::shortened;
 
 use super::catalogue::{Code, Severity};
 
+/// What is said of a finding. Most of it is the same for every line, and then takes no room.
+type Words = Cow<'static, str>;
+
 /// One thing that is wrong, or worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -19,11 +22,11 @@ pub struct Finding {
     /// Where.
     pub at: At,
     /// What, in one line; already escaped.
-    pub message: String,
+    pub message: Words,
     /// What helps; already escaped.
-    pub hint: Option<String>,
-    /// The edit that mends it, where one can without letting anybody in.
-    pub fix: Option<Fix>,
+    pub hint: Option<Words>,
+    /// The edit that mends it, where one can without letting anybody in. Few have one, and there may be as many as lines.
+    pub fix: Option<Box<Fix>>,
 }
 
 /// Where something was found.
@@ -105,7 +108,8 @@ impl Told {
             String::from_utf8_lossy(raw.unwrap_or_default()).chars().count() + 1
         });
         let (code, fix) = (finding.code, finding.fix.map(|fix| fix.deed.into()));
-        Self { code, line, column, character, path, message: finding.message, hint: finding.hint, fix }
+        let (message, hint) = (finding.message.into_owned(), finding.hint.map(Cow::into_owned));
+        Self { code, line, column, character, path, message, hint, fix }
     }
 
     /// A finding about a line, of whoever has not the file.
@@ -148,11 +152,11 @@ impl Basket {
     }
 
     /// Puts a finding in; `message` is asked only when it will be told.
-    pub fn put(&mut self, code: Code, at: At, message: impl FnOnce() -> String) -> Put<'_> {
+    pub fn put<W: Into<Words>>(&mut self, code: Code, at: At, message: impl FnOnce() -> W) -> Put<'_> {
         if !self.wants(code) {
             return Put(None);
         }
-        let message = shortened(&message()).into_owned();
+        let message = short(message());
         self.findings.push(Finding { code, at, message, hint: None, fix: None });
         Put(self.findings.last_mut())
     }
@@ -167,19 +171,27 @@ impl Basket {
     }
 }
 
+fn short(words: impl Into<Words>) -> Words {
+    let words = words.into();
+    match shortened(&words) {
+        Cow::Borrowed(_) => words,
+        Cow::Owned(short) => short.into(),
+    }
+}
+
 /// A finding that was just put in, to be completed.
 pub struct Put<'a>(Option<&'a mut Finding>);
 
 impl Put<'_> {
     /// Says what helps.
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        self.hint_from(|| Some(hint.into()))
+    pub fn hint(self, hint: impl Into<Words>) -> Self {
+        self.hint_from(|| Some(hint))
     }
 
     /// Says what helps, if something does.
-    pub fn hint_from(mut self, hint: impl FnOnce() -> Option<String>) -> Self {
+    pub fn hint_from<W: Into<Words>>(mut self, hint: impl FnOnce() -> Option<W>) -> Self {
         if let Some(finding) = &mut self.0 {
-            finding.hint = hint().map(|hint| shortened(&hint).into_owned());
+            finding.hint = hint().map(short);
         }
         self
     }
@@ -187,7 +199,7 @@ impl Put<'_> {
     /// Adds the edit that mends it.
     pub fn fix(mut self, deed: &'static str, span: Range<usize>, with: &[u8]) {
         if let Some(finding) = &mut self.0 {
-            finding.fix = Some(Fix { deed, span, with: with.to_vec() });
+            finding.fix = Some(Box::new(Fix { deed, span, with: with.to_vec() }));
         }
     }
 }

@@ -63,8 +63,11 @@ impl Plan {
     fn of(file: &KeyFile, facts: &Facts<'_>, least: Severity) -> Self {
         let mut basket = Basket::new(least);
         super::judge(file, facts, &mut basket);
-        let mut edits: Vec<(Fix, Finding)> =
-            basket.sorted().into_iter().filter_map(|finding| Some((finding.fix.clone()?, finding))).collect();
+        let mut edits: Vec<(Fix, Finding)> = basket
+            .sorted()
+            .into_iter()
+            .filter_map(|finding| Some((*finding.fix.clone()?, finding)))
+            .collect();
         // Where two edits meet, the one that takes more goes first and the other is left for the next run.
         edits.sort_by_key(|(fix, _)| (fix.span.start, std::cmp::Reverse(fix.span.end)));
         let mut end = 0;

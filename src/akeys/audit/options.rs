@@ -301,12 +301,12 @@ fn rights(here: &Here<'_>, facts: &Facts<'_>, basket: &mut Basket) {
         }
     } else if !options.cert_authority {
         if facts.root {
-            let message = || "a key of root without a forced command".to_owned();
+            let message = || "a key of root without a forced command";
             basket
                 .put(Code::RootUnrestricted, here.at_key(), message)
                 .hint("restrict,command=\"…\",from=\"…\"");
         } else {
-            basket.put(Code::Unrestricted, here.at_key(), || "this key has the whole account".to_owned());
+            basket.put(Code::Unrestricted, here.at_key(), || "this key has the whole account");
         }
     }
     if facts.nologin && options.port_forwarding {

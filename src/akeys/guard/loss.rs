@@ -90,7 +90,7 @@ pub(super) fn refuse_lockout(scan: &Scan, layout: &Layout, now: Timestamp) -> Re
 /// The best way in by another key file that sshd reads for the account.
 fn elsewhere(layout: &Layout, now: Timestamp) -> Way {
     let account = Account::own(layout.home());
-    let settings = sshd::Settings::ask(&account.name).ok();
+    let settings = sshd::Settings::ask_alone(&account.name).ok();
     let own = layout.authorized_keys().canonicalize().ok();
     let files = sshd::key_files(settings.as_ref(), &account).into_iter();
     let others = files.filter(|path| path.canonicalize().ok().is_some_and(|real| Some(real) != own));

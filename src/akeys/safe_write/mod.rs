@@ -9,6 +9,9 @@
 //! the rename, and when it changed, the change is made once more on what is there then. The rename itself exchanges the two
 //! files: what an editor saved in between comes out under our name, is kept like any earlier content, and is told.
 //!
+//! What a command has worked out before the lock, so that a refusal leaves no trace, is written as it is while the file is still
+//! the one that was looked at: a large file is read and judged once.
+//!
 //! A change is a [`Patch`], and no change is made that the [`Guard`] refuses: there is no other way to write the file.
 
 mod attributes;
@@ -115,6 +118,10 @@ pub struct Done {
 
 /// The content of `~/.ssh/authorized_keys`; `None` when there is no such file. Creates nothing.
 pub fn read(layout: &Layout) -> Result<Option<KeyFile>, WriteError> {
+    Ok(snapshot(layout)?.map(|snapshot| snapshot.keys))
+}
+
+fn snapshot(layout: &Layout) -> Result<Option<Snapshot>, WriteError> {
     let Some(place) = Place::find(layout)? else { return Ok(None) };
     // A run that was killed right behind its rename has left the old content, and a command that finds nothing to do writes
     // nothing that would sweep it. Whoever holds the lock is still at work.
@@ -123,7 +130,7 @@ pub fn read(layout: &Layout) -> Result<Option<KeyFile>, WriteError> {
     {
         place.sweep();
     }
-    Ok(place.read()?.map(|snapshot| snapshot.keys))
+    place.read()
 }
 
 /// What the guard says to a change of `file`, the content of `~/.ssh/authorized_keys`, that is not made yet.
@@ -137,6 +144,58 @@ pub fn judge(
     guard.check(file, patch).map_err(|blocked| WriteError::Blocked { path, blocked })
 }
 
+/// A change, worked out and judged for the file as it was read.
+#[derive(Debug)]
+pub struct Planned<T> {
+    before: Option<Snapshot>,
+    patch: Patch,
+    /// What it comes to, for the report.
+    pub what: T,
+    /// What the user should know about it.
+    pub notes: Vec<String>,
+}
+
+impl<T> Planned<T> {
+    /// Whether nothing has to change.
+    pub fn is_none(&self) -> bool {
+        self.patch.is_none()
+    }
+
+    fn of<E: From<WriteError>>(
+        layout: &Layout,
+        guard: &Guard<'_>,
+        before: Option<Snapshot>,
+        change: impl FnOnce(&KeyFile) -> Result<(Patch, T), E>,
+    ) -> Result<Self, E> {
+        let empty = KeyFile::default();
+        let keys = before.as_ref().map_or(&empty, |snapshot| &snapshot.keys);
+        let (patch, what) = change(keys)?;
+        let notes = if patch.is_none() { Vec::new() } else { judge(layout, guard, keys, &patch)? };
+        Ok(Self { before, patch, what, notes })
+    }
+}
+
+/// Works out what `change` answers with, before the lock: so a refusal leaves no trace. Creates nothing.
+pub fn look<T, E: From<WriteError>>(
+    layout: &Layout,
+    guard: &Guard<'_>,
+    change: impl FnOnce(&KeyFile) -> Result<(Patch, T), E>,
+) -> Result<Planned<T>, E> {
+    Planned::of(layout, guard, snapshot(layout)?, change)
+}
+
+/// Makes the change that [`look`] has worked out, as it is while the file is still that one; otherwise `change` is asked again.
+/// Its answer may depend on nothing but the file, then.
+pub fn make<T, E: From<WriteError>>(
+    layout: &Layout,
+    held: &Lock,
+    guard: &Guard<'_>,
+    seen: Planned<T>,
+    change: impl FnMut(&KeyFile) -> Result<(Patch, T), E>,
+) -> Result<Planned<T>, E> {
+    write(layout, held, guard, Some(seen), change)
+}
+
 /// Makes the change that `change` answers with in `~/.ssh/authorized_keys`.
 ///
 /// A missing file is empty, and is created 0600 in a directory 0700. `change` may be asked again when somebody else
@@ -147,33 +206,48 @@ pub fn update<E: From<WriteError>>(
     guard: &Guard<'_>,
     mut change: impl FnMut(&KeyFile) -> Result<Patch, E>,
 ) -> Result<Done, E> {
+    let made = write(layout, held, guard, None, |file| Ok::<_, E>((change(file)?, ())))?;
+    let outcome = if made.is_none() { Outcome::Unchanged } else { Outcome::Replaced };
+    Ok(Done { outcome, notes: made.notes })
+}
+
+fn write<T, E: From<WriteError>>(
+    layout: &Layout,
+    held: &Lock,
+    guard: &Guard<'_>,
+    mut seen: Option<Planned<T>>,
+    mut change: impl FnMut(&KeyFile) -> Result<(Patch, T), E>,
+) -> Result<Planned<T>, E> {
     for _ in 0..ATTEMPTS {
         let mut place = Place::find_or_make(layout)?;
         place.sweep();
-        let before = place.read()?;
-        if before.as_ref().is_some_and(|snapshot| snapshot.metadata.nlink() > 1) {
+        let mut planned = match seen.take() {
+            // That its bytes are the same as well is made sure of just before the rename.
+            Some(seen) if place.seems(seen.before.as_ref())? => seen,
+            _ => Planned::of(layout, guard, place.read()?, &mut change)?,
+        };
+        if planned.is_none() {
+            return Ok(planned);
+        }
+        let before = planned.before.as_ref();
+        if before.is_some_and(|snapshot| snapshot.metadata.nlink() > 1) {
             let reason = "has another name (a hard link), which would keep the old content";
             return Err(WriteError::Refused { path: place.path.clone(), reason }.into());
         }
         let empty = KeyFile::default();
-        let keys = before.as_ref().map_or(&empty, |snapshot| &snapshot.keys);
-        let patch = change(keys)?;
-        if patch.is_none() {
-            return Ok(Done { outcome: Outcome::Unchanged, notes: Vec::new() });
-        }
-        let mut notes = judge(layout, guard, keys, &patch)?;
-        match replace(layout, held, &place, before.as_ref(), patch.pieces(keys))? {
+        let keys = before.map_or(&empty, |snapshot| &snapshot.keys);
+        match replace(layout, held, &place, before, planned.patch.pieces(keys))? {
             Commit::Overtaken => continue,
             Commit::Done => {}
             Commit::Over(bytes) => {
                 backup::keep(layout, &bytes).map_err(WriteError::Backup)?;
-                notes.push(SAVED_MEANWHILE.to_owned());
+                planned.notes.push(SAVED_MEANWHILE.to_owned());
             }
         }
         place.keep_directory();
         backup::prune(layout);
         place.sync()?;
-        return Ok(Done { outcome: Outcome::Replaced, notes });
+        return Ok(planned);
     }
     Err(WriteError::Contended { path: layout.authorized_keys() }.into())
 }

@@ -144,6 +144,68 @@ fn an_editor_that_saves_in_between_loses_nothing() {
     assert_eq!(scratch.names(), ["authorized_keys"]);
 }
 
+/// What is looked at before the lock is worked out once more only when the file is another one under it.
+#[test]
+fn what_was_seen_before_the_lock_is_not_written_over_what_came_meanwhile() {
+    type Meanwhile = fn(&Scratch);
+    let cases: [(Option<&str>, Meanwhile, usize, &str); 6] = [
+        (Some("one\n"), |_| {}, 1, "one\ntwo\n"),
+        (None, |_| {}, 1, "two\n"),
+        (Some("one\n"), |scratch| fs::write(scratch.layout.authorized_keys(), "x\n").unwrap(), 2, "x\ntwo\n"),
+        (
+            None,
+            |scratch| {
+                scratch.append("one\n").unwrap();
+            },
+            2,
+            "one\ntwo\n",
+        ),
+        (Some("one\n"), |scratch| fs::remove_file(scratch.layout.authorized_keys()).unwrap(), 2, "two\n"),
+        (
+            Some("one\n"),
+            |scratch| {
+                let path = scratch.layout.authorized_keys();
+                fs::set_permissions(path, Permissions::from_mode(0o640)).unwrap();
+            },
+            2,
+            "one\ntwo\n",
+        ),
+    ];
+    for (before, meanwhile, times, after) in cases {
+        let scratch = before.map_or_else(Scratch::new, Scratch::with);
+        let asked = std::cell::Cell::new(0);
+        let guard = Guard::new(Allowed { allow_dead: true, ..Allowed::default() }, &scratch.layout);
+        let change = |file: &KeyFile| {
+            asked.set(asked.get() + 1);
+            Ok::<_, WriteError>((at_the_end(file, "two\n"), file.lines().len()))
+        };
+        let seen = look(&scratch.layout, &guard, change).unwrap();
+        assert_eq!(scratch.layout.ssh_dir().exists(), before.is_some());
+        meanwhile(&scratch);
+        let lock = Lock::acquire(&scratch.layout).unwrap();
+        let made = make(&scratch.layout, &lock, &guard, seen, change).unwrap();
+        assert_eq!((asked.get(), scratch.content().as_str()), (times, after), "{before:?}");
+        assert_eq!(made.what + 1, KeyFile::parse(after.into()).lines().len(), "{before:?}");
+        assert_eq!(scratch.names(), ["authorized_keys"]);
+    }
+}
+
+/// The clock of a file stands still for some milliseconds, and a save in them may leave nothing but other bytes.
+#[test]
+fn bytes_that_changed_behind_the_same_times_are_seen_before_the_rename() {
+    let scratch = Scratch::with("one\n");
+    let guard = Guard::new(Allowed { allow_dead: true, ..Allowed::default() }, &scratch.layout);
+    let change = |file: &KeyFile| Ok::<_, WriteError>((at_the_end(file, "two\n"), ()));
+    let mut seen = look(&scratch.layout, &guard, change).unwrap();
+    fs::write(scratch.layout.authorized_keys(), "ONE\n").unwrap();
+    if let Some(before) = &mut seen.before {
+        before.metadata = fs::metadata(scratch.layout.authorized_keys()).unwrap();
+    }
+    let lock = Lock::acquire(&scratch.layout).unwrap();
+    make(&scratch.layout, &lock, &guard, seen, change).unwrap();
+    assert_eq!(scratch.content(), "ONE\ntwo\n");
+}
+
 #[test]
 fn a_file_that_appears_in_between_is_not_overwritten() {
     let scratch = Scratch::new();
