@@ -222,3 +222,195 @@ impl Use {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use Access::{Drop as Deliver, None as Nothing, ReadOnly, ReadWrite, WriteOnly};
+    use Keep::{Hidden, Unchanged};
+
+    /// A directory with another in it, and a link to that.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("policy-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir_all(dir.join("to/deep")).unwrap();
+            symlink("to", dir.join("link")).unwrap();
+            Self(dir)
+        }
+
+        fn exposed(&self, name: Option<&str>, access: Access, parts: &[(&str, Access)]) -> Exposed {
+            let mut workspace = Workspace::new(&self.0, access);
+            workspace.paths = parts.iter().map(|(part, access)| (part.into(), *access)).collect();
+            Exposed::open(name.map(|name| name.parse().unwrap()), workspace, false).unwrap()
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_workspace_is_found_by_its_name_and_by_no_other() {
+        let tree = Tree::new("named");
+        let exposed = ["papers", "desk"].map(|name| tree.exposed(Some(name), ReadOnly, &[])).into();
+        let policy = Policy { exposed, missing: vec!["gone".parse().unwrap()] };
+        assert_eq!(policy.named(b"desk").unwrap().shown(Path::new("")), "desk");
+        for (name, rule, message) in [
+            (&b""[..], "path.workspace", "name a workspace: papers, desk"),
+            (b"..", "path.workspace", "name a workspace: papers, desk"),
+            (b"des\xff", "path.workspace", r#"there is no workspace "des\\xff"; there are: papers, desk"#),
+            (b"gone", "workspace.missing", "workspace gone cannot be opened"),
+        ] {
+            let refusal = policy.named(name).unwrap_err();
+            assert_eq!((refusal.rule, refusal.message.as_str()), (rule, message), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_shown_as_the_client_knows_it() {
+        let tree = Tree::new("shown");
+        for (name, at, shown) in [
+            (Some("desk"), "", "desk"),
+            (Some("desk"), "a/b", "desk/a/b"),
+            (None, "", "/"),
+            (None, "a/b", "a/b"),
+        ] {
+            assert_eq!(tree.exposed(name, ReadOnly, &[]).shown(Path::new(at)), shown);
+        }
+        assert!(!tree.exposed(None, ReadOnly, &[]).is_everything());
+        assert!(Exposed::open(None, Workspace::new("/", ReadOnly), true).unwrap().is_everything());
+    }
+
+    #[test]
+    fn a_rule_for_a_link_takes_away_where_it_leads_and_gives_nothing() {
+        let tree = Tree::new("links");
+        for (whole, rule, other, then) in [
+            (ReadWrite, ReadOnly, None, ReadOnly),
+            (ReadOnly, ReadWrite, None, ReadOnly),
+            (WriteOnly, ReadOnly, None, Nothing),
+            (ReadOnly, ReadWrite, Some(ReadWrite), ReadWrite),
+            (ReadWrite, Nothing, Some(ReadOnly), Nothing),
+        ] {
+            let mut parts = vec![("link", rule)];
+            parts.extend(other.map(|other| ("to", other)));
+            let exposed = tree.exposed(None, whole, &parts);
+            assert_eq!(exposed.workspace.access_to(Path::new("to/x")), then, "{whole} {rule} {other:?}");
+            assert_eq!(exposed.workspace.access_to(Path::new("link")), rule);
+            assert_eq!(exposed.workspace.access_to(Path::new("")), whole);
+        }
+        let entries = |whole, parts: &[_]| tree.exposed(None, whole, parts).workspace.paths.len();
+        assert_eq!(entries(ReadOnly, &[("link", ReadWrite), ("to/deep", ReadOnly)]), 2);
+        assert_eq!(entries(ReadWrite, &[("link/deep", Nothing), ("to", ReadOnly)]), 3);
+    }
+
+    #[test]
+    fn the_kernel_s_rule_reaches_as_far_as_everything_is_alike() {
+        let tree = Tree::new("scope");
+        let parts =
+            [("a/ro", ReadOnly), ("a/wo", WriteOnly), ("b/none", Nothing), ("c", ReadWrite), ("d", Deliver)];
+        let scope = |whole, parts: &[_], at: &str, wanted| {
+            let exposed = tree.exposed(Some("w"), whole, parts);
+            exposed
+                .scope(Path::new(at), wanted)
+                .map(|scope| (scope.at.to_str().unwrap().to_owned(), scope.parts))
+        };
+        for (whole, at, wanted, reach, apart) in [
+            (ReadWrite, "c/x/y", Use::Write, "c", vec![]),
+            (ReadWrite, "a/x", Use::Read, "a/x", vec![]),
+            (ReadWrite, "a", Use::Read, "a", vec![("a/wo", Hidden)]),
+            (ReadWrite, "a/ro/x", Use::Read, "a/ro", vec![]),
+            (ReadWrite, "a/wo/x/y", Use::Write, "a/wo", vec![]),
+            (ReadWrite, "b", Use::Write, "b", vec![("b/none", Hidden)]),
+            (ReadWrite, "", Use::Read, "", vec![("a/wo", Hidden), ("b/none", Hidden), ("d", Hidden)]),
+            (WriteOnly, "a", Use::Write, "a", vec![("a/ro", Hidden)]),
+            (Nothing, "a/ro/x", Use::Read, "a/ro", vec![]),
+        ] {
+            let apart: Vec<_> = apart.into_iter().map(|(part, keep)| (PathBuf::from(part), keep)).collect();
+            assert_eq!(
+                scope(whole, &parts, at, wanted),
+                Ok((reach.to_owned(), apart)),
+                "{whole} {at} {wanted:?}"
+            );
+        }
+        let unchanged = Ok((String::new(), vec![("a/ro".into(), Unchanged)]));
+        assert_eq!(scope(ReadWrite, &parts[..1], "", Use::Write), unchanged);
+        assert_eq!(scope(ReadWrite, &[], "x/y", Use::Remove), Ok((String::new(), vec![])));
+        for (whole, at, wanted, rule, message) in [
+            (ReadOnly, "x", Use::Write, "access.write", "sending to w/x is not allowed: it is read-only"),
+            (ReadOnly, "x", Use::Remove, "access.write", "sending to w/x is not allowed: it is read-only"),
+            (WriteOnly, "", Use::Read, "access.read", "reading from w is not allowed: it is write-only"),
+            (Nothing, "x", Use::Read, "access.read", "w/x is not exposed"),
+            (ReadWrite, "b/none/x", Use::Write, "access.write", "w/b/none/x is not exposed"),
+            (ReadWrite, "d/x", Use::Read, "access.drop", "w/d/x takes drops, by sftp or scp"),
+            (ReadWrite, "a", Use::Write, "path.mixed", "w/a contains paths with another access"),
+            (WriteOnly, "", Use::Write, "path.mixed", "w contains paths with another access"),
+        ] {
+            let refusal = scope(whole, &parts, at, wanted).unwrap_err();
+            assert_eq!((refusal.rule, refusal.message.as_str()), (rule, message), "{whole} {at} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_suggests_what_a_policy_can_say() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let tree = Tree::new("suggests");
+        let change = |name, at: &[u8]| {
+            let at = Path::new(std::ffi::OsStr::from_bytes(at));
+            tree.exposed(name, ReadOnly, &[]).scope(at, Use::Write).unwrap_err().change
+        };
+        let access = |path: &str| Change::Access {
+            workspace: "w".parse().unwrap(),
+            path: path.into(),
+            access: ReadWrite,
+        };
+        assert_eq!(change(Some("w"), b"x"), Some(access("x")));
+        assert_eq!((change(None, b"x"), change(Some("w"), b"\xff")), (None, None));
+    }
+
+    #[test]
+    fn rsync_is_kept_from_rules_that_it_would_not_keep() {
+        let tree = Tree::new("kept");
+        let mut exposed = tree.exposed(Some("w"), ReadWrite, &[]);
+        assert_eq!(exposed.kept_by_rsync(Use::Write), Ok(()));
+        exposed.workspace.files.atomic = true;
+        assert_eq!(exposed.kept_by_rsync(Use::Read), Ok(()));
+        for wanted in [Use::Write, Use::Remove] {
+            let refusal = exposed.kept_by_rsync(wanted).unwrap_err();
+            assert_eq!(refusal.message, "rsync does not keep the rule \"atomic\" of w; sftp and scp do");
+        }
+    }
+
+    #[test]
+    fn what_a_push_may_do_follows_from_the_rules() {
+        let tree = Tree::new("rights");
+        let rights = |access, overwrite, delete| {
+            let mut exposed = tree.exposed(None, access, &[]);
+            (exposed.workspace.overwrite, exposed.workspace.delete) = (overwrite, delete);
+            exposed.push_rights(Path::new("x"))
+        };
+        let all = Rights {
+            read: true,
+            list: true,
+            change: true,
+            add: true,
+            remove: true,
+            remove_directories: true,
+            special: false,
+        };
+        assert_eq!(rights(ReadWrite, true, true), all);
+        assert_eq!(rights(WriteOnly, true, true), Rights { read: false, list: false, ..all });
+        assert_eq!(rights(ReadWrite, true, false), Rights { remove_directories: false, ..all });
+        let adds = Rights { change: false, remove: false, remove_directories: false, ..all };
+        assert_eq!((rights(ReadWrite, false, true), rights(ReadWrite, false, false)), (adds, adds));
+        let everything = Exposed::open(None, Workspace::new("/", ReadWrite), false).unwrap();
+        assert!(everything.push_rights(Path::new("x")).special);
+    }
+}

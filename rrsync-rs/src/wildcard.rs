@@ -91,15 +91,39 @@ mod tests {
             ("[", "["),
             ("***", "x"),
             ("x[1", "x[1"),
+            ("[A-]", "-"),
+            ("[a-c-e]", "-"),
+            (r"[\!a]", "b"),
+            ("[^a]", "b"),
+            (r"[\^a]", "^"),
+            ("a[0a-c]", "ab"),
         ] {
             assert!(hit(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in
-            [("*", ".hidden"), ("?", ".a"), ("f[12]", "f3"), (r"a\*b", "aXb"), ("a", "ab"), ("*a", "b")]
-        {
+        for (pattern, name) in [
+            ("*", ".hidden"),
+            ("?", ".a"),
+            ("f[12]", "f3"),
+            ("f[135]", "f2"),
+            ("[a]", "]"),
+            ("[A-]", "B"),
+            ("[a-c-e]", "d"),
+            (r"a\*b", "aXb"),
+            ("a", "ab"),
+            ("*a", "b"),
+        ] {
             assert!(!hit(pattern, name), "{pattern} {name}");
         }
         assert!(!hit(&"*a".repeat(50), &"a".repeat(49)));
+    }
+
+    #[test]
+    fn a_wildcard_is_one_that_is_not_quoted() {
+        for (pattern, wild) in
+            [("a*", true), ("?", true), ("[", true), ("a]", false), (r"a\*\?\[", false), ("a", false)]
+        {
+            assert_eq!(is_wild(split(pattern.as_bytes())[0].marked()), wild, "{pattern}");
+        }
     }
 
     #[test]

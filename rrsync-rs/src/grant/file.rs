@@ -419,6 +419,12 @@ access = "ro"
             (("\"ro\"", "\"r\""), 9, 10, "unknown variant `r`"),
             (("\"build\"", "\"a/../b\""), 11, 1, "sub-path"),
             (("\"build\"", "\"/build\""), 11, 1, "sub-path"),
+            (("\"build\"", "\"a/./b\""), 11, 1, "sub-path"),
+            (("\"build\"", "\"a/.\""), 11, 1, "sub-path"),
+            (("\"build\"", "\"\""), 11, 1, "sub-path"),
+            (("\"build\"", "\"a\\u0000\""), 11, 1, "sub-path"),
+            (("\"build\"", "\"build/\" = \"ro\"\n\"build\""), 11, 1, "named twice"),
+            (("~/papers", "~/a\\u0000"), 8, 8, "absolute"),
             (("access = \"ro\"", "access = \"rw\"\noverwrite = false\ndelete = true"), 11, 10, "contradicts"),
         ] {
             let text = TEXT.replacen(edit.0, edit.1, 1);

@@ -74,3 +74,45 @@ pub fn read(name: &GrantName, layout: &Layout) -> Result<String, LoadError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_policy_is_read_up_to_its_limit_and_a_missing_one_is_missing() {
+        let home = std::env::temp_dir().join(format!("load-{}", std::process::id()));
+        let layout = Layout::new(home.to_str().unwrap()).unwrap();
+        let name: GrantName = "f.p".parse().unwrap();
+        assert!(load(&name, &layout).unwrap_err().is_missing());
+        fs::create_dir_all(layout.grants_dir()).unwrap();
+        for dir in [layout.config_dir(), layout.grants_dir()] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        assert!(load(&name, &layout).unwrap_err().is_missing());
+        let most = usize::try_from(MAX_BYTES).unwrap();
+        for (text, says) in [
+            ("federation = \"f\"\npod = \"p\"\ntools = [\"rsync\"]\n", None),
+            ("tools = []", Some("f.p.toml:1:1: missing field")),
+        ] {
+            for (size, too_large) in [(most, false), (most + 1, true)] {
+                fs::write(layout.grant_file(&name), format!("{text}{}", "\n".repeat(size - text.len())))
+                    .unwrap();
+                fs::set_permissions(layout.grant_file(&name), fs::Permissions::from_mode(0o600)).unwrap();
+                let error = load(&name, &layout).err();
+                assert!(!error.as_ref().is_some_and(LoadError::is_missing));
+                let said = error.map(|error| error.to_string());
+                let says = if too_large { Some("larger than 1 MiB") } else { says };
+                assert_eq!(said.is_some(), says.is_some(), "{said:?}");
+                assert!(said.unwrap_or_default().contains(says.unwrap_or_default()), "{text} {size}");
+            }
+        }
+        fs::write(layout.grant_file(&name), b"\xff").unwrap();
+        let error = load(&name, &layout).unwrap_err();
+        assert!(matches!(error, LoadError::Io { .. }) && !error.is_missing());
+        fs::remove_dir_all(home).unwrap();
+    }
+}

@@ -253,3 +253,61 @@ pub fn forced_command(gate: &Path, grant: &GrantName) -> Option<String> {
     let plain = gate.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+@%,".contains(&b));
     (plain && gate.starts_with('/')).then(|| format!("{gate} --grant {grant}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Access::{Drop, None as Nothing, ReadOnly, ReadWrite, WriteOnly};
+
+    #[test]
+    fn two_accesses_allow_what_both_allow() {
+        for (one, two, both) in [
+            (ReadOnly, ReadOnly, ReadOnly),
+            (WriteOnly, WriteOnly, WriteOnly),
+            (Drop, Drop, Drop),
+            (ReadWrite, ReadWrite, ReadWrite),
+            (ReadWrite, ReadOnly, ReadOnly),
+            (ReadWrite, WriteOnly, WriteOnly),
+            (ReadWrite, Drop, Drop),
+            (ReadWrite, Nothing, Nothing),
+            (WriteOnly, Drop, Drop),
+            (ReadOnly, WriteOnly, Nothing),
+            (ReadOnly, Drop, Nothing),
+            (WriteOnly, Nothing, Nothing),
+        ] {
+            assert_eq!((one.both(two), two.both(one)), (both, both), "{one} {two}");
+        }
+    }
+
+    #[test]
+    fn a_grant_ends_when_its_moment_has_passed() {
+        let text = "federation = \"f\"\npod = \"p\"\ntools = [\"rsync\"]\n";
+        let layout = crate::layout::Layout::new("/home/u").unwrap();
+        let forever = parse(text, &layout).unwrap();
+        let ends = parse(&format!("{text}expires = 2027-01-01T00:00:00Z\n"), &layout).unwrap();
+        for (now, expired) in
+            [("2026-12-31T23:59:59Z", false), ("2027-01-01T00:00:00Z", false), ("2027-01-01T00:00:01Z", true)]
+        {
+            let now: Timestamp = now.parse().unwrap();
+            assert_eq!((forever.expired(now), ends.expired(now)), (false, expired), "{now}");
+        }
+    }
+
+    #[test]
+    fn every_place_of_a_workspace_is_named_with_its_access() {
+        let mut workspace = Workspace::new("/w", ReadOnly);
+        workspace.paths.insert("a".into(), Drop);
+        let places = [(Path::new(""), ReadOnly), (Path::new("a"), Drop)];
+        assert_eq!(workspace.places().collect::<Vec<_>>(), places);
+    }
+
+    #[test]
+    fn a_forced_command_means_the_same_to_every_shell() {
+        let command = |gate: &str| forced_command(Path::new(gate), &"f.p".parse().unwrap());
+        assert_eq!(command("/opt/a_b-1.2+c@d%e,f/gate").unwrap(), "/opt/a_b-1.2+c@d%e,f/gate --grant f.p");
+        for gate in ["gate", "./gate", "/a b/gate", "/a;b", "/a$b", "/a'b", "/a\"b", "/a~", "/\u{e4}", "/a\n"]
+        {
+            assert_eq!(command(gate), None, "{gate}");
+        }
+    }
+}

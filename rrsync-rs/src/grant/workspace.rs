@@ -263,6 +263,28 @@ length = 100
     }
 
     #[test]
+    fn what_may_be_overwritten_and_deleted_follows_from_what_is_said() {
+        let layout = Layout::new("/home/u").unwrap();
+        for (said, overwrite, delete) in [
+            ("", true, true),
+            ("overwrite = true\ndelete = true", true, true),
+            ("overwrite = true\ndelete = false", true, false),
+            ("delete = false", true, false),
+            ("overwrite = false", false, false),
+            ("overwrite = false\ndelete = false", false, false),
+            ("append = true", false, false),
+            ("append = true\noverwrite = false\ndelete = false", false, false),
+            ("append = false\noverwrite = true\ndelete = true", true, true),
+        ] {
+            let text = format!("{HEAD}[workspace.inbox]\npath = \"~/inbox\"\naccess = \"rw\"\n{said}\n");
+            let grant = parse(&text, &layout).unwrap();
+            let inbox = &grant.workspaces[&"inbox".parse().unwrap()];
+            assert_eq!((inbox.overwrite, inbox.delete), (overwrite, delete), "{said}");
+            assert_eq!(parse(&render(&grant, &layout).unwrap(), &layout).unwrap(), grant, "{said}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_in_a_rule_for_files_is_named_with_its_place() {
         let layout = Layout::new("/home/u").unwrap();
         for (from, to, line, column, says) in [
@@ -280,6 +302,9 @@ length = 100
             ("\"1M\"", "\"0\"", 15, 12, "not a size"),
             ("\"027\"", "\"1777\"", 16, 9, "not a mode"),
             ("\"027\"", "\"0x1\"", 16, 9, "not a mode"),
+            ("\"027\"", "\"+27\"", 16, 9, "not a mode"),
+            ("\"027\"", "\"00027\"", 16, 9, "not a mode"),
+            ("\"027\"", "\"028\"", 16, 9, "not a mode"),
             ("\"0640\"", "\"\"", 17, 13, "not a mode"),
             ("\"0750\"", "\"0400\"", 18, 12, "the owner could make nothing"),
             ("\"*.csv\"", "\"a/*.csv\"", 20, 10, "not a pattern"),

@@ -3,15 +3,17 @@
 //! The client leaves `*`, `?`, `[…]` and `{…,…}` for the remote side when the user typed them. No shell runs here, so
 //! the gate expands them itself, looking only at directories that it can open beneath the root.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, ResolveFlag};
+use nix::sys::stat::Mode;
 
 use super::words::Word;
-use crate::beneath::{Last, below_slashes};
+use crate::beneath::{Last, below_slashes, open_beneath};
 use crate::policy::Exposed;
 use crate::wildcard::{is_wild, matches_shown};
 
@@ -21,7 +23,16 @@ pub const MAX_WORDS: usize = 20_000;
 /// Nor may the words of one request take more bytes than this; Linux would not pass much more to a program.
 pub const MAX_BYTES: usize = 4 << 20;
 
-/// The expansion grew beyond `MAX_WORDS` or `MAX_BYTES`.
+/// Names that are looked at for the wildcards of one request, however little they match.
+pub const MOST_NAMES: usize = 1_000_000;
+
+/// To open a directory costs as much as to look at so many names.
+const DIRECTORY: usize = 20;
+
+/// Bytes of a path that the kernel does not look at any more, `PATH_MAX`.
+pub const PATH_MAX: usize = 4096;
+
+/// The expansion grew beyond `MAX_WORDS`, `MAX_BYTES` or `MOST_NAMES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
 
@@ -32,10 +43,6 @@ pub fn braces(word: &Word) -> Result<Vec<Word>, TooMany> {
     let mut todo = vec![word.marked().to_vec()];
     let mut made = 0;
     while let Some(bytes) = todo.pop() {
-        made += bytes.len();
-        if todo.len() + done.len() >= MAX_WORDS || made > MAX_BYTES {
-            return Err(TooMany);
-        }
         match brace_group(&bytes) {
             None => done.push(Word::from_marked(bytes)),
             Some((open, close, commas)) => {
@@ -44,6 +51,11 @@ pub fn braces(word: &Word) -> Result<Vec<Word>, TooMany> {
                 cuts.push(close);
                 // Pushed in reverse, so the first alternative is popped, and expanded further, first.
                 for pair in cuts.windows(2).rev() {
+                    // Counted before it is made: one group may have as many alternatives as the word has bytes.
+                    made += bytes.len() - (close - open) + (pair[1] - pair[0] - 1) - 1;
+                    if todo.len() + done.len() >= MAX_WORDS || made > MAX_BYTES {
+                        return Err(TooMany);
+                    }
                     let mut alternative = bytes[..open].to_vec();
                     alternative.extend_from_slice(&bytes[pair[0] + 1..pair[1]]);
                     alternative.extend_from_slice(&bytes[close + 1..]);
@@ -89,8 +101,8 @@ pub fn has_wildcard(word: &Word) -> bool {
 
 /// The paths below `root` that `word` matches, sorted; empty when nothing does. Hidden names need a pattern that
 /// starts with a dot. A trailing slash matches directories only. Where a link leads outside, nothing is looked for, and
-/// the second value says so.
-pub fn glob(exposed: &Exposed, word: &Word) -> Result<(Vec<PathBuf>, bool), TooMany> {
+/// the second value says so. `left` is how many names may still be looked at.
+pub fn glob(exposed: &Exposed, word: &Word, left: &mut usize) -> Result<(Vec<PathBuf>, bool), TooMany> {
     let root = &exposed.root;
     let marked = word.marked();
     let directories_only = marked.last().is_some_and(|(byte, _)| *byte == b'/');
@@ -103,17 +115,20 @@ pub fn glob(exposed: &Exposed, word: &Word) -> Result<(Vec<PathBuf>, bool), TooM
         let mut next = Vec::new();
         for base in &found {
             if wild {
-                for name in names(exposed, base, &mut outside) {
-                    if matches_shown(part, name.as_bytes()) {
-                        next.push(base.join(name));
-                    }
-                    if next.len() > MAX_WORDS {
-                        return Err(TooMany);
-                    }
+                let shown = |name: &[u8]| matches_shown(part, name);
+                next.extend(
+                    names(exposed, base, shown, left, &mut outside)?.iter().map(|name| base.join(name)),
+                );
+                if next.len() > MAX_WORDS {
+                    return Err(TooMany);
                 }
             } else {
+                *left = left.checked_sub(1).ok_or(TooMany)?;
                 let name: Vec<u8> = part.iter().map(|(byte, _)| *byte).collect();
-                next.push(base.join(OsStr::from_bytes(&name)));
+                // A longer path names nothing, and thousands of them would fill the memory.
+                if base.as_os_str().len() + name.len() < PATH_MAX {
+                    next.push(base.join(OsStr::from_bytes(&name)));
+                }
             }
         }
         found = next;
@@ -135,43 +150,55 @@ pub fn glob(exposed: &Exposed, word: &Word) -> Result<(Vec<PathBuf>, bool), TooM
     Ok((found, outside))
 }
 
-/// The names in a directory beneath the root; none when it cannot be opened or read.
-fn names(exposed: &Exposed, base: &Path, outside: &mut bool) -> Vec<std::ffi::OsString> {
+/// The names in a directory beneath the root that a pattern matches; none when it cannot be opened or read.
+fn names(
+    exposed: &Exposed,
+    base: &Path,
+    matched: impl Fn(&[u8]) -> bool,
+    left: &mut usize,
+    outside: &mut bool,
+) -> Result<Vec<OsString>, TooMany> {
+    *left = left.checked_sub(DIRECTORY).ok_or(TooMany)?;
     let root = &exposed.root;
     let held = match root.hold(below_slashes(base), Last::Follow) {
         Ok(held) => held,
         Err(errno) => {
             *outside |= errno == Errno::EXDEV;
-            return Vec::new();
+            return Ok(Vec::new());
         }
     };
     if !exposed.workspace.access_to(&held.at).may_read() {
         // What a pattern matches would tell names.
-        return Vec::new();
+        return Ok(Vec::new());
     }
     // The place, not the O_PATH descriptor: reading a directory takes a descriptor opened for reading.
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let opened = crate::beneath::open_beneath(
-        root.dir(),
-        &held.at,
-        flags,
-        nix::fcntl::ResolveFlag::RESOLVE_NO_SYMLINKS,
-        nix::sys::stat::Mode::empty(),
-    );
-    let Ok(mut dir) = opened.and_then(nix::dir::Dir::from_fd) else { return Vec::new() };
-    dir.iter()
-        .filter_map(|entry| {
-            let name = OsStr::from_bytes(entry.ok()?.file_name().to_bytes()).to_owned();
-            // A pattern passes over what may not be read; by its name it is refused.
-            let readable = exposed.workspace.access_to(&held.at.join(&name)).may_read();
-            (name != "." && name != ".." && readable).then_some(name)
-        })
-        .collect()
+    let opened = open_beneath(root.dir(), &held.at, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, Mode::empty());
+    let Ok(mut dir) = opened.and_then(Dir::from_fd) else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for entry in dir.iter() {
+        *left = left.checked_sub(1).ok_or(TooMany)?;
+        let Ok(entry) = entry else { break };
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." || !matched(name) {
+            continue;
+        }
+        let name = OsStr::from_bytes(name);
+        // A pattern passes over what may not be read; by its name it is refused.
+        if exposed.workspace.access_to(&held.at.join(name)).may_read() {
+            found.push(name.to_owned());
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
+    use crate::grant::{Access, Workspace};
     use crate::rsync::words::split;
 
     fn expanded(word: &str) -> Vec<String> {
@@ -186,7 +213,135 @@ mod tests {
         assert_eq!(expanded(r"br\{a,b\}c"), ["br{a,b}c"]);
         assert_eq!(expanded("{a}{b"), ["{a}{b"]);
         assert_eq!(expanded("{1..2000000}"), ["{1..2000000}"]);
+        assert!(has_wildcard(&split(b"a/b*c")[0]) && !has_wildcard(&split(br"a\*{b,c}")[0]));
         assert_eq!(braces(&split("{a,b}".repeat(20).as_bytes())[0]), Err(TooMany));
         assert_eq!(braces(&split("{,".repeat(60_000).as_bytes())[0]).map(|w| w.len()), Ok(1));
+    }
+
+    #[test]
+    fn braces_make_so_many_words_and_bytes_and_no_more() {
+        let long = "x".repeat(8000);
+        for (word, words) in [
+            ("{a,b}".repeat(14), Ok(1 << 14)),
+            ("{a,b}".repeat(15), Err(TooMany)),
+            (format!("{{{}}}", ",".repeat(MAX_WORDS - 1)), Ok(MAX_WORDS)),
+            (format!("{{{}}}", ",".repeat(MAX_WORDS)), Err(TooMany)),
+            (format!("{{,}}{}", "x".repeat(MAX_BYTES / 2)), Ok(2)),
+            (format!("{{,}}{}", "x".repeat(MAX_BYTES / 2 + 1)), Err(TooMany)),
+            (format!("a{{b,c}}{}", "x".repeat(MAX_BYTES / 2 - 2)), Ok(2)),
+            (format!("a{{b,c}}{}", "x".repeat(MAX_BYTES / 2 - 1)), Err(TooMany)),
+            (format!("{}{long}", "{a,b}".repeat(7)), Ok(1 << 7)),
+            (format!("{}{long}", "{a,b}".repeat(9)), Err(TooMany)),
+        ] {
+            let start = word.get(..40).unwrap_or(&word);
+            assert_eq!(braces(&split(word.as_bytes())[0]).map(|made| made.len()), words, "{start}");
+        }
+    }
+
+    fn long(character: char) -> String {
+        character.to_string().repeat(200)
+    }
+
+    /// A directory to look in: what is read and what is not, what is hidden, a link inside and links outside.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("expand-{name}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            for below in ["D/a1/x", "D/a2/x", "D/drop/x", "D/.h/x", "D/wo/part/x", "outside/x"] {
+                fs::create_dir_all(dir.join(below)).unwrap();
+            }
+            fs::create_dir_all(dir.join("D/.h").join(long('y')).join(long('z'))).unwrap();
+            fs::write(dir.join("D/a3"), "").unwrap();
+            fs::write(dir.join("D/a*"), "").unwrap();
+            nix::unistd::mkfifo(&dir.join("D/.pipe"), Mode::S_IRWXU).unwrap();
+            for (link, to) in [("a4", "a1"), ("a5", "../outside"), ("gone", "nothing")] {
+                symlink(to, dir.join("D").join(link)).unwrap();
+            }
+            Self(dir)
+        }
+
+        fn exposed(&self) -> Exposed {
+            let mut workspace = Workspace::new(self.0.join("D"), Access::ReadWrite);
+            for (part, access) in
+                [("drop", Access::WriteOnly), ("wo", Access::WriteOnly), ("wo/part", Access::ReadOnly)]
+            {
+                workspace.paths.insert(part.into(), access);
+            }
+            Exposed::open(None, workspace, false).unwrap()
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn wildcards_are_looked_for_inside_and_where_it_may_be_read() {
+        let tree = Tree::new("glob");
+        let exposed = tree.exposed();
+        for (word, found, leads_outside) in [
+            ("a?", "a* a1 a2 a3 a4 a5", false),
+            (r"a\**", "a*", false),
+            ("a?/", "a1/ a2/ a4/", true),
+            ("a[12]//x", "a1/x a2/x", false),
+            ("*", "a* a1 a2 a3 a4 a5 gone", false),
+            ("go*/", "", false),
+            (".*", ".h .pipe", false),
+            (".pipe/*", "", false),
+            ("*/x", "a1/x a2/x a4/x", true),
+            ("a?/*", "a1/x a2/x a4/x", true),
+            ("a4/[x]/", "a4/x/", false),
+            ("a3/*", "", false),
+            ("drop/*", "", false),
+            ("w*/part/*", "", false),
+            ("wo/*/x", "", false),
+            ("wo/part/?", "wo/part/x", false),
+            ("nothing/*", "", false),
+            ("[x]", "", false),
+            (&format!(".[h]/{}/{}", long('y'), long('z')), &format!(".h/{}/{}", long('y'), long('z')), false),
+            (&format!("a[1]{}/x", "/.".repeat(2047)), "", false),
+            (&format!("a[1]{}/x", "/".repeat(5000)), "a1/x", false),
+        ] {
+            let (paths, outside) = glob(&exposed, &split(word.as_bytes())[0], &mut 10_000).unwrap();
+            let paths: Vec<&str> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+            assert_eq!((paths.join(" ").as_str(), outside), (found, leads_outside), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_so_many_paths_and_no_more() {
+        let tree = Tree::new("many");
+        for name in 0..100 {
+            fs::write(tree.0.join(format!("D/a2/n{name}")), "").unwrap();
+        }
+        for link in 0..200 {
+            symlink("a2", tree.0.join(format!("D/l{link}"))).unwrap();
+        }
+        let exposed = tree.exposed();
+        let found = |word: &str| {
+            glob(&exposed, &split(word.as_bytes())[0], &mut 100_000).map(|(found, _)| found.len())
+        };
+        assert_eq!(found("l*/n*"), Ok(MAX_WORDS));
+        assert_eq!(found("l*/*"), Err(TooMany));
+    }
+
+    #[test]
+    fn what_is_looked_at_and_does_not_match_costs_too() {
+        let tree = Tree::new("cost");
+        let exposed = tree.exposed();
+        // The root has "." and ".." and eleven names; a directory that is opened costs twenty.
+        for (word, cost) in
+            [("q*", 33), ("a1/q*", 24), ("a3/q*", 21), ("drop/q*", 21), ("*/q", 40), ("a[123]/q*", 99)]
+        {
+            let word = &split(word.as_bytes())[0];
+            let mut left = cost;
+            assert!(glob(&exposed, word, &mut left).is_ok_and(|(found, _)| found.is_empty()), "{word:?}");
+            assert_eq!(left, 0, "{word:?}");
+            assert_eq!(glob(&exposed, word, &mut (cost - 1)), Err(TooMany), "{word:?}");
+        }
     }
 }

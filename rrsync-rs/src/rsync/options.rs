@@ -415,6 +415,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_is_found_and_nothing_else() {
+        let parsed = parse(&split(b"-vn -te31.LsfxC --delete-after --stats .")).unwrap();
+        assert_eq!(parsed.options[0], Given::Cluster { letters: b"vn".to_vec(), protocol: None });
+        assert_eq!(
+            [b'v', b'n', b't', b'e', b'x', b'L'].map(|letter| parsed.has_letter(letter)),
+            [true, true, true, false, false, false]
+        );
+        assert!(parsed.has_class(Class::Deletes) && !parsed.has_class(Class::DeletesSources));
+        assert!(parsed.has_long("stats") && !parsed.has_long("delete"));
+        assert!(parsed.knows_protocol_31());
+        let older = parse(&split(b"-vxe.Lsf --suffix=x .")).unwrap();
+        assert!(older.has_letter(b'x') && !older.knows_protocol_31());
+        assert_eq!(parse(&split(b"-se.Lsfx")).unwrap().options.len(), 1);
+        assert_eq!(parse(&split(b"-s")).unwrap().options, []);
+    }
+
+    #[test]
     fn nothing_else_is() {
         for line in [
             "",
@@ -440,6 +457,11 @@ mod tests {
             "--=x . x",
             "--DELETE . x",
             r"--delete\ x . x",
+            r"--delet\e . x",
+            r"\--delete . x",
+            r"\-r . x",
+            r"-v\r . x",
+            r"-r \. x",
             r"-a\ b . x",
             "--insecure-links . x",
             "--confine-root=/ . x",

@@ -159,4 +159,30 @@ mod tests {
             [(b'a', true), (b'\\', true), (b'b', true), (b'*', true), (b'c', true)]
         );
     }
+
+    #[test]
+    fn names_are_converted_where_the_gate_can_and_refused_where_it_cannot() {
+        let cafe = "caf\u{e9}".as_bytes();
+        for (options, argument, arrives) in [
+            ("", cafe, Some(cafe)),
+            ("--suffix=latin1", cafe, Some(cafe)),
+            ("--iconv=.", cafe, Some(cafe)),
+            ("--iconv=UTF-8", cafe, Some(cafe)),
+            ("--iconv=utf8", b"--files-from=-", Some(b"--files-from=-")),
+            ("--iconv=latin1", cafe, Some(b"caf\xe9")),
+            ("--iconv=ISO-8859-1", b"plain", Some(b"plain")),
+            ("--iconv=latin1 --suffix=x", cafe, Some(b"caf\xe9")),
+            ("--iconv=cp1252 --iconv=l1", cafe, Some(b"caf\xe9")),
+            ("--iconv=latin1", "\u{20ac}".as_bytes(), None),
+            ("--iconv=latin1", b"\xe9", None),
+            ("--iconv=cp1252", cafe, None),
+            ("--iconv=cp1252", b"plain", Some(b"plain")),
+            ("--iconv=cp1252", b"--files-from=-", None),
+            ("--iconv=latin1", b"--files-from=-", None),
+        ] {
+            let parsed = parse(&split(format!("-se.Lsfx {options}").as_bytes())).unwrap();
+            let converted = converted(&parsed, &[argument.to_vec()]).ok();
+            assert_eq!(converted, arrives.map(|bytes| vec![bytes.to_vec()]), "{options} {argument:?}");
+        }
+    }
 }

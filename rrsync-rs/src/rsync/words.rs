@@ -100,4 +100,25 @@ mod tests {
         assert_eq!(cut(""), [""; 0]);
         assert_eq!(split(br"a\*b*")[0].marked(), [(b'a', false), (b'*', true), (b'b', false), (b'*', false)]);
     }
+
+    #[test]
+    fn what_a_shell_would_have_read_is_found_where_it_is_bare() {
+        for (line, found) in [
+            ("a;b", Some(b';')),
+            (r"a\;b&", Some(b'&')),
+            (r"\;\&\|\<\>\(\)\`\$\q\'", None),
+            ("plain-*?[]{a,b}~!#%^=:", None),
+            ("new\nline", Some(b'\n')),
+            ("new\\\nline", None),
+            ("", None),
+        ] {
+            let word = split(line.as_bytes()).pop().unwrap_or_default();
+            assert_eq!(word.shell_syntax(), found, "{line:?}");
+        }
+        for byte in *b";&|<>()`$\"'\n" {
+            assert_eq!(split(&[b'a', byte])[0].shell_syntax(), Some(byte), "{byte}");
+            assert_eq!(Word::literal(&[b'a', byte]).shell_syntax(), None, "{byte}");
+        }
+        assert_eq!(Word::literal(b"a *").marked(), [(b'a', true), (b' ', true), (b'*', true)]);
+    }
 }

@@ -3,13 +3,10 @@
 //! A shell does that without a bound; here a short request costs a bounded answer.
 
 use crate::beneath::Last;
-use crate::rsync::expand::{MAX_WORDS, TooMany, braces};
+use crate::rsync::expand::{MAX_WORDS, MOST_NAMES, PATH_MAX, TooMany, braces};
 use crate::rsync::words::Word;
 use crate::vfs::{Vfs, VirtualPath};
 use crate::wildcard::{is_wild, matches_shown};
-
-/// Names that are looked at for the wildcards of one request.
-const MOST_NAMES: usize = 1_000_000;
 
 /// What `operands` stand for, as paths that a client could have written. A word that matches nothing is itself, as it is to
 /// a shell.
@@ -51,7 +48,11 @@ fn glob(vfs: &Vfs, pattern: &[(u8, bool)], names: &mut usize) -> Result<Vec<Vec<
             let join =
                 |name: &[u8]| if index == 0 { name.to_vec() } else { [base, &b"/"[..], name].concat() };
             if !is_wild(part) {
-                next.push(join(&part.iter().map(|(byte, _)| *byte).collect::<Vec<u8>>()));
+                *names = names.checked_sub(1).ok_or(TooMany)?;
+                // A longer path names nothing, and thousands of them would fill the memory.
+                if base.len() + part.len() < PATH_MAX {
+                    next.push(join(&part.iter().map(|(byte, _)| *byte).collect::<Vec<u8>>()));
+                }
                 continue;
             }
             for name in list(vfs, base, names)? {

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
-use crate::support::{Account, picture, said};
+use crate::support::{Account, GATE, picture, said};
 use crate::tools::sftp;
 use crate::{ends, granted, protocol, refused, rsync};
 
@@ -11,7 +12,7 @@ use crate::{ends, granted, protocol, refused, rsync};
 fn mixed() -> Account {
     granted(
         &[("D/mix/drop/f.txt", "MIX-SECRET"), ("D/mix/pub/x", "x"), ("client/src/f.txt", "new")],
-        "tools = [\"rsync\", \"sftp\"]\n\
+        "tools = [\"rsync\", \"scp\", \"sftp\"]\n\
          [workspace.mix]\npath = \"D/mix\"\naccess = \"rw\"\n[workspace.mix.paths]\ndrop = \"wo\"\n",
     )
 }
@@ -64,6 +65,50 @@ fn a_short_request_does_not_cost_a_long_answer() {
     );
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(account.audit().pop().unwrap()["rule"], "rsync.expansion");
+}
+
+#[test]
+fn a_short_request_looked_through_a_directory_thousands_of_times() {
+    let account = mixed();
+    for number in 0..500 {
+        fs::write(account.d(&format!("mix/pub/{number}")), "").unwrap();
+    }
+    let words = format!("mix/pub/{}q*", "{,}".repeat(12));
+    let output = account.gate(
+        &["--grant", "playground.chef1"],
+        &format!("rsync --server --sender -re.LsfxCIvu . {words}"),
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(account.audit().pop().unwrap()["rule"], "rsync.expansion");
+}
+
+#[test]
+fn a_short_request_filled_the_memory_before_its_words_were_counted() {
+    let account = mixed();
+    for number in 0..3000 {
+        fs::create_dir(account.d(&format!("mix/pub/{number}"))).unwrap();
+    }
+    let rsync = "rsync --server --sender -re.LsfxCIvu .";
+    let long = "x".repeat(60_000);
+    let group = format!("mix/{{{}}}{long}", ",".repeat(60_000));
+    let deep = format!("mix/pub/*/{long}");
+    // An scp says that it is ready, and that it goes on.
+    let input = account.write("client/input", [0; 4]);
+    for (command, code, says) in [
+        (format!("{rsync} {group}"), 1, "a pattern stands for too many paths"),
+        (format!("scp -f {group}"), 1, "the patterns match too much"),
+        // What is too long to be there is as it was written, and not found.
+        (format!("{rsync} {deep}"), 2, "protocol version mismatch"),
+        (format!("scp -f {deep}"), 1, "xxx"),
+    ] {
+        let mut gate = Command::new("/bin/sh");
+        gate.args(["-c", "ulimit -v 150000; exec \"$0\" --grant playground.chef1", GATE]).env_clear();
+        gate.env("HOME", account.root.join("home")).env("SSH_ORIGINAL_COMMAND", command);
+        let output = gate.stdin(fs::File::open(&input).unwrap()).output().unwrap();
+        let said: String = said(&output).chars().take(200).collect();
+        assert!(output.status.code() == Some(code) && said.contains(says), "{said}");
+    }
 }
 
 #[test]

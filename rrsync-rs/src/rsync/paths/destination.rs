@@ -10,7 +10,7 @@ use super::locate::{Target, refuse_shell_syntax};
 use super::{Place, allow, deepest, lexical, outside, too_many};
 use crate::beneath::{Held, Last};
 use crate::policy::Use;
-use crate::rsync::expand::{glob, has_wildcard};
+use crate::rsync::expand::{MOST_NAMES, glob, has_wildcard};
 use crate::rsync::judge::ReachSet;
 use crate::verdict::Refusal;
 
@@ -36,7 +36,8 @@ pub(in crate::rsync) fn destination(
     refuse_shell_syntax(&target.word)?;
     let mut path = PathBuf::from(target.word.to_os());
     if has_wildcard(&target.word) {
-        let (mut matched, leads_outside) = glob(exposed, &target.word).map_err(too_many)?;
+        let mut names = MOST_NAMES;
+        let (mut matched, leads_outside) = glob(exposed, &target.word, &mut names).map_err(too_many)?;
         if leads_outside {
             return Err(outside(&exposed.shown(&path)));
         }

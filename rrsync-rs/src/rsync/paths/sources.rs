@@ -10,7 +10,7 @@ use super::locate::{Target, refuse_shell_syntax};
 use super::{Place, allow, lexical, outside, too_many};
 use crate::beneath::{Held, Last, split_last};
 use crate::policy::{Exposed, Use};
-use crate::rsync::expand::{MAX_WORDS, TooMany, glob, has_wildcard};
+use crate::rsync::expand::{MAX_WORDS, MOST_NAMES, TooMany, glob, has_wildcard};
 use crate::rsync::judge::{Arg, ReachSet};
 use crate::verdict::Refusal;
 
@@ -33,9 +33,10 @@ pub(in crate::rsync) fn sources(
     reach: &mut ReachSet,
 ) -> Result<Sources, Refusal> {
     let mut found: Vec<(&Exposed, PathBuf)> = Vec::new();
+    let mut names = MOST_NAMES;
     for target in targets {
         let paths = if has_wildcard(&target.word) {
-            glob(target.exposed, &target.word).map_err(too_many)?.0
+            glob(target.exposed, &target.word, &mut names).map_err(too_many)?.0
         } else {
             Vec::new()
         };
