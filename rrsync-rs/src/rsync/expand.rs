@@ -27,7 +27,7 @@ pub const MAX_BYTES: usize = 4 << 20;
 pub const MOST_NAMES: usize = 1_000_000;
 
 /// To open a directory costs as much as to look at so many names.
-const DIRECTORY: usize = 20;
+pub const DIRECTORY: usize = 20;
 
 /// Bytes of a path that the kernel does not look at any more, `PATH_MAX`.
 pub const PATH_MAX: usize = 4096;

@@ -3,7 +3,7 @@
 //! A shell does that without a bound; here a short request costs a bounded answer.
 
 use crate::beneath::Last;
-use crate::rsync::expand::{MAX_WORDS, MOST_NAMES, PATH_MAX, TooMany, braces};
+use crate::rsync::expand::{DIRECTORY, MAX_WORDS, MOST_NAMES, PATH_MAX, TooMany, braces};
 use crate::rsync::words::Word;
 use crate::vfs::{Vfs, VirtualPath};
 use crate::wildcard::{is_wild, matches_shown};
@@ -73,6 +73,7 @@ fn glob(vfs: &Vfs, pattern: &[(u8, bool)], names: &mut usize) -> Result<Vec<Vec<
 
 /// The names in a directory; none where there is none, or where they may not be told.
 fn list(vfs: &Vfs, path: &[u8], left: &mut usize) -> Result<Vec<Vec<u8>>, TooMany> {
+    *left = left.checked_sub(DIRECTORY).ok_or(TooMany)?;
     let listed = VirtualPath::parse(path).and_then(|path| vfs.list(&path));
     let mut names = Vec::new();
     for entry in listed.into_iter().flatten() {
