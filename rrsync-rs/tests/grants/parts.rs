@@ -54,10 +54,9 @@ fn a_rule_for_the_owners_link_holds_where_it_leads() {
     ends(&rsync(&account, &["-a", "src/", "h:mix/pub/"]), 0);
 }
 
-#[test]
-fn a_short_request_does_not_cost_a_long_answer() {
-    let account = mixed();
-    let words = "mix/{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x} ".repeat(900);
+/// Asks for `words`, and is refused for what they stand for.
+#[track_caller]
+fn stands_for_too_much(account: &Account, words: &str) {
     let output = account.gate(
         &["--grant", "playground.chef1"],
         &format!("rsync --server --sender -re.LsfxCIvu . {words}"),
@@ -68,19 +67,20 @@ fn a_short_request_does_not_cost_a_long_answer() {
 }
 
 #[test]
+fn a_short_request_does_not_cost_a_long_answer() {
+    let account = mixed();
+    let words = "mix/{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x}{x,x} ".repeat(900);
+    stands_for_too_much(&account, &words);
+}
+
+#[test]
 fn a_short_request_looked_through_a_directory_thousands_of_times() {
     let account = mixed();
     for number in 0..500 {
         fs::write(account.d(&format!("mix/pub/{number}")), "").unwrap();
     }
     let words = format!("mix/pub/{}q*", "{,}".repeat(12));
-    let output = account.gate(
-        &["--grant", "playground.chef1"],
-        &format!("rsync --server --sender -re.LsfxCIvu . {words}"),
-        b"",
-    );
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(account.audit().pop().unwrap()["rule"], "rsync.expansion");
+    stands_for_too_much(&account, &words);
 }
 
 #[test]
