@@ -11,7 +11,7 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::exposure;
 use rrsync_rs::layout::Layout;
 
-use super::catalog::{Catalog, Copy};
+use super::catalog::{Catalog, Copy, Way};
 use super::words::Remote;
 use crate::common::exit::{Exit, Failure};
 use crate::common::private::{self, PrivateError};
@@ -98,7 +98,13 @@ impl Destination {
     ///
     /// # Errors
     /// `Conflict` when it is a copy of something else, unless that is to be forgotten.
-    pub fn copy_of(&self, source: &Remote, catalog: &Catalog, forget: bool) -> Result<Copy, Failure> {
+    pub fn copy_of(
+        &self,
+        source: &Remote,
+        catalog: &Catalog,
+        way: Way,
+        forget: bool,
+    ) -> Result<Copy, Failure> {
         let wanted = source.to_string();
         match catalog.copy_in(&self.real)? {
             Some(copy) if copy.source != wanted && !forget => {
@@ -106,7 +112,7 @@ impl Destination {
                 Err(Failure::new(Exit::Conflict, message)
                     .hint("another directory, or --adopt, which forgets where its files came from"))
             }
-            _ => Ok(catalog.adopt(&self.real, &wanted)?),
+            _ => Ok(catalog.adopt(&self.real, &wanted, way)?),
         }
     }
 }

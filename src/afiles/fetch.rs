@@ -5,7 +5,7 @@ use nix::sys::stat::SFlag;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
-use super::catalog::{self, Catalog, CopyBook, Transfer, now};
+use super::catalog::{self, Catalog, CopyBook, Transfer, Way, now};
 use super::cli::Fetch;
 use super::destination::{NewName, new_name};
 use super::get::{Got, Wanted, get};
@@ -55,7 +55,7 @@ pub fn run(args: &Fetch, layout: &Layout) -> Result<Report, Failure> {
             tree.set_attributes(None, top, true)?;
             hidden.publish(&path).map_err(|error| occupied(&error, &target))?;
             beside.end()?;
-            let copy = catalog.adopt(&target.path(), &workspace.found.remote.to_string())?;
+            let copy = catalog.adopt(&target.path(), &workspace.found.remote.to_string(), Way::Fetched)?;
             Stand::new(&catalog, copy.id, copy.standing.clone()).compared()?;
             let mut copy = CopyBook::new(&catalog, copy, workspace.found.remote.clone(), origin);
             for (path, arrived) in &book.0 {

@@ -8,7 +8,7 @@ use rrsync_rs::grant::Tool;
 use rrsync_rs::layout::Layout;
 use serde_json::{Map, Value};
 
-use super::catalog::{Catalog, CopyBook};
+use super::catalog::{Catalog, CopyBook, Way};
 use super::cli::{Diff, Pull};
 use super::destination::Destination;
 use super::receive::{Keeper, Tree};
@@ -29,7 +29,7 @@ pub fn run(args: &Pull, layout: &Layout) -> Result<Report, Failure> {
     let rsync = Rsync::new(&connection, workspace.found.wire_path()).watched(teller.is_watched());
     let catalog = Catalog::open(layout)?;
     let destination = Destination::open(&args.target, layout)?;
-    let copy = destination.copy_of(&workspace.found.remote, &catalog, args.adopt)?;
+    let copy = destination.copy_of(&workspace.found.remote, &catalog, Way::Fetched, args.adopt)?;
     let who = workspace.found.origin();
     let keeper = Keeper::new(layout, args.keep_versions);
     let tree = Tree::open(destination.real(), layout, &who, keeper, args.receiving.durability)?;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rrsync_rs::layout::Layout;
 use serde_json::{Map, Value, json};
 
-use super::catalog::{Catalog, Copy, now};
+use super::catalog::{Catalog, Copy, Way, now};
 use super::cli::Status;
 use super::destination::is_locked;
 use crate::common::exit::{Exit, Failure};
@@ -40,7 +40,10 @@ fn report(args: &Status, layout: &Layout) -> Result<Report, Failure> {
         report.out = ascii(&rows.iter().map(as_json).collect());
     } else {
         for row in &rows {
-            let arrow = if row.copy.sent { "->" } else { "<-" };
+            let arrow = match row.copy.way {
+                Way::Fetched => "<-",
+                Way::Sent => "->",
+            };
             report.line(format_args!("{} {arrow} {}", shown(layout, &row.copy.directory), row.copy.source));
             for line in details(row) {
                 report.line(format_args!("  {line}"));
@@ -102,7 +105,7 @@ fn as_json(row: &Row) -> Value {
     let mut object = Map::new();
     put_bytes(&mut object, "directory", Some(copy.directory.as_os_str().as_encoded_bytes()));
     object.insert("source".to_owned(), copy.source.clone().into());
-    object.insert("sent".to_owned(), copy.sent.into());
+    object.insert("sent".to_owned(), (copy.way == Way::Sent).into());
     object.insert("state".to_owned(), state(row).into());
     object.insert("paths".to_owned(), (*files).into());
     object.insert("same-at".to_owned(), json!(exact(standing.same_at)));

@@ -40,8 +40,9 @@ pub(super) fn of_file(path: Option<&Path>, layout: &Layout) -> Result<Config, Fa
     let path = path.unwrap_or(&usual);
     let author = rrsync_rs::watch::author();
     input::own(path, |text| config::parse(text, layout, &author)).map_err(|error| {
-        let failure = Failure::new(error.exit(), &error);
-        if error.is_missing() { failure.hint("name a directory: awatch run DIR") } else { failure }
+        let missing = error.is_missing();
+        let failure = Failure { exit: error.exit(), ..error.into() };
+        if missing { failure.hint("name a directory: awatch run DIR") } else { failure }
     })
 }
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use akeys::event::{Cursor, Event, EventPath, FORMAT, Kind, Message, Reason};
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use rrsync_rs::sha256::Sum;
 use uuid::Uuid;
 
 use crate::afiles_follow::{arrived, same};
-use crate::support::{Pod, Sandbox};
+use crate::support::{DEADLINE, Pod, Sandbox};
 
 /// A packet of SFTP.
 fn packet(kind: u8, id: Option<u32>, body: &[u8]) -> Vec<u8> {
@@ -126,6 +127,17 @@ pub(crate) struct Forged {
 }
 
 impl Forged {
+    /// What was asked for last.
+    fn asked(&self) -> String {
+        fs::read_to_string(self.stream.with_file_name("stream-asked")).unwrap_or_default()
+    }
+
+    /// Has nothing more to say to whoever has asked.
+    fn hang_up(&mut self) {
+        self.says = None;
+        fs::remove_file(self.stream.with_file_name("stream-asked")).unwrap();
+    }
+
     /// From now on, for whoever asks.
     pub(crate) fn stream(sandbox: &Sandbox) -> Self {
         let stream = sandbox.path("stream");
@@ -133,7 +145,8 @@ impl Forged {
         let (gate, real) = (sandbox.gate(), sandbox.gate().with_file_name("real"));
         fs::rename(&gate, &real).unwrap();
         let script = format!(
-            "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in \"awatch stream\"*) exec cat '{}' ;; esac\nexec '{}' \"$@\"\n",
+            "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in \"awatch stream\"*)\n \
+             echo \"$SSH_ORIGINAL_COMMAND\" >'{0}-asked'; exec cat '{0}' ;;\nesac\nexec '{1}' \"$@\"\n",
             stream.display(),
             real.display()
         );
@@ -144,10 +157,20 @@ impl Forged {
 
     /// Somebody listens, or will soon: the stream begins.
     pub(crate) fn begin(&mut self) {
+        self.go_on();
+        self.say(&Message::Resync { cursor: self.cursor, why: "test".to_owned() });
+    }
+
+    /// Goes on for somebody who has come again.
+    fn go_on(&mut self) {
+        let until = Instant::now() + DEADLINE;
+        while !self.asked().ends_with('\n') {
+            assert!(Instant::now() < until, "nobody asks");
+            std::thread::yield_now();
+        }
         self.says = Some(fs::File::options().write(true).open(&self.stream).unwrap());
         let (workspace, author) = ("papers".parse().unwrap(), "you@laptop".to_owned());
         self.say(&Message::Hello { format: FORMAT, workspace, author, project: None });
-        self.say(&Message::Resync { cursor: self.cursor, why: "test".to_owned() });
     }
 
     fn say(&mut self, message: &Message) {
@@ -286,6 +309,38 @@ fn what_the_source_says_otherwise_is_in_doubt_until_it_is_explained_or_compared(
     arrived(&mut following, "behind");
     following.in_sync();
     same(&pod, &sandbox);
+
+    // Nor does it where there is always something to hear.
+    let again = event(Reason::Renamed, directory, "elsewhere", Some("moved"), &papers.join("moved"));
+    let attributes = event(Reason::Attributes, file, "behind", None, &behind);
+    let silence = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            forged.tell(std::slice::from_ref(&again));
+            while !silence.load(Ordering::Acquire) {
+                forged.tell(std::slice::from_ref(&attributes));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        following.until(|_, what| what == "comparing");
+        silence.store(true, Ordering::Release);
+    });
+    following.in_sync();
+
+    // Whoever begins anew while something is in doubt hears of it again.
+    let before = forged.cursor;
+    forged.tell(&[event(Reason::Created, file, "early", None, &behind)]);
+    forged.tell(&[attributes]);
+    std::thread::sleep(Duration::from_millis(200));
+    following.kill();
+    forged.hang_up();
+    let early = sandbox.write("papers/early", "early");
+    let mut following = pod.follow(&["papers:", "copy"]);
+    forged.go_on();
+    assert_eq!(forged.asked(), format!("awatch stream papers --since {before}\n"));
+    forged.tell(&[event(Reason::Created, file, "early", None, &early)]);
+    let told = arrived(&mut following, "early");
+    assert!(!told.iter().any(|(_, what)| what == "comparing"), "{told:?}");
 
     // What another event explains is not compared.
     forged.tell(&[event(Reason::Created, file, "fleeting", None, &behind)]);

@@ -69,10 +69,19 @@ pub struct Copy {
     pub source: String,
     /// What it follows on from.
     pub cursor: Option<Cursor>,
-    /// Whether this pod sends it there, instead of fetching it from there.
-    pub sent: bool,
+    /// Which way it goes.
+    pub way: Way,
     /// How it stands.
     pub standing: Standing,
+}
+
+/// Which way the content of a copy goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From there to here.
+    Fetched,
+    /// From here to there.
+    Sent,
 }
 
 /// How a copy stands, for people and for monitors. Moments are nanoseconds since 1970, by this machine's clock.
@@ -136,8 +145,8 @@ impl Catalog {
         find().map_err(|error| self.failed(error))
     }
 
-    /// Makes `directory` a copy of `source`, which it is fetched from. What was known of it as a copy of something else is forgotten.
-    pub fn adopt(&self, directory: &Path, source: &str) -> Result<Copy, CatalogError> {
+    /// Makes `directory` a copy of `source`. What was known of it as a copy of something else is forgotten.
+    pub fn adopt(&self, directory: &Path, source: &str, way: Way) -> Result<Copy, CatalogError> {
         let adopt = || {
             let directory = directory.as_os_str().as_bytes();
             self.database.execute(
@@ -145,18 +154,13 @@ impl Catalog {
                 params![directory, source],
             )?;
             self.database.execute(
-                "INSERT INTO copy (directory, source) VALUES (?1, ?2) ON CONFLICT (directory) DO UPDATE SET sent = 0",
-                params![directory, source],
+                "INSERT INTO copy (directory, source, sent) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (directory) DO UPDATE SET sent = ?3 WHERE sent <> ?3",
+                params![directory, source, way == Way::Sent],
             )?;
             self.database.query_row(&select_copies("WHERE directory = ?1"), [directory], copy_of)
         };
         adopt().map_err(|error| self.failed(error))
-    }
-
-    /// From now on the copy is sent to where it was fetched from.
-    pub fn sent(&self, copy: i64) -> Result<(), CatalogError> {
-        let write = || self.database.execute("UPDATE copy SET sent = 1 WHERE id = ?1", [copy]);
-        write().map(drop).map_err(|error| self.failed(error))
     }
 
     /// Writes down how a copy stands. When something was last transferred is written with the transfer.
@@ -257,7 +261,7 @@ fn copy_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Copy> {
         source: row.get(2)?,
         // A cursor that cannot be read is none: everything is compared.
         cursor: cursor.and_then(|cursor| cursor.parse().ok()),
-        sent: row.get(9)?,
+        way: if row.get(9)? { Way::Sent } else { Way::Fetched },
         standing: Standing {
             same_at: row.get(4)?,
             behind_since: row.get(5)?,

@@ -21,7 +21,7 @@ fn file(size: u64) -> Known {
 }
 
 fn book<'c>(catalog: &'c Catalog, directory: &str) -> CopyBook<'c> {
-    let copy = catalog.adopt(Path::new(directory), "anna@h/papers:").unwrap();
+    let copy = catalog.adopt(Path::new(directory), "anna@h/papers:", Way::Fetched).unwrap();
     let remote = Remote::read(OsStr::new("anna@h/papers:")).unwrap();
     CopyBook::new(catalog, copy, remote, "lab.pc".to_owned())
 }
@@ -74,9 +74,9 @@ fn a_copy_of_something_else_knows_nothing() {
         book.same(&path("a"), file(1)).unwrap();
         book.write(None).unwrap();
     }
-    let again = catalog.adopt(Path::new("/copy"), "anna@h/papers:").unwrap();
+    let again = catalog.adopt(Path::new("/copy"), "anna@h/papers:", Way::Fetched).unwrap();
     assert_eq!(catalog.known(again.id, &path("a")).unwrap(), Some(file(1)));
-    let copy = catalog.adopt(Path::new("/copy"), "bob@h/papers:").unwrap();
+    let copy = catalog.adopt(Path::new("/copy"), "bob@h/papers:", Way::Fetched).unwrap();
     assert_eq!(catalog.known(copy.id, &path("a")).unwrap(), None);
     assert_eq!(other.known(&path("a")).unwrap(), Some(file(1)));
     assert_eq!(catalog.copies().unwrap().len(), 2);
@@ -86,7 +86,7 @@ fn a_copy_of_something_else_knows_nothing() {
 fn a_standing_is_what_was_last_written() {
     let (_scratch, layout) = layout();
     let catalog = Catalog::open(&layout).unwrap();
-    let copy = catalog.adopt(Path::new("/copy"), "anna@h/papers:").unwrap();
+    let copy = catalog.adopt(Path::new("/copy"), "anna@h/papers:", Way::Fetched).unwrap();
     assert_eq!(copy.standing, Standing::default());
     let standing = Standing {
         same_at: Some(1),
@@ -118,7 +118,9 @@ fn whoever_came_to_a_new_catalog_at_the_same_time_was_told_that_it_is_locked() {
                 scope.spawn(move || {
                     together.wait();
                     let catalog = Catalog::open(layout).unwrap();
-                    catalog.adopt(Path::new(&format!("/copy-{number}")), "anna@h/papers:").unwrap();
+                    catalog
+                        .adopt(Path::new(&format!("/copy-{number}")), "anna@h/papers:", Way::Fetched)
+                        .unwrap();
                     let mut book = book(&catalog, &format!("/copy-{number}"));
                     book.arrived(&path("a"), &Arrived { known: file(1), sum: None }).unwrap();
                     book.write(None).unwrap();
@@ -132,16 +134,17 @@ fn whoever_came_to_a_new_catalog_at_the_same_time_was_told_that_it_is_locked() {
 fn a_catalog_of_before_is_taken_over_with_what_is_in_it() {
     let (_scratch, layout) = layout();
     let catalog = Catalog::open(&layout).unwrap();
-    let copy = catalog.adopt(Path::new("/copy"), "anna@h/papers:").unwrap();
+    catalog.adopt(Path::new("/copy"), "anna@h/papers:", Way::Sent).unwrap();
     drop(catalog);
     let database = Connection::open(layout.catalog()).unwrap();
     database.execute_batch("ALTER TABLE copy DROP COLUMN sent; PRAGMA user_version = 2").unwrap();
     drop(database);
     let catalog = Catalog::open(&layout).unwrap();
-    assert!(!catalog.copies().unwrap()[0].sent);
-    catalog.sent(copy.id).unwrap();
-    assert!(Catalog::open(&layout).unwrap().copies().unwrap()[0].sent);
-    assert!(!catalog.adopt(Path::new("/copy"), "anna@h/papers:").unwrap().sent);
+    assert_eq!(catalog.copies().unwrap()[0].way, Way::Fetched);
+    for way in [Way::Sent, Way::Fetched] {
+        assert_eq!(catalog.adopt(Path::new("/copy"), "anna@h/papers:", way).unwrap().way, way);
+        assert_eq!(Catalog::open(&layout).unwrap().copies().unwrap()[0].way, way);
+    }
 }
 
 #[test]

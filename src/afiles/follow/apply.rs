@@ -55,7 +55,7 @@ impl Apply<'_, '_> {
         while put_off.last.is_empty()
             && let Some((index, step)) = steps.next()
         {
-            step.paths().for_each(|path| self.doubts.explain(path));
+            self.doubts.explain(&step);
             let mut outcome = match step {
                 Step::Rename(ref from, ..)
                     if contradicted.contains(&index) && self.book.known(from)?.is_some() =>
@@ -72,7 +72,7 @@ impl Apply<'_, '_> {
             self.doubts.note(std::mem::take(&mut outcome.doubtful));
         }
         put_off.rest.extend(steps.map(|(_, step)| step));
-        put_off.rest.iter().flat_map(Step::paths).for_each(|path| self.doubts.explain(path));
+        put_off.rest.iter().for_each(|step| self.doubts.explain(step));
         Ok((all, put_off))
     }
 

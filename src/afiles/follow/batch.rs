@@ -213,20 +213,25 @@ impl PutOff {
 impl Step {
     /// At which paths something is by it.
     pub fn makes(&self) -> impl Iterator<Item = &EventPath> {
-        let to_be = |path: &&EventPath| match self {
-            Self::Rename(from, ..) => *path != from,
-            Self::Become(paths) => !matches!(paths.get(*path), Some(Want::Gone { .. })),
-        };
-        self.paths().filter(to_be)
+        let (renamed, become_so) = self.parts();
+        let there = |(path, want)| (!matches!(want, &Want::Gone { .. })).then_some(path);
+        renamed.map(|[_, to]| to).into_iter().chain(become_so.filter_map(there))
     }
 
-    /// What it is about.
-    pub fn paths(&self) -> impl Iterator<Item = &EventPath> {
+    /// Of which paths it says what they are now, and whether it says so of all that is below them.
+    pub fn explains(&self) -> impl Iterator<Item = (&EventPath, bool)> {
+        let (renamed, become_so) = self.parts();
+        let with_all_below = |(path, want)| (path, matches!(want, &(Want::Gone { .. } | Want::Whole)));
+        renamed.into_iter().flatten().map(|path| (path, true)).chain(become_so.map(with_all_below))
+    }
+
+    /// Both names of a rename, or what is to become of which paths.
+    fn parts(&self) -> (Option<[&EventPath; 2]>, impl Iterator<Item = (&EventPath, &Want)>) {
         let (renamed, become_so) = match self {
             Self::Rename(from, to, _) => (Some([from, to]), None),
-            Self::Become(paths) => (None, Some(paths.keys())),
+            Self::Become(paths) => (None, Some(paths)),
         };
-        renamed.into_iter().flatten().chain(become_so.into_iter().flatten())
+        (renamed, become_so.into_iter().flatten())
     }
 
     /// Whether it is about `path` or something below it.

@@ -51,7 +51,7 @@ pub fn load(layout: &Layout, only: Option<&Label>, json: bool) -> Result<Vec<Set
     let path = layout.follow_file();
     let all = match input::own(&path, |text| parse(text, layout, json)) {
         Err(error) if error.is_missing() => BTreeMap::new(),
-        all => all.map_err(|error| Failure::new(error.exit(), error))?,
+        all => all.map_err(|error| Failure { exit: error.exit(), ..error.into() })?,
     };
     let found: Vec<Setting> = match only {
         None => all.into_values().collect(),

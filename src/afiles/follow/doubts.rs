@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::batch::Step;
 use crate::event::EventPath;
 
 /// How long to wait for an event that explains it.
@@ -42,12 +43,16 @@ impl Doubts {
         }
     }
 
-    /// It is said what became of the path, and of what is below it.
-    pub fn explain(&mut self, path: &EventPath) {
-        self.paths.remove(path);
-        let below: Vec<_> = path.below(&self.paths).map(|(doubt, _)| doubt.clone()).collect();
-        for doubt in below {
-            self.paths.remove(&doubt);
+    /// What is made now says what became of these.
+    pub fn explain(&mut self, step: &Step) {
+        for (path, with_all_below) in step.explains() {
+            self.paths.remove(path);
+            if with_all_below {
+                let below: Vec<_> = path.below(&self.paths).map(|(doubt, _)| doubt.clone()).collect();
+                for doubt in below {
+                    self.paths.remove(&doubt);
+                }
+            }
         }
     }
 
@@ -58,10 +63,12 @@ impl Doubts {
 
     /// When everything is to be compared.
     pub fn due(&self) -> Option<Instant> {
-        if self.paths.len() >= MOST {
-            return Some(Instant::now());
-        }
         self.paths.values().min().copied()
+    }
+
+    /// Whether it is to be compared at once.
+    pub fn are_too_many(&self) -> bool {
+        self.paths.len() >= MOST
     }
 
     /// Everything has been compared; with `news` it was worth it.
@@ -75,7 +82,9 @@ impl Doubts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::{Hint, Want};
     use super::*;
+    use crate::event::Kind;
 
     fn path(path: &str) -> EventPath {
         EventPath::new(path.into()).unwrap()
@@ -87,15 +96,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_explained_is_not_in_doubt_and_neither_is_what_is_below_it() {
-        let mut doubts = Doubts::new();
-        doubts.note(["a", "a/b", "a/b/c", "a-b", "b"].map(path).into());
-        doubts.explain(&path("a"));
-        assert_eq!(doubts.paths().collect::<Vec<_>>(), [&path("a-b"), &path("b")]);
-        doubts.explain(&path("b/c"));
-        doubts.explain(&path("a-b"));
-        doubts.explain(&path("b"));
-        assert!(doubts.is_empty() && doubts.due().is_none());
+    fn what_is_explained_is_not_in_doubt_and_neither_is_what_went_with_it() {
+        let all = ["a", "a/b", "a/b/c", "a-b", "b"];
+        let become_so = |at: &str, want: Want| Step::Become([(path(at), want)].into());
+        let rename = |from: &str, to: &str| Step::Rename(path(from), path(to), None);
+        let hint = Hint {
+            kind: Kind::Directory,
+            size: None,
+            modified: None,
+            mode: Some(0o700),
+            sum: None,
+            author: "you@laptop".to_owned(),
+            put_off: false,
+        };
+        for (step, left) in [
+            (become_so("a", Want::Gone { directory: true }), &["a-b", "b"][..]),
+            (become_so("a", Want::Whole), &["a-b", "b"]),
+            (rename("a", "c"), &["a-b", "b"]),
+            (rename("c", "a/b"), &["a", "a-b", "b"]),
+            // A directory's mode says nothing of what is in it, and neither does word of where to look.
+            (become_so("a", Want::Like(hint.clone())), &["a-b", "a/b", "a/b/c", "b"]),
+            (become_so("a", Want::Look(hint.clone())), &["a-b", "a/b", "a/b/c", "b"]),
+            (become_so("b/c", Want::Like(hint)), &["a", "a-b", "a/b", "a/b/c", "b"]),
+        ] {
+            let mut doubts = Doubts::new();
+            doubts.note(all.map(path).into());
+            doubts.explain(&step);
+            assert_eq!(
+                doubts.paths().cloned().collect::<Vec<_>>(),
+                left.iter().map(|at| path(at)).collect::<Vec<_>>()
+            );
+        }
+        assert!(Doubts::new().is_empty() && Doubts::new().due().is_none());
     }
 
     #[test]
@@ -120,7 +152,9 @@ mod tests {
     #[test]
     fn doubts_do_not_fill_the_memory() {
         let mut doubts = Doubts::new();
-        doubts.note((0..MOST).map(|number| path(&number.to_string())).collect());
-        assert_eq!(pause(&doubts), 0);
+        doubts.note((1..MOST).map(|number| path(&number.to_string())).collect());
+        assert!(!doubts.are_too_many());
+        doubts.note(vec![path("0")]);
+        assert!(doubts.are_too_many());
     }
 }

@@ -30,7 +30,7 @@ use serde::Deserialize;
 use self::command::OnChange;
 use self::session::SessionError;
 use self::stream::StreamError;
-use super::catalog::{Catalog, CatalogError, CopyBook};
+use super::catalog::{Catalog, CatalogError, CopyBook, Way};
 use super::cli::Follow;
 use super::destination::Destination;
 use super::find::find;
@@ -191,7 +191,7 @@ fn follow(
     let remote = workspace.found.remote.clone();
     let teller = Teller::following(setting.json, &setting.source.to_string());
     let catalog = Catalog::open(layout)?;
-    let copy = destination.copy_of(&remote, &catalog, setting.adopt)?;
+    let copy = destination.copy_of(&remote, &catalog, Way::Fetched, setting.adopt)?;
     let who = workspace.found.origin();
     let keeper = Keeper::new(layout, setting.keep_versions);
     let tree = Tree::open(destination.real(), layout, &who, keeper, setting.durability)?;

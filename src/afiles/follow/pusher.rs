@@ -22,7 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::PAUSE;
 use super::session::SessionError;
-use crate::afiles::catalog::{Catalog, CopyBook};
+use crate::afiles::catalog::{Catalog, CopyBook, Way};
 use crate::afiles::destination::Destination;
 use crate::afiles::failures::TransferError;
 use crate::afiles::receive::{Durability, Known, Tree};
@@ -69,8 +69,7 @@ pub fn run(push: &Push, copy: &Path, layout: &Layout, json: bool) -> Result<Infa
     let workspace = Workspace::find(&push.to, layout)?;
     let catalog = Catalog::open(layout)?;
     let destination = Destination::open(&directory, layout)?;
-    let known = destination.copy_of(&workspace.found.remote, &catalog, false)?;
-    catalog.sent(known.id)?;
+    let known = destination.copy_of(&workspace.found.remote, &catalog, Way::Sent, false)?;
     let who = workspace.found.origin();
     // Nothing arrives here; the tree is for looking at it.
     let tree = Tree::open_new(destination.real(), layout, &who, Durability::None)?;

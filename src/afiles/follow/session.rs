@@ -125,7 +125,6 @@ impl Session<'_, '_, '_> {
                 Some(Message::Hello { .. }) => {}
                 Some(Message::Event { cursor, event }) => {
                     self.cursor = Some(cursor);
-                    event.from.iter().chain([&event.path]).for_each(|path| self.doubts.explain(path));
                     self.batch.add(&event);
                     if self.batch.len() >= LARGEST_BATCH {
                         self.apply()?;
@@ -133,8 +132,6 @@ impl Session<'_, '_, '_> {
                 }
                 Some(Message::Resync { cursor, why }) => {
                     self.cursor = Some(cursor);
-                    // Whatever was to be done is part of what is compared now.
-                    self.batch = self.batch.next();
                     self.compare(&why)?;
                 }
                 Some(Message::Current { cursor }) => {
@@ -162,21 +159,23 @@ impl Session<'_, '_, '_> {
     /// Does what has waited.
     fn overdue(&mut self) -> Result<(), SessionError> {
         let now = Instant::now();
-        let contradicted = self.contradicted.as_ref();
-        if contradicted.is_some_and(|rename| rename.again <= now && now < rename.since + WHILE) {
+        if self.contradicted.as_ref().is_some_and(|rename| rename.again <= now) {
             return self.apply();
         }
-        if contradicted.is_some() || self.doubts.due().is_some_and(|due| due <= now) {
-            let paths = self.doubts.paths();
-            let count = paths.len() + usize::from(contradicted.is_some());
-            let first = contradicted.map(|rename| &rename.from).into_iter().chain(paths).next();
-            let why = first
-                .map_or_else(String::new, |path| left_out(count, path, "it is not as it was told to be"));
-            // Whatever was to be done is part of what is compared now.
-            self.batch = self.batch.next();
-            return self.compare(&why);
+        if self.doubts.due().is_some_and(|due| due <= now) {
+            return self.compare_what_is_otherwise();
         }
         self.compare("what was left out is tried again")
+    }
+
+    /// Compares everything, because the source is not as it was told to be.
+    fn compare_what_is_otherwise(&mut self) -> Result<(), SessionError> {
+        let paths = self.doubts.paths();
+        let count = paths.len() + usize::from(self.contradicted.is_some());
+        let first = self.contradicted.iter().map(|rename| &rename.from).chain(paths).next();
+        let why =
+            first.map_or_else(String::new, |path| left_out(count, path, "it is not as it was told to be"));
+        self.compare(&why)
     }
 
     /// Makes the changes that have come.
@@ -208,6 +207,11 @@ impl Session<'_, '_, '_> {
             let since = before.filter(|before| before.from == from).map_or(now, |before| before.since);
             Contradicted { from, since, again: now + SOON }
         });
+        // Not only when there is nothing to hear: somebody may always have something to say.
+        let for_long = self.contradicted.as_ref().is_some_and(|rename| rename.since + WHILE <= now);
+        if for_long || self.doubts.are_too_many() {
+            return self.compare_what_is_otherwise();
+        }
         if put_off.is_empty() {
             return self.written_down(true);
         }
@@ -216,8 +220,9 @@ impl Session<'_, '_, '_> {
         Ok(self.follower.book.write(None).map_err(TransferError::from)?)
     }
 
-    /// Compares everything.
+    /// Compares everything. Whatever was to be done is part of that.
     fn compare(&mut self, why: &str) -> Result<(), SessionError> {
+        self.batch = self.batch.next();
         self.left.when = None;
         self.contradicted = None;
         let follower = &mut *self.follower;
@@ -257,16 +262,18 @@ impl Session<'_, '_, '_> {
         Ok(())
     }
 
-    /// How far the copy has come is written down once its files are where they belong. With `news` other things are, too.
+    /// How far the copy has come is written down once its files are where they belong, all of them: whoever goes on from there hears no
+    /// more of what was left out or is in doubt. With `news` other things are written, too.
     fn written_down(&mut self, news: bool) -> Result<(), SessionError> {
         let follower = &mut *self.follower;
-        let moved = self.cursor != follower.cursor && follower.keeps_cursor();
+        let complete = self.left.when.is_none() && self.doubts.is_empty();
+        let moved = complete && self.cursor != follower.cursor && follower.keeps_cursor();
         if news || moved {
-            let cursor = self.cursor.filter(|_| follower.keeps_cursor());
+            let cursor = self.cursor.filter(|_| moved);
             follower.book.write(cursor.as_ref()).map_err(TransferError::from)?;
-            follower.cursor = cursor;
+            follower.cursor = cursor.or(follower.cursor);
         }
-        if self.left.when.is_none() && self.doubts.is_empty() {
+        if complete {
             follower.in_sync().map_err(TransferError::from)?;
         }
         Ok(())
