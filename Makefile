@@ -27,7 +27,8 @@ demo:
 	@scripts/packages.sh sshd ssh ssh-keygen rsync
 	@scripts/demo.sh
 
-# The end-to-end tests run the gate, another package's program, so it is built first.
+# The gate is tested as it is installed. The end-to-end tests run it, another package's program, so it is built first.
+test: export GATE_TARGET = $(shell scripts/gate-target.sh)
 test:
 	@scripts/packages.sh sshd ssh ssh-keygen scp sftp rsync
 	@scripts/packages.sh bash dash busybox flock || echo 'going on: the installer is tried in those shells that are there'
@@ -39,9 +40,11 @@ test:
 	@scripts/packages.sh chromium || echo 'going on: without chromium, the page of akeys report is not looked at'
 	@scripts/packages.sh rclone lftp sshfs fusermount3 restic python3-paramiko psftp puttygen curl \
 		|| echo 'going on: each client that is missing is named where it would be tried'
-	cargo build --workspace --bins --locked
+	cargo build --package rrsync-rs --bins --locked --target $$GATE_TARGET
+	cargo build --package akeys --bins --locked
 	cargo test --workspace --locked --doc
-	cargo test --workspace --locked --all-targets
+	cargo test --package akeys --locked --all-targets
+	cargo test --package rrsync-rs --locked --all-targets --target $$GATE_TARGET
 
 check:
 	@scripts/packages.sh mandoc dash

@@ -6,16 +6,20 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a program for the tests")]
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::fcntl::AT_FDCWD;
+use nix::dir::Dir;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, mkdirat};
@@ -24,7 +28,7 @@ use rrsync_rs::cli::{Gate, Source};
 use rrsync_rs::grant::Confine;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::serve::{self, Protocol};
-use rrsync_rs::session;
+use rrsync_rs::session::Named;
 use rrsync_rs::sftp::Subsystem;
 
 fn main() {
@@ -34,7 +38,7 @@ fn main() {
     let source = Source::Grant("playground.chef1".parse().unwrap());
     let gate = Gate { source, rsync: None, within: false, explain: None };
     let layout = Layout::new(home).unwrap();
-    let terms = session::terms(&gate, Some(&layout)).unwrap();
+    let terms = Named::read(&gate, Some(&layout)).unwrap().open(&gate, Some(&layout)).unwrap();
     // What is open before, as the audit file is in a session.
     let log = File::create(root.join("log")).unwrap();
     let session = serve::prepare(terms, Protocol::Sftp(Subsystem::default())).unwrap();
@@ -98,13 +102,16 @@ fn refused_is_allowed(error: io::Error) -> io::Result<TcpStream> {
 fn outside(outside: &Path) {
     let secret = outside.join("secret");
     let inside = outside.with_file_name("D");
-    tell("read outside", fs::read(&secret));
-    tell("read the accounts", fs::read("/etc/passwd"));
-    tell("read its own environment", fs::read("/proc/self/environ"));
-    tell("list outside", fs::read_dir(outside).map(Iterator::count));
-    tell("write outside", OpenOptions::new().write(true).open(&secret));
+    tell("read outside", read(&secret));
+    tell("read the accounts", read(Path::new("/etc/passwd")));
+    tell("read its own environment", read(Path::new("/proc/self/environ")));
+    tell("list outside", list(outside));
+    tell("write outside", open(&secret, OFlag::O_WRONLY));
     tell("truncate outside", nix::unistd::truncate(&secret, 0));
-    tell("make a file outside", File::create(outside.join("new")));
+    tell(
+        "make a file outside",
+        open(&outside.join("new"), OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC),
+    );
     tell("make a directory outside", mkdirat(AT_FDCWD, &outside.join("newdir"), Mode::S_IRWXU));
     tell("remove outside", remove(&secret));
     tell("rename outside", rename(&secret, &outside.join("moved")));
@@ -124,30 +131,50 @@ fn outside(outside: &Path) {
 
 fn inside(inside: &Path) {
     let file = inside.join("in.txt");
-    tell("list inside", fs::read_dir(inside).map(Iterator::count));
-    tell("read inside", fs::read(&file));
-    tell("write inside", OpenOptions::new().write(true).open(&file));
+    tell("list inside", list(inside));
+    tell("read inside", read(&file));
+    tell("write inside", open(&file, OFlag::O_WRONLY));
     tell("make a device", nix::sys::stat::mknod(&inside.join("dev"), SFlag::S_IFCHR, Mode::S_IRWXU, 259));
     tell("make a fifo", nix::unistd::mkfifo(&inside.join("fifo"), Mode::S_IRWXU));
     tell("mode by path", fs::set_permissions(&file, Permissions::from_mode(0o666)));
-    tell("make a file", OpenOptions::new().write(true).create_new(true).open(inside.join("made")));
+    tell("make a file", open(&inside.join("made"), OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL));
     tell("remove inside", remove(&inside.join("sub/f")));
 }
 
 fn store(layout: &Layout, workspace: &Path) {
     let store = layout.versions_of(workspace);
     let content = store.join("content");
-    let kept = fs::read_dir(&content).ok().and_then(|mut entries| entries.next()?.ok());
-    let Some(kept) = kept.map(|entry| entry.path()) else { return };
-    tell("change a kept content", OpenOptions::new().write(true).open(&kept));
+    let Some(kept) = list(&content).ok().and_then(|mut kept| kept.pop()) else { return };
+    tell("change a kept content", open(&kept, OFlag::O_WRONLY));
     tell("remove a kept content", remove(&kept));
     tell("replace a kept content", rename(&workspace.join("in.txt"), &kept));
     tell("move a kept content", rename(&kept, &content.join("moved")));
-    tell("open the log of versions", OpenOptions::new().write(true).open(store.join("log.jsonl")));
+    tell("open the log of versions", open(&store.join("log.jsonl"), OFlag::O_WRONLY));
     tell("remove the log of versions", remove(&store.join("log.jsonl")));
 }
 
 /// The calls that the filter lets through, so that the other half of the confinement has to answer.
+fn open(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    openat(AT_FDCWD, path, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::from(open(path, OFlag::O_RDONLY)?).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn list(path: &Path) -> nix::Result<Vec<PathBuf>> {
+    let mut directory = Dir::openat(AT_FDCWD, path, OFlag::O_DIRECTORY, Mode::empty())?;
+    let names = directory
+        .iter()
+        .map(|entry| entry.map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned()));
+    names
+        .filter(|name| !matches!(name, Ok(name) if name == "." || name == ".."))
+        .map(|name| Ok(path.join(name?)))
+        .collect()
+}
+
 fn remove(path: &Path) -> nix::Result<()> {
     nix::unistd::unlinkat(AT_FDCWD, path, nix::unistd::UnlinkatFlags::NoRemoveDir)
 }

@@ -13,7 +13,7 @@ use crate::gate;
 use crate::grant::{Access, Confine};
 use crate::request::Request;
 use crate::serve::Protocol;
-use crate::session::{self, Environment, NoTerms};
+use crate::session::{Environment, Named, NoTerms, Terms};
 use crate::watch;
 
 /// The answer to one question.
@@ -82,7 +82,8 @@ fn fill(
     command: Option<&OsStr>,
     environment: &Environment,
 ) -> Result<(), NoTerms> {
-    let terms = session::terms(gate, environment.layout.as_ref())?;
+    let layout = environment.layout.as_ref();
+    let terms = Named::read(gate, layout)?.open(gate, layout)?;
     exposition.warnings.clone_from(&terms.warnings);
     exposition.confine = Some(terms.confine);
     match Request::read(command)? {
@@ -128,7 +129,7 @@ fn fill(
 }
 
 /// What a session that the gate serves itself would be allowed.
-fn files(exposition: &mut Exposition, protocol: &Protocol, terms: &session::Terms) -> Result<(), NoTerms> {
+fn files(exposition: &mut Exposition, protocol: &Protocol, terms: &Terms) -> Result<(), NoTerms> {
     gate::files_allowed(protocol, terms)?;
     protocol.rule().clone_into(&mut exposition.rule);
     for exposed in &terms.policy.exposed {

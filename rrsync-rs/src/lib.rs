@@ -23,6 +23,7 @@ pub mod name;
 pub mod origin;
 pub mod policy;
 pub mod removal;
+pub mod rename;
 pub mod request;
 pub mod rsync;
 pub mod rules;

@@ -16,7 +16,7 @@ use nix::sys::stat::Mode;
 use crate::cli::{DropIn, Gate, Source};
 use crate::confine::Isolation;
 use crate::exposure;
-use crate::grant::{self, Confine, Tool, Workspace};
+use crate::grant::{self, Confine, Grant, Tool, Workspace};
 use crate::layout::Layout;
 use crate::name::GrantName;
 use crate::policy::{Exposed, Policy};
@@ -96,33 +96,54 @@ impl NoTerms {
     }
 }
 
-/// Opens what the command line names.
-pub fn terms(gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
-    match &gate.source {
-        Source::Grant(name) => {
-            let layout = layout.ok_or_else(|| {
-                NoTerms::new("grant.missing", "this key's grant cannot be used", "HOME is not set".to_owned())
-            })?;
-            from_grant(name, gate, layout)
+/// What the command line names, read and not yet opened.
+#[derive(Debug)]
+pub enum Named<'a> {
+    /// A grant, as its file is now.
+    Grant {
+        /// Its name.
+        name: &'a GrantName,
+        /// What it says.
+        grant: Box<Grant>,
+        /// Where it and its records are.
+        layout: &'a Layout,
+    },
+    /// rrsync's options.
+    DropIn(&'a DropIn),
+}
+
+impl<'a> Named<'a> {
+    /// Reads what the command line names.
+    pub fn read(gate: &'a Gate, layout: Option<&'a Layout>) -> Result<Self, NoTerms> {
+        let name = match &gate.source {
+            Source::Grant(name) => name,
+            Source::DropIn(options) => return Ok(Self::DropIn(options)),
+        };
+        let layout = layout.ok_or_else(|| {
+            NoTerms::new("grant.missing", "this key's grant cannot be used", "HOME is not set".to_owned())
+        })?;
+        let grant = grant::load(name, layout).map_err(|error| {
+            let rule = if error.is_missing() { "grant.missing" } else { "grant.invalid" };
+            NoTerms::new(rule, "this key's grant cannot be used", error.to_string())
+        })?;
+        Ok(Self::Grant { name, grant: Box::new(grant), layout })
+    }
+
+    /// Whether a record of the session's end is asked for.
+    pub fn records_end(&self) -> bool {
+        matches!(self, Self::Grant { grant, .. } if grant.record_end)
+    }
+
+    /// Opens it.
+    pub fn open(self, gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
+        match self {
+            Self::Grant { name, grant, layout } => from_grant(name, *grant, gate, layout),
+            Self::DropIn(options) => from_options(options, gate, layout),
         }
-        Source::DropIn(options) => from_options(options, gate, layout),
     }
 }
 
-/// Whether the grant asks for a record of the session's end. A grant that cannot be read asks for nothing; the session
-/// itself will say why.
-pub fn records_end(gate: &Gate, layout: Option<&Layout>) -> bool {
-    match (&gate.source, layout) {
-        (Source::Grant(name), Some(layout)) => grant::load(name, layout).is_ok_and(|grant| grant.record_end),
-        _ => false,
-    }
-}
-
-fn from_grant(name: &GrantName, gate: &Gate, layout: &Layout) -> Result<Terms, NoTerms> {
-    let grant = grant::load(name, layout).map_err(|error| {
-        let rule = if error.is_missing() { "grant.missing" } else { "grant.invalid" };
-        NoTerms::new(rule, "this key's grant cannot be used", error.to_string())
-    })?;
+fn from_grant(name: &GrantName, grant: Grant, gate: &Gate, layout: &Layout) -> Result<Terms, NoTerms> {
     if grant.expired(Timestamp::now()) {
         return Err(NoTerms::new("grant.expired", "this key's grant has expired", grant.summary()));
     }

@@ -175,8 +175,8 @@ fn while_swapping(account: &Account, command: &[u8]) -> Output {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                let exchange = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
-                nix::fcntl::renameat2(&directory, "a", &directory, "b", exchange).unwrap();
+                let exchange = rrsync_rs::rename::RenameFlags::EXCHANGE;
+                rrsync_rs::rename::renameat2(&directory, "a", &directory, "b", exchange).unwrap();
             }
         });
         let output = gate(account, Some(command), files);

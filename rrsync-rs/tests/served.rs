@@ -442,6 +442,8 @@ fn battery(account: &Account) -> Vec<String> {
     BUILD.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "-q", "-p", "rrsync-rs", "--example", "served-battery"]);
+        // `target/TARGET/PROFILE/rrsync-rs`
+        cargo.arg("--target").arg(Path::new(GATE).ancestors().nth(2).unwrap().file_name().unwrap());
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }

@@ -35,7 +35,7 @@ impl Filter {
         filter
             .when(libc::SYS_clone, &[bits(0, NAMESPACES, 0)])
             .when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX.cast_unsigned().into())])
-            .when(libc::SYS_ioctl, &[is(1, libc::TCGETS)])
+            .when(libc::SYS_ioctl, &[is(1, libc::TCGETS as u64)])
             .when(libc::SYS_prlimit64, &[is(0, 0), whole(2, 0)]);
         filter
     }
@@ -95,7 +95,7 @@ impl Filter {
     #[must_use]
     pub fn and_limit_files(mut self, limited: bool) -> Self {
         if limited {
-            let files = u64::from(libc::RLIMIT_FSIZE);
+            let files = libc::RLIMIT_FSIZE as u64;
             self.when(libc::SYS_prlimit64, &[is(0, 0), is(1, files)]);
         }
         self
@@ -265,6 +265,8 @@ const PROCESS: &[c_long] = &[
     libc::SYS_sigaltstack,
     libc::SYS_sysinfo,
     libc::SYS_tgkill,
+    // musl's raise(3) and abort(3).
+    libc::SYS_tkill,
     libc::SYS_umask,
     libc::SYS_uname,
     libc::SYS_wait4,

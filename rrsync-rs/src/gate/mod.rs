@@ -24,7 +24,7 @@ use crate::grant::Tool;
 use crate::request::Request;
 use crate::scp::Direction;
 use crate::serve::{self, Protocol};
-use crate::session::{self, Environment, NoTerms, Terms};
+use crate::session::{self, Environment, Named, NoTerms, Terms};
 use crate::verdict::{Change, Refusal};
 use crate::watch;
 
@@ -77,6 +77,9 @@ pub fn main() -> ExitCode {
     if let Some(swept) = staging::sweeper(std::env::args_os().skip(1)) {
         return ExitCode::from(if swept.is_ok() { Exit::Done } else { Exit::Refused } as u8);
     }
+    if let Some(code) = end::awaited(std::env::args_os().skip(1)) {
+        return code;
+    }
     let environment = Environment::read();
     let exit = match cli::parse(std::env::args_os().skip(1)) {
         Err(error) => {
@@ -110,16 +113,17 @@ fn print(text: &str) -> Exit {
 /// Serves the session. Comes back only when nothing was run in this process.
 fn serve(gate: &Gate, environment: &Environment) -> ExitCode {
     confine::close_inherited();
-    let drop_in = matches!(gate.source, Source::DropIn(_));
-    let mut log = Log::open(environment.layout.as_ref(), drop_in);
-    let mut record = first_record(gate, environment);
-    if !gate.within && session::records_end(gate, environment.layout.as_ref()) {
+    let named = Named::read(gate, environment.layout.as_ref());
+    if !gate.within && named.as_ref().is_ok_and(Named::records_end) {
         // Where no process can be started, the session does without the record of its end.
-        if let Ok(code) = end::watch(&mut log, &record) {
+        if let Ok(code) = end::watch() {
             return code;
         }
     }
-    let refused = match session(gate, environment, &mut log, &mut record) {
+    let drop_in = matches!(gate.source, Source::DropIn(_));
+    let mut log = Log::open(environment.layout.as_ref(), drop_in);
+    let mut record = first_record(gate, environment);
+    let refused = match session(gate, named, environment, &mut log, &mut record) {
         Ok(Served { yes: true }) => return ExitCode::from(Exit::Done as u8),
         Ok(Served { yes: false }) => return ExitCode::from(Exit::Refused as u8),
         Err(refused) => refused,
@@ -169,11 +173,12 @@ impl From<Refusal> for NoTerms {
 /// The story of one session.
 fn session(
     gate: &Gate,
+    named: Result<Named<'_>, NoTerms>,
     environment: &Environment,
     log: &mut Log,
     record: &mut Record,
 ) -> Result<Served, NoTerms> {
-    let terms = session::terms(gate, environment.layout.as_ref())?;
+    let terms = named?.open(gate, environment.layout.as_ref())?;
     record.warnings.clone_from(&terms.warnings);
     let learns = terms.learn;
     under(terms, environment, log, record).map_err(|mut refused| {

@@ -3,7 +3,7 @@
 //! Two of them ask about accounts. They are answered so that the answer tells nothing: every home directory is `/`,
 //! and no user or group has a name.
 
-use nix::sys::statvfs::{FsFlags, Statvfs};
+use rustix::fs::{StatVfs, StatVfsMountFlags};
 
 use super::handles;
 use super::replies::Replies;
@@ -107,22 +107,22 @@ fn nobody(mut request: Request<'_>, replies: &mut Replies) -> Result<(), Failure
 
 impl Replies {
     /// A whole reply: `struct statvfs`, with its flags as PROTOCOL section 4.4 numbers them.
-    pub(super) fn file_system(&mut self, id: u32, found: &Statvfs) {
-        let flags = u64::from(found.flags().contains(FsFlags::ST_RDONLY))
-            | u64::from(found.flags().contains(FsFlags::ST_NOSUID)) << 1;
+    pub(super) fn file_system(&mut self, id: u32, found: &StatVfs) {
+        let flags = u64::from(found.f_flag.contains(StatVfsMountFlags::RDONLY))
+            | u64::from(found.f_flag.contains(StatVfsMountFlags::NOSUID)) << 1;
         self.begin(packet::EXTENDED_REPLY, id);
         for field in [
-            found.block_size(),
-            found.fragment_size(),
-            found.blocks(),
-            found.blocks_free(),
-            found.blocks_available(),
-            found.files(),
-            found.files_free(),
-            found.files_available(),
-            found.filesystem_id(),
+            found.f_bsize,
+            found.f_frsize,
+            found.f_blocks,
+            found.f_bfree,
+            found.f_bavail,
+            found.f_files,
+            found.f_ffree,
+            found.f_favail,
+            found.f_fsid,
             flags,
-            found.name_max(),
+            found.f_namemax,
         ] {
             self.u64(field);
         }

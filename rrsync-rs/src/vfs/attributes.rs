@@ -11,10 +11,11 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{
     FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
 };
-use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, ftruncate};
+use rustix::fs::StatVfs;
 
+use super::room::disk;
 use super::{Fault, Mount, OpenHow, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, kind};
 
@@ -161,10 +162,10 @@ impl Vfs {
     ///
     /// # Errors
     /// `ENOSYS` for `/` when the workspaces are on different file systems: no answer would be true.
-    pub fn file_system(&self, path: &VirtualPath) -> Result<Statvfs, Fault> {
+    pub fn file_system(&self, path: &VirtualPath) -> Result<StatVfs, Fault> {
         if let Some((mount, rest)) = self.find(path)? {
             let held = mount.hold(rest, Last::Follow)?;
-            return Ok(fstatvfs(&held.fd)?);
+            return Ok(disk(&held.fd)?);
         }
         let first = self.mounts.first().ok_or(Errno::ENOENT)?;
         let device = fstat(first.root().dir())?.st_dev;
@@ -173,7 +174,7 @@ impl Vfs {
                 return Err(Errno::ENOSYS.into());
             }
         }
-        Ok(fstatvfs(first.root().dir())?)
+        Ok(disk(first.root().dir())?)
     }
 
     fn set_held(&self, mount: &Rc<Mount>, held: &Held, changes: &Changes) -> Result<(), Fault> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, renameat, renameat2};
+use nix::fcntl::{AtFlags, OFlag, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, syncfs, unlinkat};
 
@@ -20,6 +20,7 @@ use super::place::Spot;
 use super::{ATTEMPTS, Fault, Mount, Rule, Vfs, VirtualPath};
 use crate::beneath::{Held, Last, is_same};
 use crate::grant::Symlinks;
+use crate::rename::{RenameFlags, renameat2};
 
 impl Vfs {
     /// Makes a directory.
@@ -255,7 +256,7 @@ fn again(mut change: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
 /// Renames, and fails when the target exists.
 fn rename_to_new(source: &Spot, held: &Held, target: &Spot) -> Result<(), Fault> {
     let (from, to) = (source.name.as_os_str(), target.name.as_os_str());
-    match renameat2(&source.dir, from, &target.dir, to, RenameFlags::RENAME_NOREPLACE) {
+    match renameat2(&source.dir, from, &target.dir, to, RenameFlags::NOREPLACE) {
         // The file system has no such rename. A link cannot replace either; sftp-server.c `process_rename` does the
         // same. Directories cannot be linked, but also never replace anything that is not an empty directory.
         Err(Errno::EINVAL) if held.is_dir() => Ok(renameat(&source.dir, from, &target.dir, to)?),

@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
-use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, fsync, lseek};
+use rustix::fs::StatVfs;
 
 use super::attributes::{apply, size_of};
 use super::delivery::Delivery;
-use super::room::free;
+use super::room::{disk, free};
 use super::sums::Run;
 use super::upload::Upload;
 use super::{Changes, Fault, Mount, Options, Rule, View};
@@ -200,8 +200,8 @@ impl OpenFile {
     }
 
     /// Space and inodes of the file system that it is on.
-    pub fn file_system(&self) -> Result<Statvfs, Fault> {
-        Ok(fstatvfs(&self.fd)?)
+    pub fn file_system(&self) -> Result<StatVfs, Fault> {
+        Ok(disk(&self.fd)?)
     }
 
     /// Whether it becomes visible only when it is closed.

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, renameat, renameat2};
+use nix::fcntl::{OFlag, renameat};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -18,6 +18,7 @@ use super::links;
 use super::place::{Spot, hold_in, open_in};
 use super::{Fault, Mount};
 use crate::beneath::{Held, is_same, kind};
+use crate::rename::{RenameFlags, renameat2};
 use crate::versions::{Loss, Reason, StoreError};
 
 impl Mount {
@@ -83,7 +84,7 @@ impl Mount {
             return replace();
         }
         self.keep(victim, Reason::Overwritten)?;
-        let exchange = RenameFlags::RENAME_EXCHANGE;
+        let exchange = RenameFlags::EXCHANGE;
         match renameat2(dir, name, to, to_name, exchange) {
             // The file system has no such step.
             Err(Errno::EINVAL) => replace(),
@@ -130,7 +131,7 @@ impl Mount {
         let removed = moved.map_err(Fault::from).and_then(|()| {
             let removed = self.remove_aside((dir, &aside), kept, reason);
             removed.inspect_err(|_| {
-                let _ = renameat2(dir, aside.as_os_str(), dir, name, RenameFlags::RENAME_NOREPLACE);
+                let _ = renameat2(dir, aside.as_os_str(), dir, name, RenameFlags::NOREPLACE);
             })
         });
         self.end_hidden();

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
-use nix::sys::statvfs::fstatvfs;
+use rustix::fs::StatVfs;
 
 use super::Fault;
 use super::walk::walk;
@@ -102,8 +102,13 @@ impl Room {
 
 /// Bytes that are free on the file system of `fd`.
 pub(super) fn free(fd: impl AsFd) -> Result<u64, Errno> {
-    let disk = fstatvfs(fd)?;
-    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+    let disk = disk(fd)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// The file system of `fd`. (Under musl, nix has half of its id.)
+pub(super) fn disk(fd: impl AsFd) -> Result<StatVfs, Errno> {
+    rustix::fs::fstatvfs(fd).map_err(|error| Errno::from_raw(error.raw_os_error()))
 }
 
 /// What lies below `dirs`, which are open for reading; a directory itself is not counted.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, ResolveFlag, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, fdatasync, linkat, unlinkat};
 
@@ -18,6 +18,7 @@ use super::attributes::size_of;
 use super::place::Spot;
 use super::{ATTEMPTS, Fault, Mount, OpenHow};
 use crate::beneath::{Held, open_beneath};
+use crate::rename::{RenameFlags, renameat2};
 
 /// A file that is to take the place of `target`.
 #[derive(Debug)]
@@ -130,7 +131,7 @@ impl Upload {
         let Some(hidden) = &self.hidden else {
             return Ok(linkat(AT_FDCWD, own(fd).as_str(), dir, name, AtFlags::AT_SYMLINK_FOLLOW)?);
         };
-        match renameat2(dir, hidden.as_os_str(), dir, name, RenameFlags::RENAME_NOREPLACE) {
+        match renameat2(dir, hidden.as_os_str(), dir, name, RenameFlags::NOREPLACE) {
             // The file system has no such rename. A link cannot replace either.
             Err(Errno::EINVAL) => {
                 linkat(dir, hidden.as_os_str(), dir, name, AtFlags::empty())?;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, readlinkat, renameat, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, mkdirat, utimensat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 use rrsync_rs::beneath::kind;
 use rrsync_rs::removal::remove_all;
+use rrsync_rs::rename::{RenameFlags, renameat2};
 use rrsync_rs::versions::Reason;
 use rrsync_rs::vfs::stays;
 
@@ -63,7 +64,7 @@ impl Incoming<'_> {
 
 /// Renames where nothing is.
 fn rename_new(from: &Spot, to: &Spot) -> Result<(), Errno> {
-    let flags = RenameFlags::RENAME_NOREPLACE;
+    let flags = RenameFlags::NOREPLACE;
     match renameat2(&*from.dir, from.name.as_os_str(), &*to.dir, to.name.as_os_str(), flags) {
         // No such rename on this file system; what could come in between is as new as this is.
         Err(Errno::EINVAL) => match super::look(&to.dir, &to.name)? {
@@ -307,7 +308,7 @@ impl Tree {
                 self.keeper.keep(self.real(), target, &target.at, reason, &self.origin)?;
             }
             if self.exchanges.get() || directory {
-                match renameat2(&*hidden.dir, from, &*target.dir, to, RenameFlags::RENAME_EXCHANGE) {
+                match renameat2(&*hidden.dir, from, &*target.dir, to, RenameFlags::EXCHANGE) {
                     Err(Errno::ENOENT) => continue,
                     Err(Errno::EINVAL | Errno::ENOSYS) if !directory => self.exchanges.set(false),
                     exchanged => {

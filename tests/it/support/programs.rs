@@ -6,6 +6,9 @@ use std::process::Command;
 /// Names a directory with our programs that is used instead of cargo's, when the tests run from a copy.
 pub(crate) const PROGRAMS_DIR: &str = "AKEYS_TEST_PROGRAMS";
 
+/// Names the target that the gate is built for, where that is another than these tests'.
+const GATE_TARGET: &str = "GATE_TARGET";
+
 /// A program of the system, by absolute path: sshd refuses to run under a relative one.
 #[track_caller]
 pub(crate) fn find_program(name: &str) -> PathBuf {
@@ -45,9 +48,15 @@ fn debian_package(program: &str) -> &'static str {
 /// A program of this package, as cargo built it for this test run.
 #[track_caller]
 pub(crate) fn our_program(name: &str) -> PathBuf {
-    let built = Path::new(env!("CARGO_BIN_EXE_akeys"));
-    let dir =
-        std::env::var_os(PROGRAMS_DIR).map_or_else(|| built.parent().unwrap().to_owned(), PathBuf::from);
+    // `target/TARGET/PROFILE/akeys`
+    let built = Path::new(env!("CARGO_BIN_EXE_akeys")).parent().unwrap();
+    let dir = match (std::env::var_os(PROGRAMS_DIR), std::env::var_os(GATE_TARGET)) {
+        (Some(copies), _) => PathBuf::from(copies),
+        (None, Some(target)) if name == "rrsync-rs" => {
+            built.ancestors().nth(2).unwrap().join(target).join(built.file_name().unwrap())
+        }
+        (None, _) => built.to_owned(),
+    };
     let program = dir.join(name);
     assert!(
         program.is_file(),

@@ -9,6 +9,7 @@ use super::super::wire::packet::*;
 use super::*;
 use crate::beneath::Root;
 use crate::grant::FileRules;
+use crate::rename::{RenameFlags, renameat2};
 
 const READ_FILE: u32 = 0x01;
 const WRITE_FILE: u32 = 0x02;
@@ -155,12 +156,11 @@ fn no_request_reaches_outside_while_directories_are_swapped() {
         let swapper = {
             let (dir, stop) = (Root::open(&tree.path("box")).unwrap(), Arc::clone(&stop));
             std::thread::spawn(move || {
-                let exchange = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
+                let exchange = RenameFlags::EXCHANGE;
                 let mut swaps = 0_u32;
                 while !stop.load(Ordering::Relaxed) {
                     // A request that is allowed may have taken one of them away.
-                    swaps +=
-                        u32::from(nix::fcntl::renameat2(dir.dir(), "x", dir.dir(), "y", exchange).is_ok());
+                    swaps += u32::from(renameat2(dir.dir(), "x", dir.dir(), "y", exchange).is_ok());
                 }
                 swaps
             })
@@ -189,11 +189,11 @@ fn swappable(tree: &Tree) {
         fs::write(tree.path(at), "inside").unwrap();
     }
     let root = Root::open(&tree.path("box")).unwrap();
-    let flag = nix::fcntl::RenameFlags::RENAME_NOREPLACE;
+    let flag = RenameFlags::NOREPLACE;
     for name in ["x", "y"] {
         let _ = symlink("../outside", tree.path("box").join(name));
         let _ = fs::remove_file(tree.path("box").join(name));
-        if nix::fcntl::renameat2(root.dir(), "new", root.dir(), name, flag).is_ok() {
+        if renameat2(root.dir(), "new", root.dir(), name, flag).is_ok() {
             break;
         }
     }
@@ -329,8 +329,8 @@ fn a_directory_swapped_during_requests_is_not_followed() {
             let dir = Root::open(&dir).unwrap();
             let mut swaps = 0_u32;
             while !stop.load(Ordering::Relaxed) {
-                let flag = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
-                nix::fcntl::renameat2(dir.dir(), "x", dir.dir(), "link", flag).unwrap();
+                let flag = RenameFlags::EXCHANGE;
+                renameat2(dir.dir(), "x", dir.dir(), "link", flag).unwrap();
                 swaps += 1;
             }
             swaps
