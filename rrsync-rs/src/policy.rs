@@ -4,6 +4,7 @@
 //! every tool.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::beneath::{Last, Root};
@@ -93,9 +94,16 @@ impl Exposed {
         }
     }
 
+    /// Whether something on the way to `at` is not there for this key, by its name.
+    pub fn hides(&self, at: &Path) -> bool {
+        let names = &self.workspace.files.names;
+        !names.hide.is_empty() && at.components().any(|part| names.hides(part.as_os_str().as_bytes()))
+    }
+
     /// Whether rsync keeps the rules of this workspace when it is used as `wanted`.
     pub fn kept_by_rsync(&self, wanted: Use) -> Result<(), Refusal> {
-        self.workspace.files.beyond_rsync(wanted != Use::Read).map_or(Ok(()), |rule| {
+        let beyond = self.workspace.files.beyond_rsync().filter(|_| wanted != Use::Read);
+        beyond.map_or(Ok(()), |rule| {
             let to = self.shown(Path::new(""));
             let message = format!("rsync does not keep the rule \"{rule}\" of {to}; sftp and scp do");
             Err(Refusal::new("access.rules", message))

@@ -96,13 +96,14 @@ pub fn judge(asked: &Asked, terms: &Terms, layout: Option<&Layout>) -> Result<St
     };
     let clone = || exposed.root.dir().try_clone().map_err(failed);
     let root = Place { fd: clone()?, real: exposed.root.real().to_owned() };
-    let mut reach = vec![Reach { dir: clone()?, real: root.real.clone(), rights: Rights::PULL }];
+    let mut reach =
+        vec![Reach { dir: clone()?, real: root.real.clone(), rights: Rights::PULL, hidden: Vec::new() }];
     let journal = layout.and_then(|layout| journal(layout, &root.fd));
     let ignore = layout.and_then(|layout| readable(layout.ignore_file(), Kind::File));
     for (word, place) in [("--journal", journal), ("--ignore", ignore)] {
         if let Some(Place { fd, real }) = place {
             args.extend([text(word), Arg::Text(real.clone().into())]);
-            reach.push(Reach { dir: fd, real, rights: Rights::PULL });
+            reach.push(Reach { dir: fd, real, rights: Rights::PULL, hidden: Vec::new() });
         }
     }
     Ok(Stream { args, reach, root, target })

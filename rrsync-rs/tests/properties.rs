@@ -440,7 +440,7 @@ proptest! {
             let Ok(Request::Rsync(direction, parsed)) = Request::read(Some(OsStr::from_bytes(command))) else { continue };
             let paths = parsed.paths.clone().unwrap_or_default();
             let rules = setting.rules();
-            let terms = judge::Setting { rules: &rules, features: setting.features, isolation: setting.isolation };
+            let terms = judge::Setting { rules: &rules, features: setting.features, isolation: setting.isolation, confined: true };
             if let Ok(plan) = judge(direction, &parsed, &paths, &policy, terms) {
                 check(&plan, &setting, &tree)
                     .map_err(|error| TestCaseError::fail(format!("{}: {error}", command.escape_ascii())))?;

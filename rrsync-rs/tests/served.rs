@@ -561,7 +561,7 @@ fn rsync_does_not_come_into_a_workspace_whose_rules_it_would_not_keep() {
         ("umask = \"027\"\n", true, false),
         ("symlinks = \"none\"\n", true, false),
         ("[workspace.box.names]\ndeny = [\"x\"]\n", true, false),
-        ("[workspace.box.names]\nhide = [\"x\"]\n", false, false),
+        ("[workspace.box.names]\nhide = [\"x\"]\n", true, false),
         ("access = \"drop\"\n", false, false),
     ] {
         let account = account("", rules);

@@ -148,7 +148,7 @@ fn rules_for_files_are_shown_in_words() {
         "at most 1000 files",
         "1500 bytes stay free",
         "not seen: .git",
-        "! rsync may not use papers: it does not keep the rule \"names.hide\"; sftp and scp do",
+        "! rsync may not push into papers: it does not keep the rule \"versions\"; sftp and scp do",
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }

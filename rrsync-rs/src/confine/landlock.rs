@@ -4,14 +4,16 @@
 //! knows is handled, so a right without a rule is denied, also one that this crate's version added after the code was
 //! written: best effort upwards, from a floor that must hold.
 
+use std::io;
 use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
     PathBeneath, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
-use super::{ConfineError, Files, is_directory};
+use super::{ConfineError, Files, is_directory, shown};
 use crate::rsync::judge::Reach;
 
 /// The newest ABI whose rights are asked for.
@@ -36,13 +38,17 @@ fn offered(abi: ABI) -> bool {
 
 /// Enforces the rules on this thread, with no right that is newer than `newest`, and returns the ABI in force.
 pub(super) fn enforce(files: &Files<'_>, newest: ABI) -> Result<u8, ConfineError> {
-    restrict(files, newest).map_err(|error| match error {
+    let shown = |reach: &Reach| if shown::hides(reach) { shown::files(reach) } else { Ok(Vec::new()) };
+    let shown: Vec<_> =
+        files.reach.iter().map(shown).collect::<io::Result<_>>().map_err(ConfineError::Hidden)?;
+    restrict(files, &shown, newest).map_err(|error| match error {
         RulesetError::CreateRuleset(_) | RulesetError::HandleAccesses(_) => ConfineError::NoLandlock,
         error => ConfineError::Landlock(error.to_string()),
     })
 }
 
-fn restrict(files: &Files<'_>, newest: ABI) -> Result<u8, RulesetError> {
+/// `shown` are the files of each reach that may be read although names are hidden in it.
+fn restrict(files: &Files<'_>, shown: &[Vec<PathBuf>], newest: ABI) -> Result<u8, RulesetError> {
     let known = AccessFs::from_all(newest);
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -56,8 +62,14 @@ fn restrict(files: &Files<'_>, newest: ABI) -> Result<u8, RulesetError> {
         rules = rules.scope(Scope::from_all(newest))?;
     }
     let mut rules = rules.create()?;
-    for reach in files.reach {
-        let rights = rights(reach) & known;
+    for (reach, shown) in files.reach.iter().zip(shown) {
+        let mut rights = rights(reach) & known;
+        if shown::hides(reach) {
+            rights.remove(AccessFs::ReadFile);
+            for file in shown.iter().filter_map(|file| shown::hold(reach, file)) {
+                rules = rules.add_rule(PathBeneath::new(file, AccessFs::ReadFile))?;
+            }
+        }
         // A rule that allows nothing is an error.
         if !rights.is_empty() {
             rules = rules.add_rule(PathBeneath::new(reach.dir.as_fd(), rights))?;

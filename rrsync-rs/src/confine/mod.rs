@@ -10,6 +10,7 @@ mod landlock;
 mod namespace;
 mod rights;
 pub mod seccomp;
+mod shown;
 
 use std::fmt;
 use std::io;
@@ -127,6 +128,9 @@ pub enum ConfineError {
     /// A Landlock rule could not be made or enforced.
     #[error("landlock: {0}")]
     Landlock(String),
+    /// What may be read beside hidden names could not be found out.
+    #[error("hidden names: {0}")]
+    Hidden(io::Error),
     /// The seccomp filter could not be built or installed.
     #[error("seccomp: {0}")]
     Seccomp(String),

@@ -9,7 +9,7 @@ use nix::sys::stat::SFlag;
 
 use super::system;
 use crate::audit::Record;
-use crate::grant::Tool;
+use crate::grant::{Confine, Tool};
 use crate::listing;
 use crate::request::Exists;
 use crate::rsync::judge::{Direction, Plan, Setting, judge};
@@ -95,7 +95,12 @@ pub fn decide(
             refusal: Refusal::new("system.rsync", "rsync cannot be run on this server"),
             detail: error.to_string(),
         })?;
-    let setting = Setting { rules: &terms.rules, features: program.features, isolation: terms.isolation };
+    let setting = Setting {
+        rules: &terms.rules,
+        features: program.features,
+        isolation: terms.isolation,
+        confined: terms.confine == Confine::Required,
+    };
     let plan = match &terms.listing {
         Some(directory)
             if direction == Direction::Pull && listing::is_wanted(parsed, paths, &terms.policy) =>

@@ -1,7 +1,8 @@
 //! The rules of a workspace that the gate holds itself, file by file, where it serves SFTP and scp.
 //!
 //! rsync is another program and knows none of them. A request of its that would have to keep one is refused, see
-//! [`FileRules::beyond_rsync`]: a rule holds for every tool, or the tool does not come in.
+//! [`FileRules::beyond_rsync`]: a rule holds for every tool, or the tool does not come in. Only hidden names the kernel keeps from a
+//! pull.
 
 use std::fmt;
 
@@ -91,6 +92,23 @@ impl Pattern {
         fits.then(|| Self { text: text.to_owned(), marked })
     }
 
+    /// The same for rsync, whose `**` would match a slash, and where a backslash says something only beside a wildcard: rsync(1),
+    /// "PATTERN MATCHING RULES".
+    pub fn for_rsync(&self) -> Vec<u8> {
+        let wild = self.marked.iter().any(|(byte, _)| b"*?[".contains(byte));
+        let mut bytes = Vec::new();
+        for (at, (byte, quoted)) in self.marked.iter().enumerate() {
+            if (*byte, *quoted) == (b'*', false) && at > 0 && self.marked[at - 1] == (b'*', false) {
+                continue;
+            }
+            if wild && (*quoted || *byte == b'\\') {
+                bytes.push(b'\\');
+            }
+            bytes.push(*byte);
+        }
+        bytes
+    }
+
     /// Whether it matches `name`, one component of a path. A leading dot is a byte like any other.
     pub fn matches(&self, name: &[u8]) -> bool {
         matches(&self.marked, name)
@@ -127,9 +145,9 @@ impl Names {
 }
 
 impl FileRules {
-    /// The rule that an rsync which writes here, or only reads, would not keep.
-    pub fn beyond_rsync(&self, writes: bool) -> Option<&'static str> {
-        let writing = [
+    /// The rule that an rsync which writes here would not keep. One that only reads keeps all of them.
+    pub fn beyond_rsync(&self) -> Option<&'static str> {
+        let rules = [
             (self.versions, "versions"),
             (self.quota.bytes.is_some(), "quota"),
             (self.quota.files.is_some(), "quota-files"),
@@ -139,9 +157,7 @@ impl FileRules {
             (self.modes != Modes::default(), "umask"),
             (self.names != Names::default(), "names"),
         ];
-        let reading = [(!self.names.hide.is_empty(), "names.hide")];
-        let rules: &[(bool, &'static str)] = if writes { &writing } else { &reading };
-        rules.iter().find(|(stated, _)| *stated).map(|(_, name)| *name)
+        rules.into_iter().find(|(stated, _)| *stated).map(|(_, name)| name)
     }
 
     /// The rules in words, one each: `at most 10 GiB`, `what is overwritten or removed is kept`.
@@ -218,17 +234,34 @@ mod tests {
     }
 
     #[test]
+    fn patterns_are_written_for_rsync() {
+        for (text, written) in [
+            ("x", "x"),
+            ("*.key", "*.key"),
+            ("a**b", "a*b"),
+            ("***", "*"),
+            (r"a\*b", r"a\*b"),
+            (r"a*\*", r"a*\*"),
+            (r"c\\d", r"c\d"),
+            (r"c\\d*", r"c\\d*"),
+            (r"\x", "x"),
+            (r"\x?", r"\x?"),
+            ("[a-c]", "[a-c]"),
+            ("- x", "- x"),
+        ] {
+            assert_eq!(Pattern::read(text).unwrap().for_rsync(), written.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_rsync_would_not_keep_is_known() {
         let rules = FileRules { append: true, ..FileRules::default() };
-        assert_eq!((rules.beyond_rsync(true), rules.beyond_rsync(false)), (None, None));
+        assert_eq!(rules.beyond_rsync(), None);
         let rules = FileRules { versions: true, ..rules };
-        assert_eq!((rules.beyond_rsync(true), rules.beyond_rsync(false)), (Some("versions"), None));
+        assert_eq!(rules.beyond_rsync(), Some("versions"));
         let hide = Names { hide: Pattern::read("x").into_iter().collect(), ..Names::default() };
         let rules = FileRules { names: hide, ..FileRules::default() };
-        assert_eq!(
-            (rules.beyond_rsync(true), rules.beyond_rsync(false)),
-            (Some("names"), Some("names.hide"))
-        );
+        assert_eq!(rules.beyond_rsync(), Some("names"));
         assert_eq!(
             [10 << 30, 1 << 10, 1536, 1, 0].map(size),
             ["10 GiB", "1 KiB", "1536 bytes", "1 bytes", "0 bytes"].map(String::from)

@@ -167,7 +167,7 @@ fn names(
             return Ok(Vec::new());
         }
     };
-    if !exposed.workspace.access_to(&held.at).may_read() {
+    if !exposed.workspace.access_to(&held.at).may_read() || exposed.hides(&held.at) {
         // What a pattern matches would tell names.
         return Ok(Vec::new());
     }
@@ -185,7 +185,8 @@ fn names(
         }
         let name = OsStr::from_bytes(name);
         // A pattern passes over what may not be read; by its name it is refused.
-        if exposed.workspace.access_to(&held.at.join(name)).may_read() {
+        let place = held.at.join(name);
+        if exposed.workspace.access_to(&place).may_read() && !exposed.hides(&place) {
             found.push(name.to_owned());
         }
     }

@@ -13,7 +13,7 @@ use super::options::{Class, Given, Parsed, Role, Takes, letter};
 use super::paths::{PathOption, Place, Target, destination, locate, path_option, sources};
 use super::words::Word;
 use crate::confine::{Isolation, Rights};
-use crate::grant::Access;
+use crate::grant::{Access, Names, Pattern};
 use crate::policy::{Exposed, Keep, Policy};
 use crate::rules::Rules;
 use crate::verdict::{Change, Refusal};
@@ -64,6 +64,8 @@ pub struct Reach {
     pub real: PathBuf,
     /// What it may be used for.
     pub rights: Rights,
+    /// What in it is not there for this key.
+    pub hidden: Vec<Pattern>,
 }
 
 /// Everything that running an allowed request takes.
@@ -102,6 +104,8 @@ pub struct Setting<'a> {
     pub features: RsyncFeatures,
     /// Whether there has to be a mount namespace.
     pub isolation: Isolation,
+    /// Whether the kernel confines the session, or it does not happen.
+    pub confined: bool,
 }
 
 /// How a push is held, beyond where it may write. A pull is held to none of it.
@@ -136,6 +140,7 @@ pub fn judge(
     for target in &targets {
         options_allowed(direction, parsed, target.exposed, setting.rules)?;
     }
+    let hidden = hidden(&targets, setting)?;
     let mut reach = ReachSet::default();
     let (cwd, make, path_args, shown, base) = match direction {
         Direction::Pull => {
@@ -188,6 +193,7 @@ pub fn judge(
     }
     args.extend(added(parsed, &targets, setting, held, base.is_some(), confined_root));
     args.extend(reach.parts.iter().map(|part| left_out(part, base.is_some())));
+    args.extend(hidden.iter().map(|pattern| dashed(b"--filter=exclude ", &pattern.for_rsync())));
     args.extend(["--", "."].map(|word| Arg::Text(word.into())));
     args.extend(path_args);
     // Directories for partial files are removed when they are empty, also by who may delete nothing else.
@@ -202,6 +208,22 @@ pub fn judge(
     let (staged, deletes) = (held.staged(), held.deletes);
     let ReachSet { rules, parts, .. } = reach;
     Ok(Plan { direction, cwd, make, args, reach: rules, parts, staged, deletes, isolation, targets: shown })
+}
+
+/// The names that are not there for this key. rsync is told to leave them out, which a client could undo; that nothing under them is
+/// read is up to the kernel. All sources are told the same.
+fn hidden<'a>(targets: &[Target<'a>], setting: Setting<'_>) -> Result<&'a [Pattern], Refusal> {
+    let of = |target: &Target<'a>| target.exposed.workspace.files.names.hide.as_slice();
+    let hidden = of(&targets[0]);
+    if !targets.iter().all(|target| of(target) == hidden) {
+        let message = "these workspaces hide different names: ask for one at a time";
+        return Err(Refusal::new("path.mixed", message));
+    }
+    if !hidden.is_empty() && !setting.confined {
+        let message = "rsync may only come where names are hidden when the kernel has to confine it";
+        return Err(Refusal::new("access.rules", message));
+    }
+    Ok(hidden)
 }
 
 /// How a push to `at` is held.
@@ -515,14 +537,14 @@ pub struct ReachSet {
 }
 
 impl ReachSet {
-    /// Lets the child use everything below `dir`.
-    pub fn allow(&mut self, dir: OwnedFd, real: PathBuf, rights: Rights) {
+    /// Lets the child use everything below `dir`, but for what `names` hide.
+    pub fn allow(&mut self, dir: OwnedFd, real: PathBuf, rights: Rights, names: &Names) {
         if self.rules.iter().any(|known| real.starts_with(&known.real) && known.rights.cover(rights)) {
             return;
         }
         match self.rules.iter_mut().find(|known| known.real == real) {
             Some(known) => known.rights = known.rights.and(rights),
-            None => self.rules.push(Reach { dir, real, rights }),
+            None => self.rules.push(Reach { dir, real, rights, hidden: names.hide.clone() }),
         }
     }
 

@@ -4,9 +4,12 @@
 
 #[path = "../protocol/mod.rs"]
 mod protocol;
+#[path = "../stand_in/mod.rs"]
+mod stand_in;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod hidden;
 mod parts;
 mod rules;
 mod tools;

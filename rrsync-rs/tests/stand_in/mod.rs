@@ -22,6 +22,8 @@ fn built() -> &'static Path {
         let program = test.parent().unwrap().with_file_name("examples").join("stand_in");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--example", "stand_in"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        // `target/TARGET/PROFILE/rrsync-rs`
+        cargo.arg("--target").arg(Path::new(GATE).ancestors().nth(2).unwrap().file_name().unwrap());
         let status = cargo.status();
         // An account that may not run cargo uses what is there.
         assert!(program.exists(), "{} is not built: {status:?}", program.display());
@@ -41,11 +43,15 @@ pub fn install(account: &Account) -> String {
 
 /// Starts the gate with `flags` and the exposed directory, and waits until the stand-in has stopped itself; `None` when
 /// the gate has ended in its place.
-#[allow(clippy::zombie_processes, reason = "one that has not stopped has ended, and was waited for")]
 pub fn start_stopped(account: &Account, flags: &str, command: &str) -> Option<Child> {
+    start_stopped_by(account, &format!("{flags} {}", account.d("").display()), command)
+}
+
+/// The same with these flags and nothing else: for a grant.
+#[allow(clippy::zombie_processes, reason = "one that has not stopped has ended, and was waited for")]
+pub fn start_stopped_by(account: &Account, flags: &str, command: &str) -> Option<Child> {
     let child = Command::new(GATE)
         .args(flags.split_whitespace())
-        .arg(account.d(""))
         .env_clear()
         .env("HOME", account.root.join("home"))
         .env("SSH_ORIGINAL_COMMAND", command)

@@ -40,11 +40,9 @@ fn unkept_rule(grant: &Grant, name: &WorkspaceName, workspace: &Workspace) -> Op
         return None;
     }
     let writes = workspace.places().any(|(_, access)| access.may_write());
-    let (rule, what) = match workspace.files.beyond_rsync(false) {
-        Some(rule) => (rule, "use"),
-        None => (workspace.files.beyond_rsync(true).filter(|_| writes)?, "push into"),
-    };
-    let text = format!("rsync may not {what} {name}: it does not keep the rule \"{rule}\"; sftp and scp do");
+    let rule = workspace.files.beyond_rsync().filter(|_| writes)?;
+    let text =
+        format!("rsync may not push into {name}: it does not keep the rule \"{rule}\"; sftp and scp do");
     Some(Finding::new("rsync-rule", text))
 }
 

@@ -52,14 +52,17 @@ pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result
 /// Whether a client may know what is at `path`, and what is: `None` when nothing is there.
 pub fn find(path: &[u8], policy: &Policy) -> Result<Option<SFlag>, Refusal> {
     let Target { exposed, word, .. } = target(&Word::literal(path), policy)?;
-    exposed.kept_by_rsync(Use::Read)?;
     let path = PathBuf::from(word.to_os());
+    if exposed.hides(&path) {
+        return Ok(None);
+    }
     let access = exposed.workspace.access_to(&super::lexical(&path));
     if !access.may_read() {
         // Whatever is there or not: the answer to both is the same.
         return Err(Use::Read.refusal(&exposed.shown(&path), access));
     }
     match exposed.root.hold(&path, Last::Follow) {
+        Ok(held) if exposed.hides(&held.at) => Ok(None),
         Ok(held) => exposed.scope(&held.at, Use::Read).map(|_| Some(kind(&held.stat))),
         Err(Errno::EXDEV) => Err(super::outside(&exposed.shown(&path))),
         Err(_) => Ok(None),

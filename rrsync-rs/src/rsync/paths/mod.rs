@@ -18,6 +18,7 @@ use super::judge::ReachSet;
 use super::words::Word;
 use crate::beneath::{Held, Last};
 use crate::confine::Rights;
+use crate::grant::Access;
 use crate::policy::{Exposed, Use};
 use crate::verdict::Refusal;
 
@@ -51,6 +52,9 @@ fn shown(word: &Word) -> String {
 /// Opens the uniform directory around `at` for the kernel's rules, or `at` itself with the parts that they must not reach.
 fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Result<(), Refusal> {
     exposed.kept_by_rsync(wanted)?;
+    if exposed.hides(at) {
+        return Err(wanted.refusal(&exposed.shown(at), Access::None));
+    }
     let scope = exposed.scope(at, wanted)?;
     let missing = |_| {
         let message =
@@ -58,14 +62,18 @@ fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Res
         Refusal::new("path.missing", message)
     };
     // The scope is a resolved place: a symlink that stands there by now is another.
-    let held = exposed.root.hold_plain(&scope.at).map_err(missing)?;
+    let held = match exposed.root.hold_plain(at) {
+        // Everything in a rule's reach is looked through for names that are not there for this key, so it reaches no further.
+        Ok(held) if !exposed.workspace.files.names.hide.is_empty() => held,
+        _ => exposed.root.hold_plain(&scope.at).map_err(missing)?,
+    };
     let real = exposed.root.real_of(&held.at);
     let rights = match wanted {
         Use::Read => Rights::PULL,
         Use::Write => exposed.push_rights(at),
         Use::Remove => Rights { remove: true, ..Rights::default() },
     };
-    reach.allow(held.fd, real, rights);
+    reach.allow(held.fd, real, rights, &exposed.workspace.files.names);
     for (part, keep) in scope.parts {
         match exposed.root.hold_plain(&part) {
             Ok(held) => reach.keep(held.fd, exposed.root.real_of(&part), keep),

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::locate::{Target, refuse_shell_syntax};
 use super::{Place, allow, lexical, outside, too_many};
 use crate::beneath::{Held, Last, split_last};
+use crate::grant::Access;
 use crate::policy::{Exposed, Use};
 use crate::rsync::expand::{MAX_WORDS, MOST_NAMES, TooMany, glob, has_wildcard};
 use crate::rsync::judge::{Arg, ReachSet};
@@ -58,6 +59,9 @@ pub(in crate::rsync) fn sources(
     let mut shown = Vec::new();
     for (exposed, path) in &found {
         let (at, parent) = source(exposed, path)?;
+        if exposed.hides(path) {
+            return Err(Use::Read.refusal(&exposed.shown(path), Access::None));
+        }
         allow(exposed, &at, Use::Read, reach)?;
         if removes {
             allow(exposed, &at, Use::Remove, reach)?;
