@@ -215,7 +215,12 @@ impl Vfs {
         let mut result = Ok(());
         if let Some(mode) = changes.mode {
             let mode = Mode::from_bits_truncate(mode);
-            result = result.and(fchmodat(&spot.dir, name, mode, FchmodatFlags::NoFollowSymlink));
+            // No file system of Linux has modes of symlinks: fchmodat(2). Each libc finds that out by another system call.
+            let changed = match kind(&held.stat) {
+                SFlag::S_IFLNK => Err(Errno::EOPNOTSUPP),
+                _ => fchmodat(&spot.dir, name, mode, FchmodatFlags::NoFollowSymlink),
+            };
+            result = result.and(changed);
         }
         if let Some((accessed, modified)) = changes.times {
             let (accessed, modified) = (seconds(accessed), seconds(modified));
