@@ -366,7 +366,9 @@ const KERNEL: &[Attack] = &[
     }),
     attack("ioctl-tiocsti", |_| sys!(libc::SYS_ioctl, 0, libc::TIOCSTI, c"x".as_ptr())),
     attack("ioctl-tiocsti-high-bits", |_| {
-        sys!(libc::SYS_ioctl, 0, libc::TIOCSTI as u64 | 0x7_0000_0000, c"x".as_ptr())
+        #[allow(clippy::unnecessary_cast, reason = "an int with musl")]
+        let request = libc::TIOCSTI as u64 | 0x7_0000_0000;
+        sys!(libc::SYS_ioctl, 0, request, c"x".as_ptr())
     }),
     attack("ioctl-tioclinux", |_| sys!(libc::SYS_ioctl, 0, libc::TIOCLINUX, c"\x03".as_ptr())),
     attack("ioctl-fionread", |_| {

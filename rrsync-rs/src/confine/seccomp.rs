@@ -35,7 +35,7 @@ impl Filter {
         filter
             .when(libc::SYS_clone, &[bits(0, NAMESPACES, 0)])
             .when(libc::SYS_socketpair, &[is(0, libc::AF_UNIX.cast_unsigned().into())])
-            .when(libc::SYS_ioctl, &[is(1, libc::TCGETS as u64)])
+            .when(libc::SYS_ioctl, &[is(1, TCGETS)])
             .when(libc::SYS_prlimit64, &[is(0, 0), whole(2, 0)]);
         filter
     }
@@ -95,7 +95,7 @@ impl Filter {
     #[must_use]
     pub fn and_limit_files(mut self, limited: bool) -> Self {
         if limited {
-            let files = libc::RLIMIT_FSIZE as u64;
+            let files = nix::sys::resource::Resource::RLIMIT_FSIZE as u64;
             self.when(libc::SYS_prlimit64, &[is(0, 0), is(1, files)]);
         }
         self
@@ -168,6 +168,10 @@ impl Filter {
         self
     }
 }
+
+/// An `int` with musl.
+#[allow(clippy::unnecessary_cast, reason = "not with every libc")]
+const TCGETS: u64 = libc::TCGETS as u64;
 
 /// An argument of 32 bits that has a value: the kernel takes no notice of the rest.
 fn is(argument: u8, value: u64) -> Condition {

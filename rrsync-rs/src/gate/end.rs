@@ -88,7 +88,7 @@ fn record_end(session: Pid, begun: Duration, arguments: Vec<OsString>) -> ExitCo
         // There is no such session.
         _ => return ExitCode::FAILURE,
     };
-    if let Ok(Args::Gate(gate)) = cli::parse(arguments.into_iter()) {
+    if let Ok(Args::Gate(gate)) = cli::parse(arguments) {
         let environment = Environment::read();
         let record = super::first_record(&gate, &environment);
         let ending = Ending {
