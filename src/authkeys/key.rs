@@ -80,7 +80,7 @@ impl Algorithm {
 
     /// The type that the string inside a blob stands for. Up to OpenSSH 9.8 `sshkey_type_from_name` also took the
     /// short names, in any case; those of ECDSA then fail because they name no curve.
-    fn from_inner(name: &[u8], target: Target) -> Option<Self> {
+    pub(super) fn from_inner(name: &[u8], target: Target) -> Option<Self> {
         Self::from_word(name, target).or_else(|| {
             let short =
                 |word: &str| target == Target::OpenSsh9_2 && name.eq_ignore_ascii_case(word.as_bytes());

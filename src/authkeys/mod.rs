@@ -31,7 +31,7 @@ pub use dead::{Dead, Reason};
 pub use edit::{DISABLED, EditError, Outcome, Removal, Removed};
 pub use explain::{Answer, Context, Needs, Refusal, Why};
 pub use file::{KeyFile, Line};
-pub use find::{Found, Place, keys_in};
+pub use find::{Found, Needle, Place, keys_in};
 pub use from::FromMatch;
 pub use key::{Algorithm, BadKey, Key};
 pub use options::{OptionItem, Options};

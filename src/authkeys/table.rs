@@ -193,3 +193,10 @@ fn push<'a>(out: &mut Vec<u8>, bytes: &[u8], rest: &'a str) -> &'a str {
 fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|&byte| char::from(byte)).collect()
 }
+
+/// The files of the table.
+pub(super) fn files() -> impl Iterator<Item = KeyFile> {
+    let keys = keys();
+    let files: Vec<KeyFile> = rows(&keys).map(|row| KeyFile::parse(row.file)).collect();
+    files.into_iter()
+}

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use super::loss::{self, Way};
 use crate::akeys::relation;
-use crate::authkeys::{Dead, Key, Line, Options, Reading, Target, Touched};
+use crate::authkeys::{Dead, Key, Line, Needle, Options, Reading, Target, Touched};
+
+/// So many keys are looked for by their text; it takes less than to read a line.
+const FEW: usize = 4;
 
 /// One line of a key.
 #[derive(Debug, Clone)]
@@ -90,8 +93,19 @@ impl Scan {
     fn pass_over_the_rest(&mut self, touched: &Touched<'_>, now: Timestamp) {
         // Keys that an earlier line keeps from a shell: a later line of theirs opens none.
         let mut kept = HashSet::new();
+        let keys: Vec<Key> = self.keys.values().map(|held| held.key.clone()).collect();
+        let needles: Vec<Needle<'_>> = keys.iter().map(Needle::new).collect();
+        // Once a shell is found, other keys do not matter; then a line is read only if it can hold one of these.
+        let matters = |line: Line<'_>, other_way: Way| {
+            other_way < Way::Shell
+                || needles.len() > FEW
+                || needles.iter().any(|needle| needle.may_be_in(line.raw()))
+        };
         for after in touched.lines() {
             let Some(was) = after.was else { continue };
+            if !matters(after.line, self.other_way) {
+                continue;
+            }
             let Some((key, options)) = live(after.line) else { continue };
             if let Some(held) = self.keys.get_mut(key.blob()) {
                 held.before.push(HeldLine { number: was, options: options.clone(), fresh: false });

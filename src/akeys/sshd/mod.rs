@@ -1,7 +1,9 @@
 //! The sshd of this machine: which one it is, and what it was told.
 //!
 //! Both are asked, never guessed: `sshd -V` for the version, `sshd -T` for the configuration with every include and
-//! `Match` block applied. Neither needs root: `-T` wants a host key, so it gets one that was made for the question.
+//! `Match` block applied; `memory` spares the question where the answer is known. Neither needs root: `-T` wants a host key, so it gets one that was made for the question.
+
+mod memory;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -64,7 +66,8 @@ pub fn version(program: &Path) -> io::Result<String> {
 /// The version of the installed sshd, asked once.
 fn own_version() -> Option<&'static str> {
     static VERSION: OnceLock<Option<String>> = OnceLock::new();
-    VERSION.get_or_init(|| installed().and_then(|program| version(program).ok())).as_deref()
+    let ask = |program| memory::version(program, || version(program)).ok();
+    VERSION.get_or_init(|| installed().and_then(ask)).as_deref()
 }
 
 /// The reader to model when nobody names one: this machine's sshd, else the newest.
@@ -163,8 +166,10 @@ impl Settings {
     /// The same without the version.
     pub fn ask_alone(user: &str) -> Result<Self, Unasked> {
         let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
-        let ask = || Asker::new().and_then(|asker| asker.ask(user)).map_err(|error| error.to_string());
-        asked.entry(user.to_owned()).or_insert_with(ask).clone().map_err(Unasked::Before)
+        let ask = || Asker::new()?.ask(user);
+        let recall = || installed().map_or_else(ask, |program| memory::settings(program, ask));
+        let answer = || recall().map_err(|error| error.to_string());
+        asked.entry(user.to_owned()).or_insert_with(answer).clone().map_err(Unasked::Before)
     }
 
     /// Reads what `sshd -T` prints: `name value` lines, a name once for each of its values.
