@@ -49,9 +49,14 @@ fn every_dependency_has_a_reason() {
     for manifest in ["Cargo.toml", "rrsync-rs/Cargo.toml"] {
         let text = fs::read_to_string(root().join(manifest)).unwrap();
         let manifest: toml::Table = text.parse().unwrap();
-        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let table = manifest.get(kind).and_then(toml::Value::as_table);
-            used.extend(table.into_iter().flat_map(|table| table.keys().cloned()));
+        let targets = manifest.get("target").and_then(toml::Value::as_table);
+        let for_targets =
+            targets.into_iter().flat_map(|targets| targets.values()).filter_map(toml::Value::as_table);
+        for tables in std::iter::once(&manifest).chain(for_targets) {
+            for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+                let table = tables.get(kind).and_then(toml::Value::as_table);
+                used.extend(table.into_iter().flat_map(|table| table.keys().cloned()));
+            }
         }
     }
     used.remove("rrsync-rs");
