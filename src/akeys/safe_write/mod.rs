@@ -129,6 +129,7 @@ fn snapshot(layout: &Layout) -> Result<Option<Snapshot>, WriteError> {
         && let Ok(_lock) = Lock::acquire_at_once(layout)
     {
         place.sweep();
+        backup::sweep(layout, &place);
     }
     place.read()
 }
@@ -231,6 +232,9 @@ fn write<T, E: From<WriteError>>(
         }
         let before = planned.before.as_ref();
         if before.is_some_and(|snapshot| snapshot.metadata.nlink() > 1) {
+            if backup::sweep(layout, &place) {
+                continue;
+            }
             let reason = "has another name (a hard link), which would keep the old content";
             return Err(WriteError::Refused { path: place.path.clone(), reason }.into());
         }
@@ -240,7 +244,10 @@ fn write<T, E: From<WriteError>>(
             Commit::Overtaken => continue,
             Commit::Done => {}
             Commit::Over(bytes) => {
-                backup::keep(layout, &bytes).map_err(WriteError::Backup)?;
+                // An editor that wrote into the file itself has written into what was kept of it, too.
+                for content in [keys.bytes(), &bytes] {
+                    backup::keep_copy(layout, content).map_err(WriteError::Backup)?;
+                }
                 planned.notes.push(SAVED_MEANWHILE.to_owned());
             }
         }
@@ -261,14 +268,19 @@ fn replace<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Commit, WriteError> {
     let temp = Temp::write(place, before, pieces)?;
-    let kept = before.map(|snapshot| backup::keep(layout, snapshot.keys.bytes())).transpose();
-    let kept = kept.map_err(WriteError::Backup)?;
-    // Last of all: keeping the copy takes the time of a disk, and an editor may save meanwhile.
-    let commit = place
-        .is_still(before)
-        .and_then(|still| if still { temp.commit(before) } else { Ok(Commit::Overtaken) });
-    if !matches!(commit, Ok(Commit::Done | Commit::Over(_))) {
-        kept.iter().for_each(backup::Backup::forget);
+    if !place.is_still(before)? {
+        return Ok(Commit::Overtaken);
+    }
+    let Some(before) = before else { return temp.commit(None) };
+    let kept = backup::keep(layout, before).map_err(WriteError::Backup)?;
+    // Last of all: keeping it takes the time of a disk, and an editor may save meanwhile.
+    let still =
+        if kept.is_link() { place.seems_with_a_name_more(before) } else { place.is_still(Some(before)) };
+    let commit =
+        still.and_then(|still| if still { temp.commit(Some(before)) } else { Ok(Commit::Overtaken) });
+    match commit {
+        Ok(Commit::Done | Commit::Over(_)) => kept.settle(before),
+        Ok(Commit::Overtaken) | Err(_) => kept.forget(),
     }
     commit
 }

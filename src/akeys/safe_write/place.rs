@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, ResolveFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, ResolveFlag, openat};
 use nix::sys::stat::{Mode, SFlag, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use rrsync_rs::beneath::{Last, Root, kind, open_beneath};
@@ -43,11 +43,15 @@ pub(super) struct Snapshot {
     pub(super) keys: KeyFile,
 }
 
-/// What changes when a file does. The change time also covers an ACL and a content that was put back; on older kernels it stands
-/// still for some milliseconds.
+/// What changes when a file does, but for the number of its names.
+fn own_state(m: &fs::Metadata) -> impl PartialEq + use<> {
+    (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.mode(), m.uid(), m.gid())
+}
+
+/// The same with its names. The change time also covers an ACL and a content that was put back; on older kernels it stands still for
+/// some milliseconds.
 fn state(m: &fs::Metadata) -> impl PartialEq + use<> {
-    let times = (m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
-    (m.dev(), m.ino(), m.size(), times, m.mode(), m.uid(), m.gid(), m.nlink())
+    (own_state(m), m.ctime(), m.ctime_nsec(), m.nlink())
 }
 
 impl Place {
@@ -146,6 +150,14 @@ impl Place {
         self.is_as(before, |_, _| Ok(true))
     }
 
+    /// The same while one of our own gives it a second name.
+    pub(super) fn seems_with_a_name_more(&self, before: &Snapshot) -> Result<bool, WriteError> {
+        let same = |now: &fs::Metadata| {
+            own_state(now) == own_state(&before.metadata) && now.nlink() == before.metadata.nlink() + 1
+        };
+        Ok(self.open()?.is_some_and(|(_, now)| same(&now)))
+    }
+
     fn is_as(
         &self,
         before: Option<&Snapshot>,
@@ -158,6 +170,12 @@ impl Place {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Which file it is, if there is one: its device and inode.
+    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+        let stat = nix::sys::stat::fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        stat.ok().map(|stat| (stat.st_dev, stat.st_ino))
     }
 
     fn open(&self) -> Result<Option<(File, fs::Metadata)>, WriteError> {

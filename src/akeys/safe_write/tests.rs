@@ -309,3 +309,78 @@ fn only_so_many_backups_are_kept() {
     }
     assert_eq!(scratch.backups().len(), 32);
 }
+
+fn identity(path: &Path) -> (u64, u64, u64) {
+    let metadata = path.metadata().unwrap();
+    (metadata.dev(), metadata.ino(), metadata.nlink())
+}
+
+#[test]
+fn what_is_kept_is_the_old_file_itself_and_an_editor_that_still_writes_into_it_loses_nothing() {
+    let scratch = Scratch::with("one\n");
+    let path = scratch.layout.authorized_keys();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let before = identity(&path);
+    let mut editor = fs::File::options().append(true).open(&path).unwrap();
+    scratch.append("two\n").unwrap();
+    io::Write::write_all(&mut editor, b"late\n").unwrap();
+    let backups = scratch.backups();
+    assert_eq!(backups.len(), 1);
+    assert_eq!(identity(&backups[0]), before);
+    assert_eq!(fs::read_to_string(&backups[0]).unwrap(), "one\nlate\n");
+    assert_eq!(backups[0].metadata().unwrap().mode() & 0o7777, 0o600);
+    assert_eq!((scratch.content().as_str(), identity(&path).2), ("one\ntwo\n", 1));
+    assert_eq!(history(&scratch.layout)[0].read().unwrap(), b"one\nlate\n");
+}
+
+#[test]
+fn the_link_of_a_run_that_was_killed_before_the_exchange_is_taken_away() {
+    let scratch = Scratch::with("one\n");
+    scratch.append("two\n").unwrap();
+    let [kept] = scratch.backups().try_into().unwrap();
+    let left = kept.with_file_name("authorized_keys.20990101T000000.000000000Z");
+    fs::hard_link(scratch.layout.authorized_keys(), &left).unwrap();
+    assert_eq!(scratch.append("three\n").unwrap(), Outcome::Replaced);
+    assert!(!left.exists());
+    assert_eq!(identity(&scratch.layout.authorized_keys()).2, 1);
+    let kept: Vec<String> = scratch.backups().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept.contains(&"one\n".to_owned()) && kept.contains(&"one\ntwo\n".to_owned()), "{kept:?}");
+    // Somebody else's link is somebody's: nothing is taken away.
+    let other = scratch.layout.home().join("other");
+    fs::hard_link(scratch.layout.authorized_keys(), &other).unwrap();
+    scratch.append("four\n").unwrap_err();
+    assert!(other.exists() && scratch.backups().len() == 2);
+}
+
+#[test]
+fn what_cannot_be_linked_is_copied() {
+    let scratch = Scratch::with("one\n");
+    let snapshot = Place::find(&scratch.layout).unwrap().unwrap().read().unwrap().unwrap();
+    // A file that has lost its only name cannot get another one.
+    fs::remove_file(scratch.layout.authorized_keys()).unwrap();
+    let kept = backup::keep(&scratch.layout, &snapshot).unwrap();
+    assert!(!kept.is_link());
+    assert_eq!(fs::read_to_string(&scratch.backups()[0]).unwrap(), "one\n");
+    assert_eq!(scratch.backups()[0].metadata().unwrap().mode() & 0o7777, 0o600);
+    kept.forget();
+    assert!(scratch.backups().is_empty());
+}
+
+#[test]
+fn an_editor_that_wrote_into_the_file_at_the_last_moment_has_what_was_before_kept_as_well() {
+    let scratch = Scratch::with("one\n");
+    let place = Place::find(&scratch.layout).unwrap().unwrap();
+    let snapshot = place.read().unwrap().unwrap();
+    let kept = backup::keep(&scratch.layout, &snapshot).unwrap();
+    assert!(kept.is_link() && place.seems_with_a_name_more(&snapshot).unwrap());
+    let temp = Temp::write(&place, Some(&snapshot), [&b"new\n"[..]].into_iter()).unwrap();
+    fs::write(scratch.layout.authorized_keys(), "edited\n").unwrap();
+    assert!(!place.seems_with_a_name_more(&snapshot).unwrap());
+    assert_eq!(temp.commit(Some(&snapshot)).unwrap(), Commit::Over(b"edited\n".to_vec()));
+    for content in [&b"one\n"[..], b"edited\n"] {
+        backup::keep_copy(&scratch.layout, content).unwrap();
+    }
+    let said: Vec<Vec<u8>> = history(&scratch.layout).iter().map(|kept| kept.read().unwrap()).collect();
+    assert_eq!(said, [&b"edited\n"[..], b"one\n", b"edited\n"]);
+}
