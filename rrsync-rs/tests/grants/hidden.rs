@@ -94,6 +94,10 @@ fn a_pull_has_everything_but_what_is_hidden() {
     }
     let listed = said(&rsync(&account, &["-r", "h:papers/"]));
     assert!(listed.contains("aXb") && !listed.contains("key") && !listed.contains(".env"), "{listed}");
+    // A file of filters in each directory: rsync tells the client the words in it that it does not know.
+    let output = rsync(&account, &["-a", "-f", "dir-merge .env", "h:papers/", "got/"]);
+    assert!(!said(&output).contains("SECRET"), "{}", said(&output));
+    assert_eq!(got(&account), all, "{}", said(&output));
     account.write("client/list", "a.txt\nsecret.key\nsub/.env\n.git/config\n");
     let output = rsync(&account, &["-a", "--files-from=list", "h:papers/", "got/"]);
     assert_eq!(got(&account), ["a.txt"], "{}", said(&output));
