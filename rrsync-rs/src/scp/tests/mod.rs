@@ -1,5 +1,7 @@
 //! A hand-made scp client: what it is answered, what is left on the disk, and what is recorded.
 
+mod operands;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -31,7 +33,13 @@ fn run(rules: &Workspace, options: Options, line: &str, bytes: &[u8]) -> Told {
                 Outcome::Failed(fault) => fault.to_string(),
                 outcome => format!("{outcome:?}"),
             };
-            events.push(format!("{} {path}{} {} {outcome}", event.deed, to.unwrap_or_default(), event.bytes));
+            let sum = event.sha256.map(|_| " summed").unwrap_or_default();
+            events.push(format!(
+                "{} {path}{} {} {outcome}{sum}",
+                event.deed,
+                to.unwrap_or_default(),
+                event.bytes
+            ));
         });
         (served, events)
     });
@@ -81,6 +89,94 @@ fn a_sink_writes_what_a_client_sends() {
 }
 
 #[test]
+fn a_mode_is_taken_over_where_it_is_asked_for_or_a_directory_is_made() {
+    let tree = Tree::new();
+    let mode = |path: &str| fs::metadata(tree.path(path)).unwrap().permissions().mode() & 0o7777;
+    let plain = |path: &str, bits| {
+        fs::set_permissions(tree.path(path), fs::Permissions::from_mode(bits)).unwrap();
+    };
+    for (flags, mode_of_file, mode_of_dir) in [("-r", 0o640, 0o750), ("-rp", 0o606, 0o707)] {
+        plain("box/in.txt", 0o640);
+        plain("box/sub", 0o750);
+        let stream = b"C0606 1 in.txt\nx\0D0707 0 sub\nE\n";
+        assert_eq!(rw(&tree, &format!("{flags} -t box"), stream).served, Ok(true));
+        assert_eq!((mode("box/in.txt"), mode("box/sub")), (mode_of_file, mode_of_dir), "{flags}");
+    }
+    // A directory that its owner cannot fill is given its mode at the end; one that is there keeps its own.
+    let stream = b"D0577 0 closed\nC0644 1 f\nx\0E\nD0555 0 sub\nE\nD0777 0 new\nE\n";
+    plain("box/sub", 0o750);
+    assert_eq!(rw(&tree, "-r -t box", stream).served, Ok(true));
+    assert_eq!((mode("box/closed"), mode("box/sub")), (0o577, 0o750));
+    fs::create_dir(tree.path("box/by-umask")).unwrap();
+    assert_eq!(mode("box/new"), mode("box/by-umask"));
+}
+
+#[test]
+fn content_ends_where_it_was_said_to_however_it_arrives() {
+    let tree = Tree::new();
+    let large = vec![b'x'; 3 << 16];
+    let head = format!("C0644 {} large\n", large.len());
+    let stream = [head.as_bytes(), &large, b"\0C0644 2 next\nab\0"].concat();
+    let told = rw(&tree, "-t box", &stream);
+    assert_eq!((told.said.as_str(), told.served), ("\0\0\0\0\0", Ok(true)));
+    assert_eq!(
+        (fs::read(tree.path("box/large")).unwrap() == large, text(&tree, "box/next")),
+        (true, "ab".into())
+    );
+    let told = rw(&tree, "-f box/large box/next", &[0; 5]);
+    let sent =
+        [format!("C0644 {} large\n", large.len()).as_bytes(), &large, b"\0C0644 2 next\nab\0"].concat();
+    assert!(told.said.as_bytes() == sent && told.served == Ok(true), "{} bytes", told.said.len());
+}
+
+#[test]
+fn a_file_that_changes_on_its_way_is_as_long_as_was_promised() {
+    for (then, said) in
+        [(400_000, "\0"), (70_000, "\x01scp: box/f: I/O error\n"), (0, "\x01scp: box/f: I/O error\n")]
+    {
+        let tree = Tree::new();
+        let file = fs::File::create(tree.path("box/f")).unwrap();
+        file.set_len(100_000).unwrap();
+        let rules = tree.workspace(Access::ReadWrite);
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let served = std::thread::spawn(move || {
+            let vfs = Vfs::new(vec![mount("box", &rules)], Options::default());
+            serve(&server, &server, &vfs, &Command::read(b"-f box/f").unwrap(), &mut |_| ())
+        });
+        client.write_all(b"\0").unwrap();
+        let mut line = [0; 15];
+        client.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"C0644 100000 f\n", "{then}");
+        file.set_len(then).unwrap();
+        client.write_all(b"\0\0").unwrap();
+        let mut content = Vec::new();
+        client.read_to_end(&mut content).unwrap();
+        assert_eq!(String::from_utf8_lossy(content.split_off(100_000).as_slice()), said, "{then}");
+        assert_eq!(served.join().unwrap(), Ok(then > 100_000));
+    }
+}
+
+#[test]
+fn a_line_is_no_longer_than_any_client_s() {
+    let tree = Tree::new();
+    let line = |length: usize| [b"C0644 1 ", "x".repeat(length - "0644 1 ".len()).as_bytes(), b"\n"].concat();
+    let told = rw(&tree, "-t box", &line(8192));
+    assert!(told.said.ends_with(": File name too long\n") && told.served == Ok(false), "{}", told.said);
+    assert!(matches!(rw(&tree, "-t box", &line(8193)).served, Err(ServeError::Protocol(_))));
+}
+
+#[test]
+fn only_what_has_arrived_as_a_whole_is_summed() {
+    let tree = Tree::new();
+    let options = Options { sums: true, ..Options::default() };
+    let rules = tree.workspace(Access::ReadWrite);
+    let told = run(&rules, options, "-t box", b"C0644 1 f\nx\0C0644 1 f\nx\x01read error\n");
+    assert_eq!(told.events, ["write /box/f 1 Done summed", "write /box/f 1 Unfinished"]);
+    let told = run(&rules, options, "-f box/f", &[0; 3]);
+    assert_eq!(told.events, ["read /box/f 1 Done summed"]);
+}
+
+#[test]
 fn a_sink_says_what_does_not_happen_and_goes_on() {
     let tree = Tree::new();
     symlink("../outside/secret", tree.path("box/lsec")).unwrap();
@@ -111,6 +207,9 @@ fn a_sink_says_what_does_not_happen_and_goes_on() {
         let told = rw(&tree, line, b"C0644 1 f\n");
         assert_eq!((told.said.as_str(), told.served), (said, Ok(false)), "{line}");
     }
+    let told = rw(&tree, "-t box", b"\x01scp: gone: No such file or directory\nC0644 1 after\nx\0");
+    assert_eq!((told.said.as_str(), told.served), ("\0\0\0", Ok(false)), "the client's own trouble");
+    assert_eq!(text(&tree, "box/after"), "x");
     assert_eq!(rw(&tree, "-t box/i*.txt", b"C0644 1 f\nx\0").served, Ok(true), "as a shell would");
     assert_eq!(text(&tree, "box/in.txt"), "x");
 }
@@ -244,6 +343,7 @@ fn a_source_sends_what_it_is_asked_for() {
     let told = rw(&tree, "-r -f box/sub", &[0; 20]);
     let permissions = |path: &str| fs::metadata(tree.path(path)).unwrap().permissions().mode() & 0o777;
     let dir = format!("D{:04o} 0 sub\n", permissions("box/sub"));
+    assert_eq!(told.served, Ok(true), "{}", told.said);
     assert!(
         told.said.starts_with(&dir) && told.said.ends_with("E\n") && told.said.contains("C0644 3 f\nsub\0"),
         "{}",
@@ -358,6 +458,7 @@ fn a_tree_is_dropped_as_a_whole() {
     let told = run(&rules, Options::default(), "-r -t box", b"D0755 0 late\nC0644 1 g\ny\0E\n");
     assert_eq!(told.served, Ok(true), "{}", told.said);
     assert_eq!(text(&tree, "box/late/f") + &text(&tree, "box/late/g"), "xy");
+    assert_eq!(fs::metadata(tree.path("box/late")).unwrap().permissions().mode() & 0o777, 0o755);
     let told = run(&rules, Options::default(), "-r -t box", b"D0755 0 part\nC0644 1 f\nx\x01read error\nE\n");
     assert_eq!(told.served, Ok(false));
     assert!(told.said.contains("/box/part: not delivered, because something is missing"), "{}", told.said);
