@@ -55,6 +55,9 @@ fn patterns_stand_for_so_many_paths_and_no_more() {
         // Each name of the first directory is followed by all of the second.
         ("box/hundred/*/../../many/*".to_owned(), Some(20_000)),
         ("box/more/*/../../many/*".to_owned(), None),
+        // However few names there are, their paths can be long.
+        (format!("box/hundred/*/../../many/{}*", "./".repeat(80)), Some(20_000)),
+        (format!("box/hundred/*/../../many/{}*", "./".repeat(100)), None),
         // What matches nothing was looked for all the same, and each look into a directory counts.
         ("box/many/*/z* ".repeat(100), Some(100)),
         ("box/many/*/z* ".repeat(240), None),
@@ -62,6 +65,17 @@ fn patterns_stand_for_so_many_paths_and_no_more() {
         let command = Command::read(format!("-f {line}").as_bytes()).unwrap();
         let count = expand(&vfs, &command.operands).ok().map(|paths| paths.len());
         assert_eq!(count, found, "{line:.60}");
+    }
+}
+
+#[test]
+fn many_operands_filled_the_memory_where_one_was_refused() {
+    let tree = Tree::new();
+    let vfs = Vfs::new(vec![mount("box", &tree.workspace(Access::ReadWrite))], Options::default());
+    let operand = format!("{}{{{}}} ", "x".repeat(3000), ",".repeat(599));
+    for (times, found) in [(1, Some(600)), (2, Some(1200)), (3, None)] {
+        let command = Command::read(format!("-f {}", operand.repeat(times)).as_bytes()).unwrap();
+        assert_eq!(expand(&vfs, &command.operands).ok().map(|paths| paths.len()), found, "{times}");
     }
 }
 
