@@ -1,36 +1,37 @@
-//! What the fuzz targets do with their bytes. Each function takes whatever a client, or a file, may hold, and panics when
-//! something does not hold that must.
-//!
-//! They stand here so that two drivers share them: libFuzzer (`targets/`), and a plain test (`tests/smoke.rs`) for where
-//! there is none.
+//! The gate's targets: what a client may send, and what an account's owner may have written.
 
+pub mod scp;
 pub mod sftp;
+mod tree;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-#[cfg(feature = "akeys")]
-use akeys::authkeys::{KeyFile, Line, Reading, Target};
+use rrsync_rs::cli;
 use rrsync_rs::grant;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::request::Request;
 use rrsync_rs::rsync::expand::braces;
 use rrsync_rs::rsync::options::{Class, Given, LONG, Parsed, letter, parse};
 use rrsync_rs::rsync::secluded;
-use rrsync_rs::rsync::words::split;
+use rrsync_rs::rsync::words::{Word, split};
 use rrsync_rs::rules::{Forced, Limits, allowable, deniable, size};
 
-/// The names of the targets and what they run.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// A target's name, and what it runs.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// The targets that do without akeys.
+pub const TARGETS: &[Target] = &[
     ("words", words),
+    ("request", request),
     ("options", options),
+    ("arguments", arguments),
     ("rules", rules),
     ("policy", policy),
     ("secluded", secluded),
-    #[cfg(feature = "akeys")]
-    ("authorized_keys", authorized_keys),
     ("sftp", sftp::session),
+    ("scp", scp::session),
 ];
 
 /// The tokenizer and the brace expander.
@@ -50,11 +51,27 @@ pub fn words(data: &[u8]) {
     assert!(kept <= data.len());
     // Every byte with a backslash in front is itself.
     let escaped: Vec<u8> = data.iter().flat_map(|byte| [b'\\', *byte]).collect();
-    let whole: Vec<Vec<u8>> = split(&escaped).iter().map(|word| word.unescaped()).collect();
+    let whole: Vec<Vec<u8>> = split(&escaped).iter().map(Word::unescaped).collect();
     assert_eq!(whole.concat(), data);
 }
 
-/// The request and its options.
+/// A client's command, whatever tool it is for.
+pub fn request(data: &[u8]) {
+    match Request::read(Some(OsStr::from_bytes(data))) {
+        Ok(Request::Probe) => assert_eq!(data, b"true"),
+        Ok(Request::Exists(_, path)) => {
+            let end = data.strip_suffix(b"'").or(data.strip_suffix(b"\"")).unwrap_or(data);
+            assert!(!path.is_empty() && end.ends_with(&path));
+        }
+        Ok(Request::Sftp(subsystem)) => assert!(subsystem.umask.is_none_or(|mask| mask <= 0o777)),
+        Ok(Request::Scp(command)) => scp::check(&command),
+        Ok(Request::Watch(_)) => assert!(data.starts_with(b"awatch stream ")),
+        Ok(Request::Rsync(_, parsed)) => check(&parsed),
+        Err(refusal) => assert!(!refusal.to_string().contains(char::is_control), "{refusal}"),
+    }
+}
+
+/// The options of a request for rsync.
 pub fn options(data: &[u8]) {
     if let Ok(Request::Rsync(_, parsed)) = Request::read(Some(OsStr::from_bytes(data))) {
         check(&parsed);
@@ -84,6 +101,14 @@ fn check(parsed: &Parsed) {
         }
     }
     assert!(!parsed.has_long("rsh") && (parsed.has_class(Class::Never) || !parsed.has_long("daemon")));
+}
+
+/// The words behind the program's name in `authorized_keys`, one on each line.
+pub fn arguments(data: &[u8]) {
+    let words = data.split(|byte| *byte == b'\n').map(|word| OsString::from_vec(word.to_vec()));
+    if let Err(error) = cli::parse(words) {
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+    }
 }
 
 /// The rules about options, and the limits on a client's numbers: an option and its value, with `=` between them.
@@ -134,30 +159,5 @@ pub fn secluded(data: &[u8]) {
     {
         assert!(!merged.secluded);
         check(&merged);
-    }
-}
-
-/// `authorized_keys`, read and changed.
-#[cfg(feature = "akeys")]
-pub fn authorized_keys(data: &[u8]) {
-    let file = KeyFile::parse(data.to_vec());
-    assert_eq!(file.lines().map(Line::raw).collect::<Vec<_>>().concat(), data);
-    for target in [Target::OpenSsh9_2, Target::OpenSsh10_5, Target::Dropbear] {
-        for line in file.lines() {
-            if let Reading::Dead(dead) = line.read(target) {
-                assert!((1..=line.raw().len() + 1).contains(&dead.column));
-                let _ = (dead.to_string(), dead.reason.hint());
-            }
-        }
-    }
-    for line in file.lines() {
-        if let Ok(disabled) = file.disable(line.number(), Target::OpenSsh9_2) {
-            let disabled = disabled.applied(&file);
-            assert!(matches!(
-                disabled.line(line.number()).unwrap().read(Target::OpenSsh9_2),
-                Reading::Comment
-            ));
-            assert_eq!(disabled.enable(line.number()).unwrap().applied(&disabled).bytes(), data);
-        }
     }
 }
