@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| akeys_fuzz::authorized_keys(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| akeys_fuzz::keys::authorized_keys(data));

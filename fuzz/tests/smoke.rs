@@ -1,14 +1,13 @@
-//! The fuzz targets without a fuzzer: every seed, and seeded mutations of the seeds, for a bounded time.
+//! The fuzz targets without a fuzzer: every seed, all that was found before, and seeded mutations of both, for a bounded time.
 //!
 //! `FUZZ_SECONDS` is the time for each target (2 unless told), `FUZZ_SEED` the start of the random numbers. What fails
 //! prints its bytes.
 
-use std::fs;
-use std::panic;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use akeys_fuzz::TARGETS;
+use akeys_fuzz::inputs::{self, attempt};
+use akeys_fuzz::targets;
 
 /// xorshift64*, enough to pick positions and bytes.
 struct Random(u64);
@@ -61,25 +60,14 @@ fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
 #[test]
 fn no_target_fails() {
     let seconds = Duration::from_secs(number("FUZZ_SECONDS", 2));
-    let seeds_of = |name: &str| -> Vec<Vec<u8>> {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(name);
-        let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        paths.iter().map(|path| fs::read(path).unwrap()).collect()
-    };
-    for (name, run) in TARGETS {
-        let seeds = seeds_of(name);
-        assert!(!seeds.is_empty(), "{name} has no seeds");
-        let attempt = |data: &[u8]| {
-            let outcome = panic::catch_unwind(|| run(data));
-            assert!(outcome.is_ok(), "{name} fails with \"{}\"", data.escape_ascii());
-        };
-        seeds.iter().for_each(|seed| attempt(seed));
+    for (name, run) in targets() {
+        let seeds = inputs::of(Path::new(env!("CARGO_MANIFEST_DIR")), name);
+        seeds.iter().for_each(|seed| attempt(name, run, seed));
         let mut random = Random(number("FUZZ_SEED", 1).max(1));
         let until = Instant::now() + seconds;
         let mut tried = seeds.len();
         while Instant::now() < until {
-            attempt(&mutated(&seeds, &mut random));
+            attempt(name, run, &mutated(&seeds, &mut random));
             tried += 1;
         }
         println!("{name}: {tried} inputs");

@@ -160,4 +160,52 @@ mod tests {
         }
         assert!(Request::read(None).is_err());
     }
+
+    #[test]
+    fn a_question_is_a_letter_and_a_path_that_no_shell_would_change() {
+        let asked = |command: &str| match Request::read(Some(OsStr::new(command))) {
+            Ok(Request::Exists(kind, path)) => Some((kind, String::from_utf8(path).unwrap())),
+            other => other.map_or(None, |other| panic!("{command}: {other:?}")),
+        };
+        for (command, kind, path) in [
+            ("test -e a", Exists::Anything, "a"),
+            ("test -d a/b c", Exists::Directory, "a/b c"),
+            ("test -f 'a b'", Exists::File, "a b"),
+            ("test -f \"a b\"", Exists::File, "a b"),
+            ("test -d -x", Exists::Directory, "-x"),
+        ] {
+            assert_eq!(asked(command), Some((kind, path.to_owned())), "{command}");
+        }
+        for command in [
+            "test",
+            "test -d",
+            "test -d ",
+            "test -d ''",
+            "test -d '",
+            "test -d 'a",
+            "test -d 'a\"",
+            "test -x a",
+            "test -dd a",
+            "test ! -d a",
+            "test -d a\nid",
+            "[ -d a ]",
+        ] {
+            assert_eq!(asked(command), None, "{command}");
+        }
+        for byte in ";&|<>()`$\"'\\\n*?[{".chars() {
+            assert_eq!(asked(&format!("test -d a{byte}b")), None, "{byte:?}");
+            assert_eq!(asked(&format!("test -d 'a{byte}b'")), None, "{byte:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_as_long_as_sshd_passes_on() {
+        let long = |length: usize| {
+            let command = format!("test -e {}", "x".repeat(length - "test -e ".len()));
+            Request::read(Some(OsStr::new(&command))).map_err(|refusal| refusal.rule)
+        };
+        assert!(matches!(long(MAX_COMMAND), Ok(Request::Exists(..))));
+        assert_eq!(long(MAX_COMMAND + 1).err(), Some("request.length"));
+        assert_eq!(long(MAX_COMMAND + 1000).err(), Some("request.length"));
+    }
 }

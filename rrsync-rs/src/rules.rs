@@ -296,6 +296,8 @@ fn asked(text: &str, unit: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rsync::options::parse;
+    use crate::rsync::words::split;
 
     #[test]
     fn rules_name_options_that_they_can_be_about() {
@@ -304,13 +306,18 @@ mod tests {
             assert_eq!(allowable(name), Err(BadRule::NotAllowable(name.to_owned())));
         }
         assert!(deniable("owner").is_ok() && deniable("compress").is_ok() && deniable("rsh").is_err());
-        for good in
-            ["bwlimit=1000", "chmod=D2750,F640", "chmod=go-w,Du+s,=rX,+t", "usermap=0-99:nobody,*:1000"]
-        {
+        for good in [
+            "bwlimit=1000",
+            "fsync",
+            "chmod=D2750,F640",
+            "chmod=go-w,Du+s,=rX,+t",
+            "usermap=0-99:nobody,*:1000",
+        ] {
             assert_eq!(good.parse::<Forced>().unwrap().to_string(), good);
         }
         for bad in [
             "bwlimit",
+            "bwlimit=1\0",
             "fsync=1",
             "owner",
             "backup-dir=x",
@@ -332,10 +339,61 @@ mod tests {
         ] {
             assert!(bad.parse::<Forced>().is_err(), "{bad}");
         }
-        assert_eq!((size("10G"), size("1k"), size("7")), (Ok(10 << 30), Ok(1024), Ok(7)));
+        for (written, bytes) in [
+            ("7", 7),
+            ("1k", 1 << 10),
+            ("1K", 1 << 10),
+            ("25M", 25 << 20),
+            ("3m", 3 << 20),
+            ("10G", 10 << 30),
+            ("1g", 1 << 30),
+            ("2T", 2 << 40),
+            ("4t", 4 << 40),
+        ] {
+            assert_eq!(size(written), Ok(bytes), "{written}");
+        }
         for bad in ["", "0", "-1", "1.5G", "G", "9999999999T"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn owners_are_forced_on_a_push_that_sends_them_and_take_the_client_s_place() {
+        let is_for = |rule: &str, push, line: &[u8]| {
+            rule.parse::<Forced>().unwrap().is_for(push, &parse(&split(line)).unwrap())
+        };
+        for (rule, push, line, forced) in [
+            ("usermap=*:0", true, "-ore.LsfxCIvu . x", true),
+            ("usermap=*:0", true, "-re.LsfxCIvu --owner . x", true),
+            ("usermap=*:0", true, "-gre.LsfxCIvu --group . x", false),
+            ("usermap=*:0", false, "-ore.LsfxCIvu . x", false),
+            ("groupmap=*:0", true, "-gre.LsfxCIvu . x", true),
+            ("groupmap=*:0", true, "-ore.LsfxCIvu . x", false),
+            ("groupmap=*:0", false, "-gre.LsfxCIvu . x", false),
+            ("fsync", true, "-re.LsfxCIvu . x", true),
+            ("fsync", false, "-re.LsfxCIvu . x", true),
+        ] {
+            assert_eq!(is_for(rule, push, line.as_bytes()), forced, "{rule} {push} {line}");
+        }
+        let replaces = |rule: &str, option| rule.parse::<Forced>().unwrap().replaces(option);
+        assert!(replaces("usermap=*:0", "usermap") && replaces("groupmap=*:0", "groupmap"));
+        for (rule, option) in [
+            ("usermap=*:0", "groupmap"),
+            ("groupmap=*:0", "usermap"),
+            ("usermap=*:0", "chmod"),
+            ("timeout=9", "timeout"),
+        ] {
+            assert!(!replaces(rule, option), "{rule} {option}");
+        }
+    }
+
+    #[test]
+    fn limits_that_a_client_need_not_name_are_stated() {
+        let limits =
+            Limits { timeout: Some(60), bwlimit: Some(1000), file_size: Some(1 << 20), ..Limits::default() };
+        let stated = [("timeout", Some(60)), ("bwlimit", Some(1000)), ("max-size", Some(1 << 20))];
+        assert_eq!(limits.stated(), stated);
+        assert_eq!(Limits::default().stated(), stated.map(|(option, _)| (option, None)));
     }
 
     #[test]

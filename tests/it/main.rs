@@ -63,6 +63,7 @@ mod awatch_random;
 mod awatch_run;
 mod awatch_space;
 mod documents;
+mod fuzz_corpus;
 mod installer;
 mod main_job;
 mod ordinary_user;

@@ -3,7 +3,7 @@
 //! The client leaves `*`, `?`, `[…]` and `{…,…}` for the remote side when the user typed them. No shell runs here, so
 //! the gate expands them itself, looking only at directories that it can open beneath the root.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,28 @@ pub const PATH_MAX: usize = 4096;
 /// The expansion grew beyond `MAX_WORDS`, `MAX_BYTES` or `MOST_NAMES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
+
+/// What a request may still stand for.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    words: usize,
+    bytes: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { words: MAX_WORDS, bytes: MAX_BYTES }
+    }
+}
+
+impl Room {
+    /// Counts a word of so many bytes, before it is kept.
+    pub fn take(&mut self, bytes: usize) -> Result<(), TooMany> {
+        self.words = self.words.checked_sub(1).ok_or(TooMany)?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(TooMany)?;
+        Ok(())
+    }
+}
 
 /// Brace expansion as bash does it for comma lists: `{a,b}` becomes two words; a brace without a comma or a partner is
 /// itself. Numeric ranges (`{1..9}`) stay as they are: no client needs them, and they cost what the sender chooses.
@@ -113,22 +135,23 @@ pub fn glob(exposed: &Exposed, word: &Word, left: &mut usize) -> Result<(Vec<Pat
     for part in &parts {
         let wild = is_wild(part);
         let mut next = Vec::new();
+        let mut room = Room::default();
         for base in &found {
+            let mut keep = |name: &[u8]| {
+                let path = base.join(OsStr::from_bytes(name));
+                room.take(path.as_os_str().len())?;
+                next.push(path);
+                Ok(())
+            };
             if wild {
-                let shown = |name: &[u8]| matches_shown(part, name);
-                next.extend(
-                    names(exposed, base, shown, left, &mut outside)?.iter().map(|name| base.join(name)),
-                );
-                if next.len() > MAX_WORDS {
-                    return Err(TooMany);
-                }
-            } else {
-                *left = left.checked_sub(1).ok_or(TooMany)?;
-                let name: Vec<u8> = part.iter().map(|(byte, _)| *byte).collect();
-                // A longer path names nothing, and thousands of them would fill the memory.
-                if base.as_os_str().len() + name.len() < PATH_MAX {
-                    next.push(base.join(OsStr::from_bytes(&name)));
-                }
+                names(exposed, base, part, left, &mut outside, keep)?;
+                continue;
+            }
+            *left = left.checked_sub(1).ok_or(TooMany)?;
+            let name: Vec<u8> = part.iter().map(|(byte, _)| *byte).collect();
+            // A longer path names nothing, and thousands of them would fill the memory.
+            if base.as_os_str().len() + name.len() < PATH_MAX {
+                keep(&name)?;
             }
         }
         found = next;
@@ -150,47 +173,46 @@ pub fn glob(exposed: &Exposed, word: &Word, left: &mut usize) -> Result<(Vec<Pat
     Ok((found, outside))
 }
 
-/// The names in a directory beneath the root that a pattern matches; none when it cannot be opened or read.
+/// Keeps the names in a directory beneath the root that a pattern matches; none when it cannot be opened or read.
 fn names(
     exposed: &Exposed,
     base: &Path,
-    matched: impl Fn(&[u8]) -> bool,
+    pattern: &[(u8, bool)],
     left: &mut usize,
     outside: &mut bool,
-) -> Result<Vec<OsString>, TooMany> {
+    mut keep: impl FnMut(&[u8]) -> Result<(), TooMany>,
+) -> Result<(), TooMany> {
     *left = left.checked_sub(DIRECTORY).ok_or(TooMany)?;
     let root = &exposed.root;
     let held = match root.hold(below_slashes(base), Last::Follow) {
         Ok(held) => held,
         Err(errno) => {
             *outside |= errno == Errno::EXDEV;
-            return Ok(Vec::new());
+            return Ok(());
         }
     };
     if !exposed.workspace.access_to(&held.at).may_read() || exposed.hides(&held.at) {
         // What a pattern matches would tell names.
-        return Ok(Vec::new());
+        return Ok(());
     }
     // The place, not the O_PATH descriptor: reading a directory takes a descriptor opened for reading.
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = open_beneath(root.dir(), &held.at, flags, ResolveFlag::RESOLVE_NO_SYMLINKS, Mode::empty());
-    let Ok(mut dir) = opened.and_then(Dir::from_fd) else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
+    let Ok(mut dir) = opened.and_then(Dir::from_fd) else { return Ok(()) };
     for entry in dir.iter() {
         *left = left.checked_sub(1).ok_or(TooMany)?;
         let Ok(entry) = entry else { break };
         let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." || !matched(name) {
+        if name == b"." || name == b".." || !matches_shown(pattern, name) {
             continue;
         }
-        let name = OsStr::from_bytes(name);
         // A pattern passes over what may not be read; by its name it is refused.
-        let place = held.at.join(name);
+        let place = held.at.join(OsStr::from_bytes(name));
         if exposed.workspace.access_to(&place).may_read() && !exposed.hides(&place) {
-            found.push(name.to_owned());
+            keep(name)?;
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -328,6 +350,20 @@ mod tests {
         };
         assert_eq!(found("l*/n*"), Ok(MAX_WORDS));
         assert_eq!(found("l*/*"), Err(TooMany));
+        // Nor so many bytes, however few names there are.
+        assert_eq!(found(&format!("l*/{}n*", "./".repeat(90))), Ok(MAX_WORDS));
+        assert_eq!(found(&format!("l*/{}n*", "./".repeat(110))), Err(TooMany));
+    }
+
+    #[test]
+    fn a_request_stands_for_so_many_words_and_bytes() {
+        let take = |words: usize, bytes: usize| {
+            let mut room = Room::default();
+            (0..words).try_for_each(|_| room.take(bytes / words)).is_ok()
+        };
+        assert!(take(MAX_WORDS, 0) && !take(MAX_WORDS + 1, 0));
+        assert!(take(1, MAX_BYTES) && !take(1, MAX_BYTES + 1));
+        assert!(take(2, MAX_BYTES) && !take(2, MAX_BYTES + 2));
     }
 
     #[test]

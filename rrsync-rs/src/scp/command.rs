@@ -6,7 +6,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::expand::at_home;
+use super::expand::{at_home, plain};
 use crate::escape::Escaped;
 use crate::grant::Access;
 use crate::policy::{Exposed, Policy, Use};
@@ -111,10 +111,6 @@ impl Command {
     pub fn targets(&self) -> Vec<String> {
         self.operands.iter().map(|operand| Escaped(&operand.unescaped()).to_string()).collect()
     }
-}
-
-fn plain(marked: &[(u8, bool)]) -> Vec<u8> {
-    marked.iter().map(|(byte, _)| *byte).collect()
 }
 
 fn refused(rule: &'static str, message: impl Into<String>) -> Refusal {

@@ -3,7 +3,7 @@
 //! A shell does that without a bound; here a short request costs a bounded answer.
 
 use crate::beneath::Last;
-use crate::rsync::expand::{DIRECTORY, MAX_WORDS, MOST_NAMES, PATH_MAX, TooMany, braces};
+use crate::rsync::expand::{DIRECTORY, MOST_NAMES, PATH_MAX, Room, TooMany, braces};
 use crate::rsync::words::Word;
 use crate::vfs::{Vfs, VirtualPath};
 use crate::wildcard::{is_wild, matches_shown};
@@ -12,22 +12,27 @@ use crate::wildcard::{is_wild, matches_shown};
 /// a shell.
 pub(super) fn expand(vfs: &Vfs, operands: &[Word]) -> Result<Vec<Vec<u8>>, TooMany> {
     let mut found = Vec::new();
+    let mut room = Room::default();
     let mut names = MOST_NAMES;
     for operand in operands {
         for word in braces(operand)? {
             let word = at_home(word.marked());
-            let matches = if is_wild(word) { glob(vfs, word, &mut names)? } else { Vec::new() };
-            if matches.is_empty() {
-                found.push(word.iter().map(|(byte, _)| *byte).collect());
-            } else {
-                found.extend(matches);
+            let mut paths = if is_wild(word) { glob(vfs, word, &mut names)? } else { Vec::new() };
+            if paths.is_empty() {
+                paths.push(plain(word));
             }
-            if found.len() > MAX_WORDS {
-                return Err(TooMany);
+            for path in paths {
+                room.take(path.len())?;
+                found.push(path);
             }
         }
     }
     Ok(found)
+}
+
+/// What a word stands for where it has no wildcards.
+pub(super) fn plain(word: &[(u8, bool)]) -> Vec<u8> {
+    word.iter().map(|(byte, _)| *byte).collect()
 }
 
 /// `~` and `~/…` are below `/`, where relative paths start too. `~user` is a name like any other.
@@ -44,24 +49,22 @@ fn glob(vfs: &Vfs, pattern: &[(u8, bool)], names: &mut usize) -> Result<Vec<Vec<
     let mut found = vec![Vec::new()];
     for (index, part) in pattern.split(|(byte, _)| *byte == b'/').enumerate() {
         let mut next = Vec::new();
+        let mut room = Room::default();
         for base in &found {
-            let join =
-                |name: &[u8]| if index == 0 { name.to_vec() } else { [base, &b"/"[..], name].concat() };
-            if !is_wild(part) {
-                *names = names.checked_sub(1).ok_or(TooMany)?;
-                // A longer path names nothing, and thousands of them would fill the memory.
-                if base.len() + part.len() < PATH_MAX {
-                    next.push(join(&part.iter().map(|(byte, _)| *byte).collect::<Vec<u8>>()));
-                }
+            let mut keep = |name: &[u8]| {
+                let path = if index == 0 { name.to_vec() } else { [base, &b"/"[..], name].concat() };
+                room.take(path.len())?;
+                next.push(path);
+                Ok(())
+            };
+            if is_wild(part) {
+                list(vfs, base, part, names, keep)?;
                 continue;
             }
-            for name in list(vfs, base, names)? {
-                if matches_shown(part, &name) {
-                    next.push(join(&name));
-                }
-            }
-            if next.len() > MAX_WORDS {
-                return Err(TooMany);
+            *names = names.checked_sub(1).ok_or(TooMany)?;
+            // A longer path names nothing, and thousands of them would fill the memory.
+            if base.len() + part.len() < PATH_MAX {
+                keep(&plain(part))?;
             }
         }
         found = next;
@@ -71,18 +74,23 @@ fn glob(vfs: &Vfs, pattern: &[(u8, bool)], names: &mut usize) -> Result<Vec<Vec<
     Ok(found)
 }
 
-/// The names in a directory; none where there is none, or where they may not be told.
-fn list(vfs: &Vfs, path: &[u8], left: &mut usize) -> Result<Vec<Vec<u8>>, TooMany> {
+/// Keeps the names in a directory that a pattern matches; none where there is none, or where they may not be told.
+fn list(
+    vfs: &Vfs,
+    path: &[u8],
+    pattern: &[(u8, bool)],
+    left: &mut usize,
+    mut keep: impl FnMut(&[u8]) -> Result<(), TooMany>,
+) -> Result<(), TooMany> {
     *left = left.checked_sub(DIRECTORY).ok_or(TooMany)?;
     let listed = VirtualPath::parse(path).and_then(|path| vfs.list(&path));
-    let mut names = Vec::new();
     for entry in listed.into_iter().flatten() {
         *left = left.checked_sub(1).ok_or(TooMany)?;
         let Ok(entry) = entry else { break };
         let name = entry.name.to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
+        if name != b"." && name != b".." && matches_shown(pattern, name) {
+            keep(name)?;
         }
     }
-    Ok(names)
+    Ok(())
 }

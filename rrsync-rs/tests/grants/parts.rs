@@ -74,6 +74,12 @@ fn a_short_request_does_not_cost_a_long_answer() {
 }
 
 #[test]
+fn a_short_request_cost_seconds_where_its_words_were_empty() {
+    let account = mixed();
+    stands_for_too_much(&account, &format!("{} ", "{,}".repeat(14)).repeat(3000));
+}
+
+#[test]
 fn a_short_request_looked_through_a_directory_thousands_of_times() {
     let account = mixed();
     for number in 0..500 {

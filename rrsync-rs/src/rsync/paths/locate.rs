@@ -10,7 +10,7 @@ use nix::sys::stat::SFlag;
 use super::{shown, too_many};
 use crate::beneath::{Last, kind};
 use crate::policy::{Exposed, Policy, Use};
-use crate::rsync::expand::{MAX_BYTES, MAX_WORDS, TooMany, braces};
+use crate::rsync::expand::{Room, braces};
 use crate::rsync::words::Word;
 use crate::verdict::Refusal;
 
@@ -30,13 +30,10 @@ pub(in crate::rsync) struct Target<'a> {
 /// Finds the root of each path of a request; no path at all stands for `.`.
 pub(in crate::rsync) fn locate<'a>(paths: &[Word], policy: &'a Policy) -> Result<Vec<Target<'a>>, Refusal> {
     let mut targets = Vec::new();
-    let mut bytes = 0;
+    let mut room = Room::default();
     for word in paths {
         for expanded in braces(word).map_err(too_many)? {
-            bytes += expanded.marked().len();
-            if targets.len() >= MAX_WORDS || bytes > MAX_BYTES {
-                return Err(too_many(TooMany));
-            }
+            room.take(expanded.marked().len()).map_err(too_many)?;
             // As in a shell, an empty alternative is no word. An empty word that was sent stands for the directory.
             if !expanded.marked().is_empty() || word.marked().is_empty() {
                 targets.push(target(&expanded, policy)?);

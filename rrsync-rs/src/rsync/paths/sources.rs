@@ -11,7 +11,7 @@ use super::{Place, allow, lexical, outside, too_many};
 use crate::beneath::{Held, Last, split_last};
 use crate::grant::Access;
 use crate::policy::{Exposed, Use};
-use crate::rsync::expand::{MAX_WORDS, MOST_NAMES, TooMany, glob, has_wildcard};
+use crate::rsync::expand::{MOST_NAMES, Room, glob, has_wildcard};
 use crate::rsync::judge::{Arg, ReachSet};
 use crate::verdict::Refusal;
 
@@ -35,6 +35,7 @@ pub(in crate::rsync) fn sources(
 ) -> Result<Sources, Refusal> {
     let mut found: Vec<(&Exposed, PathBuf)> = Vec::new();
     let mut names = MOST_NAMES;
+    let mut room = Room::default();
     for target in targets {
         let paths = if has_wildcard(&target.word) {
             glob(target.exposed, &target.word, &mut names).map_err(too_many)?.0
@@ -47,11 +48,12 @@ pub(in crate::rsync) fn sources(
             refuse_shell_syntax(&target.word).or_else(|refusal| {
                 target.exposed.root.hold(&path, Last::Keep).map(drop).map_err(|_| refusal)
             })?;
+            room.take(path.as_os_str().len()).map_err(too_many)?;
             found.push((target.exposed, path));
         }
-        found.extend(paths.into_iter().map(|path| (target.exposed, path)));
-        if found.len() > MAX_WORDS {
-            return Err(too_many(TooMany));
+        for path in paths {
+            room.take(path.as_os_str().len()).map_err(too_many)?;
+            found.push((target.exposed, path));
         }
     }
     let mut directory: Option<Place> = None;
