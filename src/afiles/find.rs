@@ -175,7 +175,7 @@ fn key(card: &Card, tool: Tool, layout: &Layout) -> Result<PathBuf, Failure> {
         let (federation, pod) = (&card.federation, &card.pod);
         let message = format!("pod {pod} has no key of federation {federation} for {word}");
         Failure::new(Exit::NoMatch, message)
-            .hint(format!("akeys federation new {federation} --pod {pod} --tools rsync,sftp,watch"))
+            .hint(format!("akeys federation add {federation} --pod {pod} --tools rsync,sftp,watch"))
     })
 }
 

@@ -10,7 +10,7 @@ use rrsync_rs::name::GrantName;
 
 use super::cli::KeyLines;
 use super::guard::Guard;
-use super::lines::{description, key_of, keys_in, mentioned_grant};
+use super::lines::{description, how_long, key_of, keys_in, mentioned_grant};
 use super::{grants, safe_write};
 use crate::authkeys::{DISABLED, Key, KeyFile, Line, Patch, Place, Reading, Target};
 use crate::common::exit::{Exit, Failure};
@@ -129,7 +129,7 @@ fn chosen(args: &KeyLines, file: &KeyFile, notes: &mut Vec<String>) -> Result<BT
     let number = args.line.ok_or_else(|| Failure::new(Exit::Usage, "nothing is named"))?;
     if file.line(number).is_none() {
         let failure = Failure::new(Exit::NoMatch, format!("there is no line {number}"));
-        return Err(failure.hint(format!("the file has {} lines: akeys list", file.lines().len())));
+        return Err(failure.hint(how_long(file)));
     }
     Ok([number].into())
 }

@@ -12,7 +12,7 @@ use rrsync_rs::name::{GrantName, Label};
 use super::cli::KeyLines;
 use super::grants;
 use super::guard::Guard;
-use super::lines::{description, entry_grant, key_of, keys_in, mentioned_grant};
+use super::lines::{description, entry_grant, how_long, key_of, keys_in, mentioned_grant};
 use super::safe_write;
 use super::shelf;
 use crate::authkeys::{Key, KeyFile, Line, Outcome, Patch, Target};
@@ -126,10 +126,9 @@ pub(super) fn is_installed(federation: &Label, layout: &Layout) -> bool {
 
 /// Removes whole lines; returns the grants that they named.
 fn by_lines(file: &KeyFile, numbers: &[usize], cut: &mut Cut) -> Result<BTreeSet<GrantName>, Failure> {
-    cut.patch = file.remove_lines(numbers).map_err(|error| {
-        Failure::new(Exit::NoMatch, error)
-            .hint(format!("the file has {} lines: akeys list", file.lines().len()))
-    })?;
+    cut.patch = file
+        .remove_lines(numbers)
+        .map_err(|error| Failure::new(Exit::NoMatch, error).hint(how_long(file)))?;
     let lines: Vec<Line<'_>> = numbers.iter().filter_map(|number| file.line(*number)).collect();
     cut.lines = lines.iter().map(|line| (line.number(), description(*line))).collect();
     Ok(lines.into_iter().filter_map(mentioned_grant).collect())

@@ -145,6 +145,32 @@ fn our_own_lines_are_explained_by_their_policy() {
 }
 
 #[test]
+fn a_disabled_line_said_neither_whose_key_it_has_nor_that_it_needs_its_policy() {
+    let home = Home::with_federation();
+    home.install_papers().ok();
+    home.akeys(&["disable", "--federation", "playground"]).ok();
+    let listed = home.akeys(&["list"]).ok();
+    assert!(listed.out.contains("1  SHA256:"), "{listed:?}");
+    assert!(listed.out.ends_with("\n      playground.chef1\n      disabled\n"), "{listed:?}");
+    let json: serde_json::Value = serde_json::from_str(&home.akeys(&["list", "--json"]).ok().out).unwrap();
+    let line = &json["lines"][0];
+    assert_eq!((&line["kind"], &line["grant"]), (&"disabled".into(), &"playground.chef1".into()), "{line}");
+    assert_eq!(json["findings"].as_array().unwrap().len(), 0, "{json}");
+}
+
+#[test]
+fn a_word_of_the_shell_is_no_program() {
+    let home = Home::new();
+    home.write(
+        ".ssh/authorized_keys",
+        &format!("restrict,command=\"echo no\" {FOREIGN} a\nrestrict,command=\"borg serve\" {OTHER} b\n"),
+    );
+    let listed = home.akeys(&["list"]).ok();
+    assert!(!listed.out.contains("echo is found"), "{listed:?}");
+    assert!(listed.out.contains("! borg is found through PATH"), "{listed:?}");
+}
+
+#[test]
 fn every_line_is_in_the_json() {
     let home = Home::with_federation();
     home.write(

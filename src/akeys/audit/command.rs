@@ -91,7 +91,7 @@ impl Commands {
                         self.programs.entry(path).or_insert_with_key(|path| program_faults(path)).clone(),
                     );
                 }
-                None if is_builtin(&program) => {}
+                None if forced::is_builtin(&program) => {}
                 None => faults.push((
                     Code::CommandRelative,
                     format!("{} is found through PATH", Escaped(program.as_bytes())),
@@ -172,15 +172,6 @@ fn first_word(command: &[u8]) -> Option<String> {
         return None;
     }
     String::from_utf8(word.to_vec()).ok()
-}
-
-/// Words that a shell reads itself, so that no file is looked for.
-fn is_builtin(word: &str) -> bool {
-    const BUILTINS: [&str; 24] = [
-        "echo", "printf", "exit", "test", "true", "false", "cd", "exec", "eval", "if", "case", "for",
-        "while", "export", "set", "read", "umask", "ulimit", "trap", "return", ":", "[", "unset", "command",
-    ];
-    BUILTINS.contains(&word)
 }
 
 fn policy_faults(name: &GrantName, layout: &Layout, now: Timestamp) -> Vec<Fault> {

@@ -87,7 +87,10 @@ pub(super) fn expiry(line: Line<'_>, here: &Here<'_>, now: Timestamp, basket: &m
         let start = line.span().start;
         basket
             .put(Code::Expired, at(), || format!("expired on {}", told()))
-            .hint("akeys remove --line, or a new date")
+            .hint_from(|| {
+                let number = line.number();
+                Some(format!("akeys remove --line {number}, or a new date: akeys expire {number} WHEN"))
+            })
             .fix("disables the line", start..start, DISABLED);
     } else if ends_before(expiry, now, SOON) {
         basket.put(Code::ExpiresSoon, at(), || format!("expires on {}", told()));

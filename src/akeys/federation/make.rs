@@ -43,8 +43,9 @@ pub(super) fn run(new: &NewFederation, layout: &Layout) -> Result<Report, Failur
     let path = Shelf::Own.path(layout, name);
     if path.exists() {
         let message = format!("federation {name} exists already: {}", shown(layout, &path));
-        return Err(Failure::new(Exit::Conflict, message)
-            .hint(format!("akeys federation export {name}, or akeys federation remove {name}")));
+        return Err(Failure::new(Exit::Conflict, message).hint(format!(
+            "akeys federation add {name} --pod POD for another pod, or akeys federation remove {name}"
+        )));
     }
     let pins = pins::settled(layout, None, &bundle)?;
     let mut made = Vec::new();

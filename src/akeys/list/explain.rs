@@ -233,6 +233,9 @@ fn drop_in_words(drop_in: &DropIn, layout: &Layout, meaning: &mut Meaning) -> St
 /// Whether the program is there and is the account's own. One that `PATH` finds is whatever a start-up file makes it.
 fn program_findings(program: &str, layout: &Layout) -> Vec<Finding> {
     let Some(path) = forced::expanded(program, layout) else {
+        if forced::is_builtin(program) {
+            return Vec::new();
+        }
         let text = format!("{} is found through PATH", Escaped(program.as_bytes()));
         return vec![Finding::new("relative-program", text)];
     };
