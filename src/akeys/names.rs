@@ -93,7 +93,7 @@ pub enum Standing {
     /// Nothing that keeps its keys out.
     Open,
     /// Its password is locked: `LOCKED_PASSWD_PREFIX` of sshd (`allowed_user` in auth.c, later `platform_locked_account`), which
-    /// lets such an account in by a key only with UsePAM yes. A `*` is no lock.
+    /// lets such an account in by a key only with `UsePAM` yes. A `*` is no lock.
     Locked,
     /// Its time is over.
     Expired,

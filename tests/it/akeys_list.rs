@@ -1,7 +1,7 @@
 //! `akeys list`: what every line allows, in words that are true.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
 
 use crate::akeys_home::{FOREIGN, Home};
@@ -194,6 +194,24 @@ fn every_line_is_in_the_json() {
     assert_eq!((&ours["federation"], &ours["pod"]), (&"playground".into(), &"chef1".into()));
     assert_eq!(ours["may"], "rsync; read papers");
     assert_eq!(ours["findings"].as_array().unwrap().len(), 0, "{ours}");
+}
+
+#[test]
+fn a_pipe_in_place_of_the_file_was_waited_for() {
+    let home = Home::new();
+    home.write(".ssh/authorized_keys", "");
+    let file = home.path().join(".ssh/authorized_keys");
+    fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    home.akeys(&["list"]).fails(1, "is not a regular file, and sshd does not read it");
+    let audit = home.akeys(&["audit"]);
+    assert!(audit.code == 5 && audit.out.contains("high not-a-file: "), "{audit:?}");
+    fs::remove_file(&file).unwrap();
+    symlink("nothing", &file).unwrap();
+    let audit = home.akeys(&["audit"]);
+    assert!(audit.code == 5 && audit.out.contains("is a symlink that leads nowhere"), "{audit:?}");
+    let doctor = home.akeys(&["doctor"]);
+    assert!(doctor.out.contains("fail  strict-modes  ~/.ssh/authorized_keys: No such file"), "{doctor:?}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What is wrong with a forced command: with its text, with the program that it names, and with what runs before it.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use rrsync_rs::name::GrantName;
 
 use crate::akeys::forced::{self, Forced};
 use crate::akeys::gate::{self, GateError};
+use crate::akeys::source;
 use crate::authkeys::{Entry, Line};
 
 use super::Facts;
@@ -240,7 +240,7 @@ fn fault_of(error: &GateError, missing: Code, writable: Code) -> Fault {
 /// The interpreter in the first line of a script.
 fn interpreter(program: &Path) -> Option<PathBuf> {
     let mut head = [0; 256];
-    let length = File::open(program).ok()?.read(&mut head).ok()?;
+    let length = source::open(program).ok()?.read(&mut head).ok()?;
     let line = head[..length].strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     let word = line.trim_ascii().split(u8::is_ascii_whitespace).next()?;
     (!word.is_empty()).then(|| std::ffi::OsString::from(String::from_utf8_lossy(word).into_owned()).into())

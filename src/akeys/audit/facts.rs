@@ -180,12 +180,13 @@ impl Surroundings {
         self.account.as_ref().map(|account| account.name.clone()).unwrap_or_default()
     }
 
-    /// Puts what is wrong around the file into the basket.
-    pub(super) fn judge(&self, path: &Path, file: &KeyFile, basket: &mut Basket) {
+    /// Puts what is wrong around the file into the basket. Where its lines are not known, they may name any policy.
+    pub(super) fn judge(&self, path: &Path, file: Option<&KeyFile>, basket: &mut Basket) {
         self.judge_place(path, basket);
         if let Some(account) = self.account.as_ref().filter(|_| self.own) {
             place::judge_startup(account, basket);
             server::judge(path, account, self.settings.as_ref(), basket);
+            let Some(file) = file else { return };
             let others = sshd::key_files(self.settings.as_ref(), account).into_iter();
             let others = others.filter(|other| super::real(other) != super::real(path));
             let others: Vec<KeyFile> =
@@ -244,6 +245,8 @@ pub(in crate::akeys) fn public_keys(dir: &Path, prefix: &str) -> HashSet<Key> {
     };
     names
         .filter(wanted)
-        .filter_map(|path| Key::from_public_line(&fs::read(path).ok()?, Target::default()))
+        .filter_map(|path| {
+            Key::from_public_line(&source::regular_at_most(&path, 1 << 16).ok()?, Target::default())
+        })
         .collect()
 }

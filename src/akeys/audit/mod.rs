@@ -61,14 +61,12 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     }
     let own = layout.authorized_keys();
     let path = args.file.clone().unwrap_or_else(|| own.clone());
-    let bytes = match &args.file {
-        Some(path) => source::named(path),
-        // What is no regular file has no lines, and is a finding itself.
-        None => {
-            source::own(&path).or_else(|failure| if path.is_file() { Err(failure) } else { Ok(Vec::new()) })
-        }
-    }?;
-    let file = KeyFile::parse(bytes);
+    let read = match &args.file {
+        Some(path) => Some(KeyFile::parse(source::named(path)?)),
+        None => own_file(&path)?,
+    };
+    let known = read.is_some();
+    let file = read.unwrap_or_default();
     let surroundings = Surroundings::of(&path, layout);
     let facts = surroundings.facts(args.target.map(Into::into));
     if args.fix {
@@ -83,7 +81,7 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
         ..facts
     };
     let mut basket = Basket::new(args.severity);
-    surroundings.judge(&path, &file, &mut basket);
+    surroundings.judge(&path, known.then_some(&file), &mut basket);
     judge(&file, &facts, &mut basket);
     let findings = basket.sorted();
     let total = summary(findings.iter().map(Finding::severity));
@@ -94,6 +92,18 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     report.note(total);
     report.exit = exit;
     Ok(report)
+}
+
+/// The account's own file; `None` where sshd cannot read it either, which is a finding itself.
+fn own_file(path: &Path) -> Result<Option<KeyFile>, Failure> {
+    match source::regular(path) {
+        Ok(bytes) => Ok(Some(KeyFile::parse(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+            Ok(Some(KeyFile::default()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || !path.is_file() => Ok(None),
+        Err(error) => Err(source::failure(path, &error)),
+    }
 }
 
 /// The findings in the form that was asked for. A large file may have as many as it has lines, so text is made while it is written.

@@ -102,7 +102,7 @@ fn directives(settings: &Settings, account: &Account) -> Vec<Check> {
     checks
 }
 
-/// Whether sshd takes the account for one that is closed (`allowed_user` in auth.c). With UsePAM yes it leaves locked passwords to
+/// Whether sshd takes the account for one that is closed (`allowed_user` in auth.c). With `UsePAM` yes it leaves locked passwords to
 /// PAM, which asks for none where a key was shown.
 fn open(settings: &Settings, account: &Account, standing: Standing) -> Option<Check> {
     let name = &account.name;
