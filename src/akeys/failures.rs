@@ -148,7 +148,7 @@ impl From<GateError> for Failure {
                 "name a gate that only you and root can exchange: --gate PATH".to_owned()
             }
             GateError::Path { .. } => {
-                "install it under a plain path, such as ~/.local/bin/rrsync-rs".to_owned()
+                "install it under a plain path, such as ~/.local/bin/rrsync-rs or /usr/local/bin/rrsync-rs".to_owned()
             }
         };
         Self::new(Exit::Failed, error).hint(hint)

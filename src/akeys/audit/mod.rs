@@ -63,6 +63,8 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     let path = args.file.clone().unwrap_or_else(|| own.clone());
     let read = match &args.file {
         Some(path) => Some(KeyFile::parse(source::named(path)?)),
+        // What cannot be read cannot be mended.
+        None if args.fix => Some(KeyFile::parse(source::own(&path)?)),
         None => own_file(&path)?,
     };
     let known = read.is_some();

@@ -36,7 +36,7 @@ pub(super) fn judge(path: &Path, account: &Account, basket: &mut Basket) {
         let hint = format!("find ~ -samefile {}", quoted(path));
         basket.put(Code::HardLink, At::File, message).hint(hint);
     }
-    if !readable(&metadata, account.uid) {
+    if !readable(&real, &metadata, account.uid) {
         let message = || format!("{} cannot read it", Escaped(account.name.as_bytes()));
         let mend = if metadata.uid() == account.uid {
             format!("chmod u+r {}", quoted(&real))
@@ -103,8 +103,13 @@ fn put(fault: &Fault, account: &str, basket: &mut Basket) {
     basket.put(code, At::Path(fault.path.clone()), || fault.to_string()).hint(fault.mend(account));
 }
 
-/// Whether the account may read the file by its mode. Its groups are not asked: a key file is for its owner.
-fn readable(metadata: &Metadata, uid: u32) -> bool {
+/// Whether the account may read the file: by its mode, where another account asks. Its groups are not asked then: a key file is
+/// for its owner.
+fn readable(path: &Path, metadata: &Metadata, uid: u32) -> bool {
+    if uid == nix::unistd::geteuid().as_raw() {
+        let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        return !source::open(path).is_err_and(denied);
+    }
     let bits = if metadata.uid() == uid { 0o400 } else { 0o044 };
     uid == 0 || metadata.mode() & bits != 0
 }
@@ -234,8 +239,8 @@ mod tests {
     fn unreadable_for_its_account() {
         let scratch = tempfile::NamedTempFile::new().unwrap();
         let metadata = scratch.as_file().metadata().unwrap();
-        assert!(readable(&metadata, metadata.uid()));
-        assert!(!readable(&metadata, metadata.uid() + 1));
+        assert!(readable(scratch.path(), &metadata, metadata.uid()));
+        assert!(!readable(scratch.path(), &metadata, metadata.uid() + 1));
     }
 
     #[test]
