@@ -73,11 +73,10 @@ impl<'a> Needle<'a> {
         }
         let place = match &reading {
             Reading::Entry(_) => Place::Beside,
-            Reading::Dead(_) => Place::Dead,
             Reading::Comment if raw.starts_with(DISABLED) => Place::Disabled,
             Reading::Comment => Place::Comment,
-            // A key stands in it all the same: behind a NUL, where a crash has left a hole. Whoever mends that wakes the key.
-            Reading::Blank => Place::Dead,
+            // A key in a blank line stands behind a NUL, where a crash has left a hole. Whoever mends that wakes the key.
+            Reading::Dead(_) | Reading::Blank => Place::Dead,
         };
         let mut at = 0;
         while let Some(start) = memchr::memchr(self.start[0], &raw[at..]).map(|n| at + n) {

@@ -99,7 +99,7 @@ catalogue! {
     DeadExpiry "dead-expiry-format" High "an expiry-time that sshd does not read"
         "The form is YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with or without a Z behind it. Any other makes sshd pass over the line."
     ExpiryPre1970 "expiry-pre-1970" High "an expiry-time before 1970"
-        "OpenSSH 9 passes over the line; OpenSSH 10 lets the key never expire."
+        "OpenSSH 9.2 passes over the line; with 10.5 the key never expires."
     ExpiryDayOverflow "expiry-day-overflow" Medium "a day or second that no calendar has"
         "sshd counts on: the 30th of February is the 2nd of March, so the key ends later than it seems to."
     DeadFromList "dead-from-list" High "a from list that lets nobody in"

@@ -78,7 +78,7 @@ pub(super) fn expiry(line: Line<'_>, here: &Here<'_>, now: Timestamp, basket: &m
         }
     }
     if expiry.wrapped() {
-        let message = || "a time before 1970, which OpenSSH 10 takes for never".to_owned();
+        let message = || "a time before 1970, which OpenSSH 10.5 takes for never".to_owned();
         basket.put(Code::ExpiryPre1970, at(), message).hint("remove the line instead");
         return;
     }

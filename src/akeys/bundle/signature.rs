@@ -50,9 +50,11 @@ pub fn open(text: &str) -> Result<(&str, Option<PodKey>), At> {
 fn unsigned(text: &str) -> Result<(&str, Option<PodKey>), At> {
     match text.find(TRACE) {
         None => Ok((text, None)),
-        Some(at) => {
-            Err(At::offset(text, at, "there was a signature, which is damaged: let the file be sent as it is"))
-        }
+        Some(at) => Err(At::offset(
+            text,
+            at,
+            "there was a signature, which is damaged: let the file be sent as it is",
+        )),
     }
 }
 

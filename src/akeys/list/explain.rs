@@ -283,7 +283,7 @@ fn limits(options: &Options, now: Timestamp, meaning: &mut Meaning) {
         }
     }
     if options.expiry.is_some_and(Expiry::wrapped) {
-        let text = "an expiry-time before 1970: sshd 9 refuses the line, sshd 10 lets the key never end";
+        let text = "an expiry-time before 1970: sshd 9.2 refuses the line, with 10.5 the key never ends";
         meaning.findings.push(Finding::new("bad-expiry", text));
     }
     if options.principals.is_some() && !options.cert_authority {
