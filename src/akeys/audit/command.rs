@@ -66,7 +66,8 @@ impl Commands {
     }
 
     fn faults(&mut self, command: &[u8], facts: &Facts<'_>) -> Vec<Fault> {
-        let mut faults = text_faults(command);
+        let chrooted = facts.server.and_then(|server| server.value("chrootdirectory"));
+        let mut faults = text_faults(command, chrooted.is_some_and(|dir| dir != "none"));
         let Some(layout) = facts.disk else { return faults };
         let program = match forced::read(command) {
             Forced::Grant { program, name } => {
@@ -103,8 +104,8 @@ impl Commands {
     }
 }
 
-/// What the text of a command gives away.
-fn text_faults(command: &[u8]) -> Vec<Fault> {
+/// What the text of a command gives away; `chrooted` where sshd shows this account another root.
+fn text_faults(command: &[u8], chrooted: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     if command.trim_ascii().is_empty() {
         faults.push((
@@ -135,12 +136,14 @@ fn text_faults(command: &[u8]) -> Vec<Fault> {
             message,
             Some("restrict,command=\"…/rrsync-rs --grant NAME\"".to_owned()),
         ));
-    } else if program == "sftp-server" || program == "internal-sftp" {
-        let chrooted_or_ro = rest.contains(&"-R");
-        if !chrooted_or_ro {
+    } else if (program == "sftp-server" || program == "internal-sftp") && !chrooted {
+        let hint = Some("rrsync-rs with the tool sftp".to_owned());
+        faults.push(if rest.contains(&"-R") {
+            (Code::CommandReads, format!("{program} reads every file of the account, private keys too"), hint)
+        } else {
             let message = format!("{program} reaches every file of the account, this key file too");
-            faults.push((Code::CommandShell, message, Some("rrsync-rs with the tool sftp".to_owned())));
-        }
+            (Code::CommandShell, message, hint)
+        });
     }
     faults
 }
@@ -266,11 +269,12 @@ mod tests {
             ("/usr/bin/rsync --server --sender -a . /srv", None),
             ("scp -t /srv", Some(Code::CommandShell)),
             ("/usr/lib/openssh/sftp-server", Some(Code::CommandShell)),
-            ("internal-sftp -R", None),
+            ("internal-sftp -R", Some(Code::CommandReads)),
             ("", Some(Code::CommandEmpty)),
             ("/usr/bin/borg serve --restrict-to-path /srv", None),
         ] {
-            let codes: Vec<Code> = text_faults(command.as_bytes()).into_iter().map(|fault| fault.0).collect();
+            let codes: Vec<Code> =
+                text_faults(command.as_bytes(), false).into_iter().map(|fault| fault.0).collect();
             assert_eq!(codes.first().copied(), code, "{command}");
         }
     }
