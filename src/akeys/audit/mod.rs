@@ -163,6 +163,13 @@ pub struct OfAccount {
     pub files: Vec<Vec<Told>>,
 }
 
+/// What is wrong with a key file of the account of this process whose lines cannot be read.
+pub fn of_place(path: &Path, layout: &Layout) -> Vec<Told> {
+    let mut basket = Basket::new(Severity::Info);
+    Surroundings::of_account(layout).judge_place(path, &mut basket);
+    told(basket, &KeyFile::default())
+}
+
 /// Looks at every key file that sshd reads for the account of this process, in sshd's order.
 pub fn of_account(files: &[(PathBuf, KeyFile)], layout: &Layout, target: Option<Target>) -> OfAccount {
     let surroundings = Surroundings::of_account(layout);
