@@ -72,7 +72,10 @@ pub(super) fn add(args: &AddPod, layout: &Layout) -> Result<Report, Failure> {
     let before = own::load(layout, &args.name)?;
     if before.pods().contains(&args.pod) {
         let message = format!("federation {} has a pod {} already", args.name, args.pod);
-        return Err(Failure::new(Exit::Conflict, message).hint("akeys federation list"));
+        let name = &args.name;
+        return Err(Failure::new(Exit::Conflict, message).hint(format!(
+            "a pod of another name takes other keys: akeys federation add {name} --pod POD; what there is: akeys federation list"
+        )));
     }
     let mut after = before.clone();
     let mut made = Vec::new();
