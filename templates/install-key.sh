@@ -185,6 +185,10 @@ look() {
         found=$(tr -d '\000-\011\013-\040\177-\377' <"$keys" | grep -F -c -e "$blob")
         [ "$found" = "$whole" ] || fail 3 "$keys has this key with other characters in it"
     fi
+    # Where sshd looks next, unless it was told otherwise.
+    if [ -f "${keys}2" ] && tr -d '\000-\011\013-\040\177-\377' <"${keys}2" | grep -F -q -e "$blob"; then
+        fail 3 "${keys}2 has this key"
+    fi
     if ! holds "$blob"; then
         holds " --grant $grant\"" && fail 3 "$keys has the grant $grant for another key"
         return 1

@@ -130,6 +130,8 @@ impl From<WriteError> for Failure {
         let failure = Self::new(Exit::Failed, &error);
         match error {
             WriteError::Blocked { blocked, .. } => failure.hint(blocked.hint()),
+            WriteError::Carry { path, what, .. } if what == "group" => failure
+                .hint(format!("give it a group of this account: chgrp \"$(id -gn)\" {}", quoted(&path))),
             // What nobody may replace although they may write it has a flag of chattr(1).
             WriteError::Io { path, source } if source.raw_os_error() == Some(Errno::EPERM as i32) => {
                 let both = format!("{} {}", quoted(&path), quoted(path.parent().unwrap_or(&path)));

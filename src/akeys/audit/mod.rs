@@ -85,6 +85,9 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     let mut basket = Basket::new(args.severity);
     surroundings.judge(&path, known.then_some(&file), &mut basket);
     judge(&file, &facts, &mut basket);
+    if args.file.is_none() {
+        surroundings.judge_across(&path, &file, &facts, &mut basket);
+    }
     let findings = basket.sorted();
     let total = summary(findings.iter().map(Finding::severity));
     let exit = if findings.is_empty() { Exit::Done } else { Exit::Findings };
@@ -179,7 +182,8 @@ pub fn of_account(files: &[(PathBuf, KeyFile)], layout: &Layout, target: Option<
         surroundings.judge_place(path, basket);
         judge(file, &facts, basket);
     }
-    together::across(files, &facts, &mut baskets);
+    let lent: Vec<(&Path, &KeyFile)> = files.iter().map(|(path, file)| (path.as_path(), file)).collect();
+    together::across(&lent, &facts, &mut baskets);
     let mut account = Basket::new(Severity::Info);
     surroundings.judge_account(files.iter().map(|(_, file)| file), &mut account);
     OfAccount {

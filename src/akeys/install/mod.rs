@@ -53,6 +53,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     for offer in offers {
         plans.push(Plan::make(args, &found, offer, &gate, &here, layout, &mut report)?);
     }
+    present::refuse_elsewhere(&plans, layout)?;
     if args.dry_run {
         return preview(&plans, layout, report);
     }
