@@ -179,6 +179,16 @@ check_keys() {
 
 # look: 0 when the line is there, 1 when neither the key nor the grant is. Anything else is a conflict.
 look() {
+    if [ -f "$keys" ]; then
+        # sshd passes over a CR and its like between the characters of a key, and no grep does.
+        whole=$(grep -F -c -e "$blob" -- "$keys")
+        found=$(tr -d '\000-\011\013-\040\177-\377' <"$keys" | grep -F -c -e "$blob")
+        [ "$found" = "$whole" ] || fail 3 "$keys has this key with other characters in it"
+    fi
+    # Where sshd looks next, unless it was told otherwise.
+    if [ -f "${keys}2" ] && tr -d '\000-\011\013-\040\177-\377' <"${keys}2" | grep -F -q -e "$blob"; then
+        fail 3 "${keys}2 has this key"
+    fi
     if ! holds "$blob"; then
         holds " --grant $grant\"" && fail 3 "$keys has the grant $grant for another key"
         return 1

@@ -170,12 +170,14 @@ fn matches(card: &Card, remote: &Remote) -> bool {
 fn key(card: &Card, tool: Tool, layout: &Layout) -> Result<PathBuf, Failure> {
     let word = tool.to_string();
     let fits = |set: &str| set.is_empty() || set.split('-').any(|tool| tool == word);
-    let own = keys(card, layout).into_iter().find(|(set, _)| fits(set));
-    own.map(|(_, path)| path).ok_or_else(|| {
+    let own = keys(card, layout);
+    // A pod that has keys is given no others under its name.
+    let new = if own.is_empty() { card.pod.as_str() } else { "POD" };
+    own.into_iter().find(|(set, _)| fits(set)).map(|(_, path)| path).ok_or_else(|| {
         let (federation, pod) = (&card.federation, &card.pod);
         let message = format!("pod {pod} has no key of federation {federation} for {word}");
         Failure::new(Exit::NoMatch, message)
-            .hint(format!("akeys federation new {federation} --pod {pod} --tools rsync,sftp,watch"))
+            .hint(format!("akeys federation add {federation} --pod {new} --tools rsync,sftp,watch"))
     })
 }
 

@@ -9,8 +9,9 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
 use super::cli::KeyLines;
+use super::elsewhere;
 use super::guard::Guard;
-use super::lines::{description, key_of, keys_in, mentioned_grant};
+use super::lines::{description, how_long, key_of, keys_in, mentioned_grant};
 use super::{grants, safe_write};
 use crate::authkeys::{DISABLED, Key, KeyFile, Line, Patch, Place, Reading, Target};
 use crate::common::exit::{Exit, Failure};
@@ -31,6 +32,8 @@ pub enum Turn {
 struct Turned {
     /// The lines that change, with what they hold now.
     lines: Vec<(usize, String)>,
+    /// The keys that are not let in any more.
+    keys: Vec<Key>,
     /// What the user should know.
     notes: Vec<String>,
 }
@@ -46,6 +49,9 @@ pub fn run(turn: Turn, args: &KeyLines, layout: &Layout) -> Result<Report, Failu
     }
     let (turned, mut notes) = (planned.what, planned.notes);
     notes.extend(turned.notes);
+    if !turned.keys.is_empty() {
+        notes.extend(elsewhere::notes(|key| turned.keys.contains(key), layout));
+    }
     let mut report = Report { notes, ..Report::default() };
     let verb = match (turn, args.dry_run) {
         (Turn::Off, false) => "disabled",
@@ -86,6 +92,7 @@ fn turned(turn: Turn, args: &KeyLines, file: &KeyFile) -> Result<(Patch, Turned)
         patches.push(patch.map_err(no_key)?);
         if turn == Turn::Off {
             turned.lines.push((number, description(line)));
+            turned.keys.extend(key_of(line));
         }
     }
     let patch = Patch::all(patches).unwrap_or_default();
@@ -129,7 +136,7 @@ fn chosen(args: &KeyLines, file: &KeyFile, notes: &mut Vec<String>) -> Result<BT
     let number = args.line.ok_or_else(|| Failure::new(Exit::Usage, "nothing is named"))?;
     if file.line(number).is_none() {
         let failure = Failure::new(Exit::NoMatch, format!("there is no line {number}"));
-        return Err(failure.hint(format!("the file has {} lines: akeys list", file.lines().len())));
+        return Err(failure.hint(how_long(file)));
     }
     Ok([number].into())
 }

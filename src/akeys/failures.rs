@@ -1,6 +1,7 @@
 //! How the errors of the parts end the program, and what helps against them.
 
 use jiff::Timestamp;
+use nix::errno::Errno;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::name::Label;
 use rrsync_rs::trusted::Distrust;
@@ -11,6 +12,7 @@ use super::key_pair::KeyPairError;
 use super::policy::{NotApplicable, PolicyError};
 use super::safe_write::WriteError;
 use super::shelf::ShelfError;
+use super::strict::quoted;
 use super::words::Fingerprint;
 use crate::card::CardError;
 use crate::common::exit::{Exit, Failure};
@@ -128,6 +130,15 @@ impl From<WriteError> for Failure {
         let failure = Self::new(Exit::Failed, &error);
         match error {
             WriteError::Blocked { blocked, .. } => failure.hint(blocked.hint()),
+            WriteError::Carry { path, what, .. } if what == "group" => failure
+                .hint(format!("give it a group of this account: chgrp \"$(id -gn)\" {}", quoted(&path))),
+            // What nobody may replace although they may write it has a flag of chattr(1).
+            WriteError::Io { path, source } if source.raw_os_error() == Some(Errno::EPERM as i32) => {
+                let both = format!("{} {}", quoted(&path), quoted(path.parent().unwrap_or(&path)));
+                failure.hint(format!(
+                    "is one of them immutable? lsattr -d {both}; root takes the flag off: chattr -ia"
+                ))
+            }
             _ => failure,
         }
     }
@@ -148,7 +159,8 @@ impl From<GateError> for Failure {
                 "name a gate that only you and root can exchange: --gate PATH".to_owned()
             }
             GateError::Path { .. } => {
-                "install it under a plain path, such as ~/.local/bin/rrsync-rs".to_owned()
+                "install it under a plain path, such as ~/.local/bin/rrsync-rs or /usr/local/bin/rrsync-rs"
+                    .to_owned()
             }
         };
         Self::new(Exit::Failed, error).hint(hint)

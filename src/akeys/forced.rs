@@ -84,6 +84,15 @@ pub fn read(command: &[u8]) -> Forced {
     }
 }
 
+/// Whether a shell reads this word itself, so that no file is looked for.
+pub fn is_builtin(word: &str) -> bool {
+    const BUILTINS: [&str; 24] = [
+        "echo", "printf", "exit", "test", "true", "false", "cd", "exec", "eval", "if", "case", "for",
+        "while", "export", "set", "read", "umask", "ulimit", "trap", "return", ":", "[", "unset", "command",
+    ];
+    BUILTINS.contains(&word)
+}
+
 /// A path in a forced command, as the login shell of the account would expand it; `None` when it depends on `PATH` or on
 /// the directory that the shell starts in.
 pub fn expanded(word: &str, layout: &Layout) -> Option<PathBuf> {

@@ -5,6 +5,7 @@ use rrsync_rs::layout::Layout;
 use super::cli::Format;
 use super::difference;
 use super::guard::Guard;
+use super::lines::how_long;
 use super::safe_write;
 use super::spelling::{self, Aspect};
 use crate::authkeys::{KeyFile, Patch};
@@ -45,8 +46,7 @@ pub fn run(args: &Format, layout: &Layout) -> Result<Report, Failure> {
 fn patch(args: &Format, file: &KeyFile) -> Result<Patch, Failure> {
     let aspects = if args.only.is_empty() { &Aspect::ALL[..] } else { &args.only };
     if let Some(number) = args.lines.iter().find(|number| file.line(**number).is_none()) {
-        return Err(Failure::new(Exit::NoMatch, format!("there is no line {number}"))
-            .hint(format!("the file has {} lines: akeys list", file.lines().len())));
+        return Err(Failure::new(Exit::NoMatch, format!("there is no line {number}")).hint(how_long(file)));
     }
     let meant = file.lines().filter(|line| args.lines.is_empty() || args.lines.contains(&line.number()));
     Ok(Patch::all(meant.map(|line| spelling::patch(line, aspects))).unwrap_or_default())

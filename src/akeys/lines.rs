@@ -22,6 +22,14 @@ pub fn description(line: Line<'_>) -> String {
     }
 }
 
+/// Advice for somebody who has named a line that is not there.
+pub fn how_long(file: &KeyFile) -> String {
+    match file.lines().len() {
+        1 => "the file has one line: akeys list".to_owned(),
+        lines => format!("the file has {lines} lines: akeys list"),
+    }
+}
+
 /// The grant that a live line runs the gate for.
 pub fn entry_grant(line: Line<'_>) -> Option<GrantName> {
     let reading = line.read(Target::default());
@@ -55,8 +63,7 @@ pub fn entries<'a>(which: &Which, file: &'a KeyFile) -> Result<Vec<Line<'a>>, Fa
     let lines: Vec<Line<'a>> = match which {
         Which::Line(number) => {
             let line = file.line(*number).ok_or_else(|| {
-                Failure::new(Exit::NoMatch, format!("there is no line {number}"))
-                    .hint(format!("the file has {} lines: akeys list", file.lines().len()))
+                Failure::new(Exit::NoMatch, format!("there is no line {number}")).hint(how_long(file))
             })?;
             if key_of(line).is_none() {
                 let message = format!("line {number} is {}: sshd does not use it", description(line));

@@ -16,6 +16,7 @@ pub mod directory;
 pub mod disable;
 pub mod doctor;
 mod effect;
+pub mod elsewhere;
 pub mod expire;
 pub mod explain;
 mod failures;

@@ -5,10 +5,12 @@
 //! is asked, which is a program like any other.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
 
 /// One line of passwd(5).
@@ -85,23 +87,59 @@ pub fn groups_of(account: &Passwd) -> Vec<u32> {
     groups
 }
 
-/// Why nobody can log in to an account although its keys are there, by shadow(5); only root may look.
-pub fn closed(name: &str, today: i64) -> Option<&'static str> {
-    let text = fs::read("/etc/shadow").ok()?;
-    String::from_utf8_lossy(&text).lines().find_map(|line| closed_by(line, name, today))
+/// What shadow(5) says about an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing that keeps its keys out.
+    Open,
+    /// Its password is locked: `LOCKED_PASSWD_PREFIX` of sshd (`allowed_user` in auth.c, later `platform_locked_account`), which
+    /// lets such an account in by a key only with `UsePAM` yes. A `*` is no lock.
+    Locked,
+    /// Its time is over.
+    Expired,
+    /// This process may not look.
+    Unknown,
 }
 
-fn closed_by(line: &str, name: &str, today: i64) -> Option<&'static str> {
-    let fields: Vec<&str> = line.trim_end().split(':').collect();
-    let [own, password, _, _, _, _, _, expires, ..] = fields[..] else { return None };
-    if own != name {
-        return None;
+impl Standing {
+    /// That of the account `name` on the day `today` after 1970.
+    pub fn of(name: &str, today: i64) -> Self {
+        match fs::read("/etc/shadow") {
+            Ok(text) => {
+                let text = String::from_utf8_lossy(&text);
+                text.lines().find_map(|line| Self::by(line, name, today)).unwrap_or(Self::Open)
+            }
+            // Where nobody has such a file, no password is locked by it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Open,
+            Err(_) => Self::Unknown,
+        }
     }
-    if expires.parse().is_ok_and(|day: i64| day >= 0 && day < today) {
-        return Some("has expired");
+
+    fn by(line: &str, name: &str, today: i64) -> Option<Self> {
+        let fields: Vec<&str> = line.trim_end().split(':').collect();
+        let [own, password, _, _, _, _, _, expires, ..] = fields[..] else { return None };
+        if own != name {
+            return None;
+        }
+        if expires.parse().is_ok_and(|day: i64| day >= 0 && day < today) {
+            return Some(Self::Expired);
+        }
+        Some(if password.starts_with('!') { Self::Locked } else { Self::Open })
     }
-    // LOCKED_PASSWD_PREFIX in sshd's platform.c; with UsePAM yes it lets such an account in by a key all the same.
-    password.starts_with('!').then_some("has a locked password")
+
+    /// Why nobody can log in although the keys are there.
+    pub fn closed(self) -> Option<&'static str> {
+        match self {
+            Self::Open | Self::Unknown => None,
+            Self::Locked => Some("has a locked password"),
+            Self::Expired => Some("has expired"),
+        }
+    }
+}
+
+/// The day after 1970, by which shadow(5) counts.
+pub fn today() -> i64 {
+    Timestamp::now().as_second().div_euclid(86_400)
 }
 
 /// Every account that is listed in the file.
@@ -174,16 +212,16 @@ mod tests {
 
     #[test]
     fn why_an_account_is_closed() {
-        for (line, why) in [
-            ("u:$y$x:20000:0:99999:7:::", None),
-            ("u:*:20000:0:99999:7:::", None),
-            ("u:!$y$x:20000:0:99999:7:::", Some("has a locked password")),
-            ("u:!:20000:0:99999:7:::", Some("has a locked password")),
-            ("u:$y$x:20000:0:99999:7::20100:", Some("has expired")),
-            ("u:$y$x:20000:0:99999:7::20600:", None),
+        for (line, standing) in [
+            ("u:$y$x:20000:0:99999:7:::", Some(Standing::Open)),
+            ("u:*:20000:0:99999:7:::", Some(Standing::Open)),
+            ("u:!$y$x:20000:0:99999:7:::", Some(Standing::Locked)),
+            ("u:!:20000:0:99999:7:::", Some(Standing::Locked)),
+            ("u:$y$x:20000:0:99999:7::20100:", Some(Standing::Expired)),
+            ("u:$y$x:20000:0:99999:7::20600:", Some(Standing::Open)),
             ("v:!:20000:0:99999:7:::", None),
         ] {
-            assert_eq!(closed_by(line, "u", 20_500), why, "{line}");
+            assert_eq!(Standing::by(line, "u", 20_500), standing, "{line}");
         }
     }
 

@@ -10,9 +10,10 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::{GrantName, Label};
 
 use super::cli::KeyLines;
+use super::elsewhere;
 use super::grants;
 use super::guard::Guard;
-use super::lines::{description, entry_grant, key_of, keys_in, mentioned_grant};
+use super::lines::{description, entry_grant, how_long, key_of, keys_in, mentioned_grant};
 use super::safe_write;
 use super::shelf;
 use crate::authkeys::{Key, KeyFile, Line, Outcome, Patch, Target};
@@ -81,8 +82,12 @@ fn cut(args: &KeyLines, file: &KeyFile, layout: &Layout) -> Result<Cut, Failure>
     let mut cut = Cut::default();
     let named = match (&args.federation, &args.fingerprint, args.line) {
         (Some(federation), ..) => by_federation(file, federation, args.pod.as_ref(), layout, &mut cut)?,
-        (None, Some(fingerprint), _) => by_fingerprint(file, fingerprint, &mut cut)?,
-        (None, None, Some(number)) => by_lines(file, &[number], &mut cut)?,
+        (None, Some(fingerprint), _) => by_fingerprint(file, fingerprint, layout, &mut cut)?,
+        (None, None, Some(number)) => {
+            let removed = file.line(number).and_then(key_of);
+            cut.notes.extend(elsewhere::notes(|key| removed.as_ref() == Some(key), layout));
+            by_lines(file, &[number], &mut cut)?
+        }
         (None, None, None) => return Err(Failure::new(Exit::Usage, "nothing is named")),
     };
     // A policy goes with its last line.
@@ -126,10 +131,9 @@ pub(super) fn is_installed(federation: &Label, layout: &Layout) -> bool {
 
 /// Removes whole lines; returns the grants that they named.
 fn by_lines(file: &KeyFile, numbers: &[usize], cut: &mut Cut) -> Result<BTreeSet<GrantName>, Failure> {
-    cut.patch = file.remove_lines(numbers).map_err(|error| {
-        Failure::new(Exit::NoMatch, error)
-            .hint(format!("the file has {} lines: akeys list", file.lines().len()))
-    })?;
+    cut.patch = file
+        .remove_lines(numbers)
+        .map_err(|error| Failure::new(Exit::NoMatch, error).hint(how_long(file)))?;
     let lines: Vec<Line<'_>> = numbers.iter().filter_map(|number| file.line(*number)).collect();
     cut.lines = lines.iter().map(|line| (line.number(), description(*line))).collect();
     Ok(lines.into_iter().filter_map(mentioned_grant).collect())
@@ -174,15 +178,22 @@ fn note_same_keys(file: &KeyFile, federation: &Label, pod: Option<&Label>, layou
         })
         .collect();
     cut.notes.extend(notes);
+    cut.notes.extend(elsewhere::notes(|key| keys.contains(key), layout));
 }
 
 /// Every place of the key with this fingerprint, in live and in dead lines.
-fn by_fingerprint(file: &KeyFile, fingerprint: &str, cut: &mut Cut) -> Result<BTreeSet<GrantName>, Failure> {
+fn by_fingerprint(
+    file: &KeyFile,
+    fingerprint: &str,
+    layout: &Layout,
+    cut: &mut Cut,
+) -> Result<BTreeSet<GrantName>, Failure> {
     if !fingerprint.starts_with("SHA256:") {
         return Err(Failure::new(Exit::Usage, "a fingerprint starts with SHA256:, as akeys list shows it"));
     }
-    let key =
-        file.lines().flat_map(keys_in).find(|key| key.fingerprint() == fingerprint.trim_end_matches('='));
+    let is_it = |key: &Key| key.fingerprint() == fingerprint.trim_end_matches('=');
+    cut.notes.extend(elsewhere::notes(is_it, layout));
+    let key = file.lines().flat_map(keys_in).find(is_it);
     let Some(key) = key else { return Ok(BTreeSet::new()) };
     let removal = file.remove_key(&key, Target::default());
     let mut named = BTreeSet::new();

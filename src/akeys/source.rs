@@ -54,12 +54,18 @@ pub fn regular(path: &Path) -> io::Result<Vec<u8>> {
     regular_at_most(path, u64::MAX)
 }
 
-/// The same, of a file that is not larger than `most`.
-pub fn regular_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// Opens a regular file, and waits for nothing else that may be in its place.
+pub fn open(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("is not a regular file, and sshd does not read it"));
     }
+    Ok(file)
+}
+
+/// The same, of a file that is not larger than `most`.
+pub fn regular_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
     if file.metadata()?.len() > most {
         return Err(io::Error::other(format!("is larger than {most} bytes")));
     }
@@ -71,7 +77,8 @@ pub fn regular_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn failure(path: &Path, error: &io::Error) -> Failure {
+/// An error of the system about the file `path`.
+pub fn failure(path: &Path, error: &io::Error) -> Failure {
     Failure::named(error, format!("{}: {error}", Escaped::os(path)))
 }
 

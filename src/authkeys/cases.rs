@@ -118,7 +118,7 @@ fn the_finder_sees_through_what_sshd_cannot_read() {
         (format!("{OTHER}{ED}").into_bytes(), Place::Dead),
         (format!("command=\"echo {ED}\" {OTHER}").into_bytes(), Place::Beside),
         ([b"\xe9\xff ", ED.as_bytes()].concat(), Place::Dead),
-        ([b"\0\0\0", ED.as_bytes()].concat(), Place::Comment),
+        ([b"\0\0\0", ED.as_bytes()].concat(), Place::Dead),
         (utf16, Place::Dead),
         (broken.into_bytes(), Place::Dead),
         (format!("# {ED}").into_bytes(), Place::Comment),
@@ -152,6 +152,8 @@ fn removing_a_key_leaves_the_rest_and_wakes_nothing() {
     check(format!("# a\n{ED} x\r\n{OTHER}\n"), format!("# a\n{OTHER}\n"), &[line()]);
     check(format!("oops {ED}\n{ED}"), String::new(), &[line(), line()]);
     check(format!("# {ED}\n"), format!("# {ED}\n"), &[Outcome::Kept]);
+    // A hole that a crash has left, which somebody may mend.
+    check(format!("{OTHER}\n\0\0 {ED} x\n"), format!("{OTHER}\n"), &[line()]);
     check(format!("{OTHER} me{ED} b\n"), format!("{OTHER} me b\n"), &[Outcome::Cut]);
     check(
         format!("{OTHER}{ED} b\n"),

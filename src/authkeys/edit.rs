@@ -191,6 +191,8 @@ impl KeyFile {
         let line = self.existing(number)?;
         match line.read(rules) {
             Reading::Entry(_) | Reading::Dead(_) => Ok(Patch::splice(within(line, 0..0), DISABLED)),
+            // Behind a NUL there may be a key.
+            Reading::Blank if line.raw().contains(&0) => Ok(Patch::splice(within(line, 0..0), DISABLED)),
             Reading::Blank | Reading::Comment => Err(EditError::NoKey(number)),
         }
     }

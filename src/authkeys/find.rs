@@ -28,13 +28,13 @@ pub struct Found {
 pub enum Place {
     /// The key of an entry: sshd uses it.
     Entry,
-    /// In a line that sshd passes over.
+    /// In a line that sshd passes over, or takes for a blank one because of the NUL in front.
     Dead,
     /// In an entry for another key: behind it or inside its options.
     Beside,
     /// In a line that [`KeyFile::disable`] made a comment.
     Disabled,
-    /// In any other comment, or behind a NUL byte where sshd sees no line.
+    /// In any other comment.
     Comment,
 }
 
@@ -130,9 +130,10 @@ impl<'a> Needle<'a> {
         }
         let place = match &reading {
             Reading::Entry(_) => Place::Beside,
-            Reading::Dead(_) => Place::Dead,
             Reading::Comment if raw.starts_with(DISABLED) => Place::Disabled,
-            Reading::Comment | Reading::Blank => Place::Comment,
+            Reading::Comment => Place::Comment,
+            // A key in a blank line stands behind a NUL, where a crash has left a hole. Whoever mends that wakes the key.
+            Reading::Dead(_) | Reading::Blank => Place::Dead,
         };
         let mut at = 0;
         while let Some(start) = memchr::memchr(self.start[0], &raw[at..]).map(|n| at + n) {

@@ -176,6 +176,15 @@ pub struct Destination {
     pub address: Address,
 }
 
+impl Destination {
+    /// The command by which a person logs in there: ssh takes no port behind the host.
+    pub fn by_hand(&self) -> String {
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let port = self.address.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        format!("ssh {port}{user}{}", self.address.host)
+    }
+}
+
 impl FromStr for Destination {
     type Err = BadPlace;
 
@@ -300,6 +309,18 @@ mod tests {
         }
         for word in ["", "a:", "a:0", "a:+22", "a:65536", "a:22x", "[a", "[a]22", "[a]:", "a:b:c", ":22"] {
             assert!(word.parse::<Place>().is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_person_logs_in_with_the_port_in_front() {
+        for (word, command) in [
+            ("laptop", "ssh laptop"),
+            ("anna@laptop", "ssh anna@laptop"),
+            ("anna@laptop:2222", "ssh -p 2222 anna@laptop"),
+            ("anna@[::1]:2222", "ssh -p 2222 anna@::1"),
+        ] {
+            assert_eq!(word.parse::<Destination>().unwrap().by_hand(), command);
         }
     }
 

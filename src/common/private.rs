@@ -78,7 +78,7 @@ pub fn directory(dir: &Path) -> Result<(), PrivateError> {
 pub fn write(path: &Path, bytes: &[u8], mode: u32, if_there: IfThere) -> Result<(), PrivateError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     directory(dir)?;
-    let io = |source| PrivateError::Io { path: path.to_owned(), source };
+    let io = |source| PrivateError::Io { path: path.to_owned(), source: bare(source) };
     let mut temp = tempfile::Builder::new()
         .prefix(TEMP_PREFIX)
         .permissions(Permissions::from_mode(0o600))
@@ -96,6 +96,15 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32, if_there: IfThere) -> Result<
         _ => io(error.error),
     })?;
     sync_dir(dir)
+}
+
+/// What the system said, without the name of a temporary file that nobody has asked for.
+pub fn bare(error: io::Error) -> io::Error {
+    // tempfile hands out the number of the error only in words.
+    match error.to_string().split_once(" at path \"") {
+        Some((said, _)) if error.raw_os_error().is_none() => io::Error::new(error.kind(), said),
+        _ => error,
+    }
 }
 
 /// Whether a file holds exactly `bytes`, from where it is read.
@@ -149,6 +158,15 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         assert!(remove(&path).unwrap());
         assert!(!remove(&path).unwrap());
+    }
+
+    #[test]
+    fn an_error_named_a_temporary_file_as_well() {
+        let scratch = tempfile::tempdir().unwrap();
+        let error = tempfile::NamedTempFile::new_in(scratch.path().join("gone")).unwrap_err();
+        assert!(error.to_string().contains(" at path "), "{error}");
+        assert_eq!(bare(error).to_string(), "No such file or directory (os error 2)");
+        assert_eq!(bare(io::Error::other("x")).to_string(), "x");
     }
 
     #[test]

@@ -178,6 +178,25 @@ fn every_account_is_shown_with_what_sshd_reads_in_its_order() {
 }
 
 #[test]
+fn a_file_of_another_account_that_cannot_be_read_had_no_findings() {
+    let Some(machine) = Machine::new("") else { return };
+    machine.write("anna/.ssh/authorized_keys", &format!("{FOREIGN} a\n"), ANNA);
+    machine.write("bob/.ssh/authorized_keys", &format!("{OTHER} o\n"), BOB);
+    machine.write("root/secret", &format!("{OTHER} o\n"), 0);
+    fs::set_permissions(machine.at("root/secret"), Permissions::from_mode(0o600)).unwrap();
+    symlink(machine.at("root/secret"), machine.at("anna/.ssh/authorized_keys2")).unwrap();
+    symlink("gone", machine.at("bob/.ssh/authorized_keys2")).unwrap();
+    let audit = machine.akeys(&["audit", "--all-users"]);
+    for part in [
+        "anna/.ssh/authorized_keys2: medium unreadable: anna cannot read it",
+        "anna/.ssh/authorized_keys2: high symlink-outside: ",
+        "bob/.ssh/authorized_keys2: high not-a-file: ",
+    ] {
+        assert!(audit.out.contains(part), "{part:?} is not in {audit:?}");
+    }
+}
+
+#[test]
 fn root_changes_another_account_with_its_rights_and_leaves_its_own_alone() {
     let Some(machine) = Machine::new("") else { return };
     machine.akeys(&["--account", "anna", "add", &format!("{OTHER} desk"), "--restrict"]).ok();

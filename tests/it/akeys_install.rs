@@ -128,6 +128,28 @@ fn a_key_with_other_options_is_a_conflict_that_shows_both() {
 }
 
 #[test]
+fn a_key_that_the_next_file_lets_in_was_installed_all_the_same() {
+    let home = Home::with_federation();
+    home.install_papers().ok();
+    let line = home.keys();
+    let key: Vec<&str> = line.split(' ').rev().take(3).collect();
+    home.write(".ssh/authorized_keys", "");
+    home.write(".ssh/authorized_keys2", &format!("# mine\n{} {} pod\n", key[2], key[1]));
+    let words = ["--federation", "playground", "--workspace", &home.at("papers"), "--from", "10.0.0.0/8"];
+    let ran = home.install(&words);
+    ran.fails(
+        3,
+        "~/.ssh/authorized_keys2:2: sshd reads this file too, and the key is there with other options",
+    );
+    assert_eq!(home.keys(), "");
+    // What has been installed before it came is found by the audit, which names the line that undoes the other.
+    home.write(".ssh/authorized_keys", &format!("from=\"10.0.0.0/8\",{line}"));
+    let audit = home.akeys(&["audit"]);
+    let told = "~/.ssh/authorized_keys2: high fallthrough: line 2: lets this key in where line 1 of ~/.ssh/authorized_keys refuses it";
+    assert!(audit.code == 5 && audit.out.contains(told), "{audit:?}");
+}
+
+#[test]
 fn another_policy_is_a_conflict_that_shows_the_difference() {
     let home = Home::with_federation();
     home.make("other");

@@ -1,7 +1,7 @@
 //! `akeys list`: what every line allows, in words that are true.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
 
 use crate::akeys_home::{FOREIGN, Home};
@@ -145,6 +145,32 @@ fn our_own_lines_are_explained_by_their_policy() {
 }
 
 #[test]
+fn a_disabled_line_said_neither_whose_key_it_has_nor_that_it_needs_its_policy() {
+    let home = Home::with_federation();
+    home.install_papers().ok();
+    home.akeys(&["disable", "--federation", "playground"]).ok();
+    let listed = home.akeys(&["list"]).ok();
+    assert!(listed.out.contains("1  SHA256:"), "{listed:?}");
+    assert!(listed.out.ends_with("\n      playground.chef1\n      disabled\n"), "{listed:?}");
+    let json: serde_json::Value = serde_json::from_str(&home.akeys(&["list", "--json"]).ok().out).unwrap();
+    let line = &json["lines"][0];
+    assert_eq!((&line["kind"], &line["grant"]), (&"disabled".into(), &"playground.chef1".into()), "{line}");
+    assert_eq!(json["findings"].as_array().unwrap().len(), 0, "{json}");
+}
+
+#[test]
+fn a_word_of_the_shell_is_no_program() {
+    let home = Home::new();
+    home.write(
+        ".ssh/authorized_keys",
+        &format!("restrict,command=\"echo no\" {FOREIGN} a\nrestrict,command=\"borg serve\" {OTHER} b\n"),
+    );
+    let listed = home.akeys(&["list"]).ok();
+    assert!(!listed.out.contains("echo is found"), "{listed:?}");
+    assert!(listed.out.contains("! borg is found through PATH"), "{listed:?}");
+}
+
+#[test]
 fn every_line_is_in_the_json() {
     let home = Home::with_federation();
     home.write(
@@ -168,6 +194,24 @@ fn every_line_is_in_the_json() {
     assert_eq!((&ours["federation"], &ours["pod"]), (&"playground".into(), &"chef1".into()));
     assert_eq!(ours["may"], "rsync; read papers");
     assert_eq!(ours["findings"].as_array().unwrap().len(), 0, "{ours}");
+}
+
+#[test]
+fn a_pipe_in_place_of_the_file_was_waited_for() {
+    let home = Home::new();
+    home.write(".ssh/authorized_keys", "");
+    let file = home.path().join(".ssh/authorized_keys");
+    fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    home.akeys(&["list"]).fails(1, "is not a regular file, and sshd does not read it");
+    let audit = home.akeys(&["audit"]);
+    assert!(audit.code == 5 && audit.out.contains("high not-a-file: "), "{audit:?}");
+    fs::remove_file(&file).unwrap();
+    symlink("nothing", &file).unwrap();
+    let audit = home.akeys(&["audit"]);
+    assert!(audit.code == 5 && audit.out.contains("is a symlink that leads nowhere"), "{audit:?}");
+    let doctor = home.akeys(&["doctor"]);
+    assert!(doctor.out.contains("fail  strict-modes  ~/.ssh/authorized_keys: No such file"), "{doctor:?}");
 }
 
 #[test]

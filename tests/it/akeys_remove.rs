@@ -107,3 +107,26 @@ fn a_key_that_gets_in_otherwise_is_mentioned() {
     home.akeys(&["remove", "--federation", "playground"])
         .fails(4, "hint: line 1 lets a key of playground in");
 }
+
+#[test]
+fn a_key_that_was_taken_back_still_got_in_by_the_next_file() {
+    let home = Home::with_federation();
+    home.install_papers().ok();
+    let line = home.keys();
+    let key: Vec<&str> = line.split(' ').rev().take(3).collect();
+    home.write(".ssh/authorized_keys2", &format!("# old\n{} {} pod\n", key[2], key[1]));
+    let listed: serde_json::Value = serde_json::from_str(&home.akeys(&["list", "--json"]).ok().out).unwrap();
+    let fingerprint = listed["lines"][0]["fingerprint"].as_str().unwrap();
+    let told = "~/.ssh/authorized_keys2:2 still lets the key in";
+    for words in [
+        &["disable", "--federation", "playground", "--dry-run"][..],
+        &["remove", "--line", "1", "--dry-run"],
+        &["remove", "--fingerprint", fingerprint, "--dry-run"],
+        &["remove", "--federation", "playground"],
+    ] {
+        let ran = home.akeys(words).ok();
+        assert!(ran.err.contains(told), "{words:?}: {ran:?}");
+    }
+    // And where it is nowhere else.
+    home.akeys(&["remove", "--fingerprint", fingerprint]).fails(4, told);
+}

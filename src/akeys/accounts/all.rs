@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
@@ -12,7 +11,7 @@ use super::{Accounts, View, own};
 use crate::akeys::account::Account;
 use crate::akeys::audit::{Code, Told};
 use crate::akeys::list::Kind;
-use crate::akeys::names::{self, Passwd};
+use crate::akeys::names::{self, Passwd, Standing};
 use crate::akeys::used::{self, Logins};
 use crate::akeys::words::target_name;
 use crate::authkeys::Target;
@@ -57,9 +56,9 @@ pub(in crate::akeys) fn all(layout: &Layout, target: Option<Target>, logins: Opt
     if none > 0 {
         all.notes.push(format!("{none} accounts have no key file"));
     }
-    let today = Timestamp::now().as_second().div_euclid(86_400);
+    let today = names::today();
     for view in &mut all.views {
-        view.closed = names::closed(&view.account, today).map(str::to_owned);
+        view.closed = Standing::of(&view.account, today).closed().map(str::to_owned);
         add_logins(view, &logins);
     }
     judge_closed(&mut all.views);

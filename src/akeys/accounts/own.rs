@@ -33,6 +33,9 @@ pub(in crate::akeys) fn own(layout: &Layout, target: Option<Target>, logins: Opt
     let paths = key_files(settings.as_ref(), &account);
     let mut read: Vec<(PathBuf, KeyFile)> = Vec::new();
     let mut files: Vec<FileView> = paths.iter().map(|path| look(path, &mut read)).collect();
+    for view in files.iter_mut().filter(|view| view.unread.is_some()) {
+        view.findings = audit::of_place(Path::new(&view.file), layout);
+    }
     let found = audit::of_account(&read, layout, target);
     let mut uses = Some(uses);
     for ((path, file), findings) in read.into_iter().zip(found.files) {
@@ -71,6 +74,9 @@ fn look(path: &Path, read: &mut Vec<(PathBuf, KeyFile)>) -> FileView {
     };
     match source::regular_at_most(path, MOST) {
         Ok(bytes) => read.push((path.to_owned(), KeyFile::parse(bytes))),
+        Err(_) if path.symlink_metadata().is_ok_and(|there| there.is_symlink()) && !path.exists() => {
+            view.unread = Some("it is a symlink that leads nowhere".to_owned());
+        }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             view.present = false;
         }

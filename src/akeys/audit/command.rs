@@ -1,7 +1,6 @@
 //! What is wrong with a forced command: with its text, with the program that it names, and with what runs before it.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use rrsync_rs::name::GrantName;
 
 use crate::akeys::forced::{self, Forced};
 use crate::akeys::gate::{self, GateError};
+use crate::akeys::source;
 use crate::authkeys::{Entry, Line};
 
 use super::Facts;
@@ -66,7 +66,8 @@ impl Commands {
     }
 
     fn faults(&mut self, command: &[u8], facts: &Facts<'_>) -> Vec<Fault> {
-        let mut faults = text_faults(command);
+        let chrooted = facts.server.and_then(|server| server.value("chrootdirectory"));
+        let mut faults = text_faults(command, chrooted.is_some_and(|dir| dir != "none"));
         let Some(layout) = facts.disk else { return faults };
         let program = match forced::read(command) {
             Forced::Grant { program, name } => {
@@ -91,7 +92,7 @@ impl Commands {
                         self.programs.entry(path).or_insert_with_key(|path| program_faults(path)).clone(),
                     );
                 }
-                None if is_builtin(&program) => {}
+                None if forced::is_builtin(&program) => {}
                 None => faults.push((
                     Code::CommandRelative,
                     format!("{} is found through PATH", Escaped(program.as_bytes())),
@@ -103,8 +104,8 @@ impl Commands {
     }
 }
 
-/// What the text of a command gives away.
-fn text_faults(command: &[u8]) -> Vec<Fault> {
+/// What the text of a command gives away; `chrooted` where sshd shows this account another root.
+fn text_faults(command: &[u8], chrooted: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     if command.trim_ascii().is_empty() {
         faults.push((
@@ -135,12 +136,14 @@ fn text_faults(command: &[u8]) -> Vec<Fault> {
             message,
             Some("restrict,command=\"…/rrsync-rs --grant NAME\"".to_owned()),
         ));
-    } else if program == "sftp-server" || program == "internal-sftp" {
-        let chrooted_or_ro = rest.contains(&"-R");
-        if !chrooted_or_ro {
+    } else if (program == "sftp-server" || program == "internal-sftp") && !chrooted {
+        let hint = Some("rrsync-rs with the tool sftp".to_owned());
+        faults.push(if rest.contains(&"-R") {
+            (Code::CommandReads, format!("{program} reads every file of the account, private keys too"), hint)
+        } else {
             let message = format!("{program} reaches every file of the account, this key file too");
-            faults.push((Code::CommandShell, message, Some("rrsync-rs with the tool sftp".to_owned())));
-        }
+            (Code::CommandShell, message, hint)
+        });
     }
     faults
 }
@@ -172,15 +175,6 @@ fn first_word(command: &[u8]) -> Option<String> {
         return None;
     }
     String::from_utf8(word.to_vec()).ok()
-}
-
-/// Words that a shell reads itself, so that no file is looked for.
-fn is_builtin(word: &str) -> bool {
-    const BUILTINS: [&str; 24] = [
-        "echo", "printf", "exit", "test", "true", "false", "cd", "exec", "eval", "if", "case", "for",
-        "while", "export", "set", "read", "umask", "ulimit", "trap", "return", ":", "[", "unset", "command",
-    ];
-    BUILTINS.contains(&word)
 }
 
 fn policy_faults(name: &GrantName, layout: &Layout, now: Timestamp) -> Vec<Fault> {
@@ -249,7 +243,7 @@ fn fault_of(error: &GateError, missing: Code, writable: Code) -> Fault {
 /// The interpreter in the first line of a script.
 fn interpreter(program: &Path) -> Option<PathBuf> {
     let mut head = [0; 256];
-    let length = File::open(program).ok()?.read(&mut head).ok()?;
+    let length = source::open(program).ok()?.read(&mut head).ok()?;
     let line = head[..length].strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     let word = line.trim_ascii().split(u8::is_ascii_whitespace).next()?;
     (!word.is_empty()).then(|| std::ffi::OsString::from(String::from_utf8_lossy(word).into_owned()).into())
@@ -275,11 +269,12 @@ mod tests {
             ("/usr/bin/rsync --server --sender -a . /srv", None),
             ("scp -t /srv", Some(Code::CommandShell)),
             ("/usr/lib/openssh/sftp-server", Some(Code::CommandShell)),
-            ("internal-sftp -R", None),
+            ("internal-sftp -R", Some(Code::CommandReads)),
             ("", Some(Code::CommandEmpty)),
             ("/usr/bin/borg serve --restrict-to-path /srv", None),
         ] {
-            let codes: Vec<Code> = text_faults(command.as_bytes()).into_iter().map(|fault| fault.0).collect();
+            let codes: Vec<Code> =
+                text_faults(command.as_bytes(), false).into_iter().map(|fault| fault.0).collect();
             assert_eq!(codes.first().copied(), code, "{command}");
         }
     }

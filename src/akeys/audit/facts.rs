@@ -20,7 +20,7 @@ use super::age::Old;
 use super::debian::WeakKeys;
 use super::finding::Basket;
 use super::revoked::Revoked;
-use super::{grants, place, server};
+use super::{grants, place, server, together};
 
 /// What the judges of a line go by.
 #[derive(Debug)]
@@ -180,17 +180,41 @@ impl Surroundings {
         self.account.as_ref().map(|account| account.name.clone()).unwrap_or_default()
     }
 
-    /// Puts what is wrong around the file into the basket.
-    pub(super) fn judge(&self, path: &Path, file: &KeyFile, basket: &mut Basket) {
+    /// Puts what is wrong around the file into the basket. Where its lines are not known, they may name any policy.
+    pub(super) fn judge(&self, path: &Path, file: Option<&KeyFile>, basket: &mut Basket) {
         self.judge_place(path, basket);
         if let Some(account) = self.account.as_ref().filter(|_| self.own) {
             place::judge_startup(account, basket);
             server::judge(path, account, self.settings.as_ref(), basket);
-            let others = sshd::key_files(self.settings.as_ref(), account).into_iter();
-            let others = others.filter(|other| super::real(other) != super::real(path));
-            let others: Vec<KeyFile> =
-                others.filter_map(|other| source::regular(&other).ok().map(KeyFile::parse)).collect();
-            self.judge_policies(std::iter::once(file).chain(&others), basket);
+            let Some(file) = file else { return };
+            let others = self.others(path, account);
+            let others = others.iter().filter_map(|(_, other)| other.as_ref());
+            self.judge_policies(std::iter::once(file).chain(others), basket);
+        }
+    }
+
+    /// The files that sshd reads for the account, in its order; `path` itself without its lines.
+    fn others(&self, path: &Path, account: &Account) -> Vec<(PathBuf, Option<KeyFile>)> {
+        let own = super::real(path);
+        let files = sshd::key_files(self.settings.as_ref(), account).into_iter();
+        let read = |file: PathBuf| {
+            let is_own = super::real(&file) == own;
+            let lines = if is_own { None } else { Some(KeyFile::parse(source::regular(&file).ok()?)) };
+            Some((file, lines))
+        };
+        files.filter_map(read).collect()
+    }
+
+    /// Puts what lines with one key in `file` and in the account's other files do to each other into the basket.
+    pub(super) fn judge_across(&self, path: &Path, file: &KeyFile, facts: &Facts<'_>, basket: &mut Basket) {
+        let Some(account) = self.account.as_ref().filter(|_| self.own) else { return };
+        let files = self.others(path, account);
+        let lent: Vec<(&Path, &KeyFile)> =
+            files.iter().map(|(path, lines)| (path.as_path(), lines.as_ref().unwrap_or(file))).collect();
+        let mut baskets: Vec<Basket> = lent.iter().map(|_| basket.like()).collect();
+        together::across(&lent, facts, &mut baskets);
+        for ((path, lines), found) in files.iter().zip(baskets) {
+            basket.take(found, lines.as_ref().map(|_| path.as_path()));
         }
     }
 
@@ -244,6 +268,8 @@ pub(in crate::akeys) fn public_keys(dir: &Path, prefix: &str) -> HashSet<Key> {
     };
     names
         .filter(wanted)
-        .filter_map(|path| Key::from_public_line(&fs::read(path).ok()?, Target::default()))
+        .filter_map(|path| {
+            Key::from_public_line(&source::regular_at_most(&path, 1 << 16).ok()?, Target::default())
+        })
         .collect()
 }

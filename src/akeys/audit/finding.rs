@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,11 @@ impl Basket {
         Self { least, findings: Vec::new() }
     }
 
+    /// Another empty one for the same findings.
+    pub(super) fn like(&self) -> Self {
+        Self::new(self.least)
+    }
+
     /// Whether a finding of this kind would be told.
     pub fn wants(&self, code: Code) -> bool {
         code.rule().severity >= self.least
@@ -159,6 +164,17 @@ impl Basket {
         let message = short(message());
         self.findings.push(Finding { code, at, message, hint: None, fix: None });
         Put(self.findings.last_mut())
+    }
+
+    /// Takes over what was found in the file `elsewhere`, or in the same file.
+    pub(super) fn take(&mut self, found: Self, elsewhere: Option<&Path>) {
+        for mut finding in found.findings {
+            if let (Some(path), At::Line { number, .. }) = (elsewhere, &finding.at) {
+                finding.message = short(format!("line {number}: {}", finding.message));
+                finding.at = At::Path(path.to_owned());
+            }
+            self.findings.push(finding);
+        }
     }
 
     /// All of them, in the order of the file; what is about no line comes first.

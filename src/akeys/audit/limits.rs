@@ -78,7 +78,7 @@ pub(super) fn expiry(line: Line<'_>, here: &Here<'_>, now: Timestamp, basket: &m
         }
     }
     if expiry.wrapped() {
-        let message = || "a time before 1970, which OpenSSH 10 takes for never".to_owned();
+        let message = || "a time before 1970, which OpenSSH 10.5 takes for never".to_owned();
         basket.put(Code::ExpiryPre1970, at(), message).hint("remove the line instead");
         return;
     }
@@ -87,7 +87,10 @@ pub(super) fn expiry(line: Line<'_>, here: &Here<'_>, now: Timestamp, basket: &m
         let start = line.span().start;
         basket
             .put(Code::Expired, at(), || format!("expired on {}", told()))
-            .hint("akeys remove --line, or a new date")
+            .hint_from(|| {
+                let number = line.number();
+                Some(format!("akeys remove --line {number}, or a new date: akeys expire {number} WHEN"))
+            })
             .fix("disables the line", start..start, DISABLED);
     } else if ends_before(expiry, now, SOON) {
         basket.put(Code::ExpiresSoon, at(), || format!("expires on {}", told()));

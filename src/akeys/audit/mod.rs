@@ -61,14 +61,14 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     }
     let own = layout.authorized_keys();
     let path = args.file.clone().unwrap_or_else(|| own.clone());
-    let bytes = match &args.file {
-        Some(path) => source::named(path),
-        // What is no regular file has no lines, and is a finding itself.
-        None => {
-            source::own(&path).or_else(|failure| if path.is_file() { Err(failure) } else { Ok(Vec::new()) })
-        }
-    }?;
-    let file = KeyFile::parse(bytes);
+    let read = match &args.file {
+        Some(path) => Some(KeyFile::parse(source::named(path)?)),
+        // What cannot be read cannot be mended.
+        None if args.fix => Some(KeyFile::parse(source::own(&path)?)),
+        None => own_file(&path)?,
+    };
+    let known = read.is_some();
+    let file = read.unwrap_or_default();
     let surroundings = Surroundings::of(&path, layout);
     let facts = surroundings.facts(args.target.map(Into::into));
     if args.fix {
@@ -83,8 +83,11 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
         ..facts
     };
     let mut basket = Basket::new(args.severity);
-    surroundings.judge(&path, &file, &mut basket);
+    surroundings.judge(&path, known.then_some(&file), &mut basket);
     judge(&file, &facts, &mut basket);
+    if args.file.is_none() {
+        surroundings.judge_across(&path, &file, &facts, &mut basket);
+    }
     let findings = basket.sorted();
     let total = summary(findings.iter().map(Finding::severity));
     let exit = if findings.is_empty() { Exit::Done } else { Exit::Findings };
@@ -94,6 +97,18 @@ pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
     report.note(total);
     report.exit = exit;
     Ok(report)
+}
+
+/// The account's own file; `None` where sshd cannot read it either, which is a finding itself.
+fn own_file(path: &Path) -> Result<Option<KeyFile>, Failure> {
+    match source::regular(path) {
+        Ok(bytes) => Ok(Some(KeyFile::parse(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+            Ok(Some(KeyFile::default()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || !path.is_file() => Ok(None),
+        Err(error) => Err(source::failure(path, &error)),
+    }
 }
 
 /// The findings in the form that was asked for. A large file may have as many as it has lines, so text is made while it is written.
@@ -151,6 +166,13 @@ pub struct OfAccount {
     pub files: Vec<Vec<Told>>,
 }
 
+/// What is wrong with a key file of the account of this process whose lines cannot be read.
+pub fn of_place(path: &Path, layout: &Layout) -> Vec<Told> {
+    let mut basket = Basket::new(Severity::Info);
+    Surroundings::of_account(layout).judge_place(path, &mut basket);
+    told(basket, &KeyFile::default())
+}
+
 /// Looks at every key file that sshd reads for the account of this process, in sshd's order.
 pub fn of_account(files: &[(PathBuf, KeyFile)], layout: &Layout, target: Option<Target>) -> OfAccount {
     let surroundings = Surroundings::of_account(layout);
@@ -160,7 +182,8 @@ pub fn of_account(files: &[(PathBuf, KeyFile)], layout: &Layout, target: Option<
         surroundings.judge_place(path, basket);
         judge(file, &facts, basket);
     }
-    together::across(files, &facts, &mut baskets);
+    let lent: Vec<(&Path, &KeyFile)> = files.iter().map(|(path, file)| (path.as_path(), file)).collect();
+    together::across(&lent, &facts, &mut baskets);
     let mut account = Basket::new(Severity::Info);
     surroundings.judge_account(files.iter().map(|(_, file)| file), &mut account);
     OfAccount {

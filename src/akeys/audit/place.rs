@@ -1,6 +1,7 @@
 //! The key file as a file: who can write it, where it lies, whether it can be changed at all.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use rrsync_rs::escape::Escaped;
 
 use crate::akeys::account::Account;
+use crate::akeys::source;
 use crate::akeys::strict::{self, Fault, FaultKind, quoted};
 
 use super::catalogue::Code;
@@ -15,7 +17,10 @@ use super::finding::{At, Basket};
 
 /// Puts what is wrong with the file at `path` and the directories above it into the basket.
 pub(super) fn judge(path: &Path, account: &Account, basket: &mut Basket) {
-    let Ok(metadata) = fs::metadata(path) else { return };
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return judge_unseen(path, account, &error, basket),
+    };
     for fault in strict::faults(path, &account.home, account.uid).unwrap_or_default() {
         put(&fault, &account.name, basket);
     }
@@ -31,13 +36,14 @@ pub(super) fn judge(path: &Path, account: &Account, basket: &mut Basket) {
         let hint = format!("find ~ -samefile {}", quoted(path));
         basket.put(Code::HardLink, At::File, message).hint(hint);
     }
-    if !readable(&metadata, account.uid) {
+    if !readable(&real, &metadata, account.uid) {
         let message = || format!("{} cannot read it", Escaped(account.name.as_bytes()));
-        basket.put(Code::Unreadable, At::File, message).hint(format!(
-            "chown {} {}",
-            account.name,
-            quoted(&real)
-        ));
+        let mend = if metadata.uid() == account.uid {
+            format!("chmod u+r {}", quoted(&real))
+        } else {
+            format!("chown {} {}", account.name, quoted(&real))
+        };
+        basket.put(Code::Unreadable, At::File, message).hint(mend);
     }
     if is_immutable(&real) {
         let message = || "the file has the flag i (immutable) or a (append only)".to_owned();
@@ -50,6 +56,26 @@ pub(super) fn judge(path: &Path, account: &Account, basket: &mut Basket) {
     if let Some(wrong) = label.as_deref().and_then(wrong_type) {
         let message = || format!("its SELinux type is {}", Escaped(wrong));
         basket.put(Code::SelinuxType, At::File, message).hint(format!("restorecon {}", quoted(&real)));
+    }
+}
+
+/// Puts a file into the basket that this account cannot even look at, as sshd with its rights cannot either.
+fn judge_unseen(path: &Path, account: &Account, error: &io::Error, basket: &mut Basket) {
+    let link = fs::read_link(path).ok().map(|link| path.parent().map(|dir| dir.join(&link)).unwrap_or(link));
+    let show = || format!("ls -l {}", quoted(path));
+    if let Some(link) = &link {
+        let known = link.parent().map(super::real).unwrap_or_default();
+        if !known.starts_with(super::real(&account.home)) {
+            let message = || format!("{} leads to {}", Escaped::os(path), Escaped::os(link));
+            basket.put(Code::SymlinkOutside, At::File, message);
+        }
+    }
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        let message = || format!("{} cannot read it", Escaped(account.name.as_bytes()));
+        basket.put(Code::Unreadable, At::File, message).hint(show());
+    } else if link.is_some() {
+        let message = || format!("{} is a symlink that leads nowhere", Escaped::os(path));
+        basket.put(Code::NotAFile, At::File, message).hint(show());
     }
 }
 
@@ -77,15 +103,20 @@ fn put(fault: &Fault, account: &str, basket: &mut Basket) {
     basket.put(code, At::Path(fault.path.clone()), || fault.to_string()).hint(fault.mend(account));
 }
 
-/// Whether the account may read the file by its mode. Its groups are not asked: a key file is for its owner.
-fn readable(metadata: &Metadata, uid: u32) -> bool {
+/// Whether the account may read the file: by its mode, where another account asks. Its groups are not asked then: a key file is
+/// for its owner.
+fn readable(path: &Path, metadata: &Metadata, uid: u32) -> bool {
+    if uid == nix::unistd::geteuid().as_raw() {
+        let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        return !source::open(path).is_err_and(denied);
+    }
     let bits = if metadata.uid() == uid { 0o400 } else { 0o044 };
     uid == 0 || metadata.mode() & bits != 0
 }
 
 fn is_immutable(path: &Path) -> bool {
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
-    let Ok(file) = File::open(path) else { return false };
+    let Ok(file) = source::open(path) else { return false };
     let flags = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
     statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
         .is_ok_and(|stat| stat.stx_attributes.intersects(flags))
@@ -186,11 +217,30 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_leads_nowhere_was_taken_for_no_file() {
+        let fixture = Fixture::new();
+        let file = fixture.at(".ssh/authorized_keys");
+        fs::remove_file(&file).unwrap();
+        assert_eq!(fixture.codes(), []);
+        for (target, codes) in [
+            ("nothing", &[Code::NotAFile][..]),
+            ("authorized_keys", &[Code::NotAFile]),
+            ("/no/such/file", &[Code::SymlinkOutside, Code::NotAFile]),
+        ] {
+            symlink(target, &file).unwrap();
+            let mut found = fixture.codes();
+            found.sort_by_key(|code| codes.iter().position(|expected| expected == code));
+            assert_eq!(found, codes, "{target}");
+            fs::remove_file(&file).unwrap();
+        }
+    }
+
+    #[test]
     fn unreadable_for_its_account() {
         let scratch = tempfile::NamedTempFile::new().unwrap();
         let metadata = scratch.as_file().metadata().unwrap();
-        assert!(readable(&metadata, metadata.uid()));
-        assert!(!readable(&metadata, metadata.uid() + 1));
+        assert!(readable(scratch.path(), &metadata, metadata.uid()));
+        assert!(!readable(scratch.path(), &metadata, metadata.uid() + 1));
     }
 
     #[test]

@@ -83,8 +83,11 @@ fn live(line: Line<'_>, entry: &Entry<'_>, basket: &mut Basket) {
 /// What is about all lines together, after the last one.
 pub(super) fn judge_ends(last: Option<Line<'_>>, ends: &LineEnds, basket: &mut Basket) {
     if let Some(number) = ends.first_crlf {
-        let message = || format!("{} lines end in CR and LF, this one first", ends.crlf);
-        basket.put(Code::Crlf, At::Line { number, column: 1 }, message).hint("sed -i 's/\\r$//' mends it");
+        let message = || match ends.crlf {
+            1 => "one line ends in CR and LF".to_owned(),
+            lines => format!("{lines} lines end in CR and LF, this one first"),
+        };
+        basket.put(Code::Crlf, At::Line { number, column: 1 }, message).hint("akeys format --only ends");
     }
     if let Some(last) = last.filter(|last| last.end().is_empty()) {
         let end = last.span().end;

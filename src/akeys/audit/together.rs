@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use jiff::Timestamp;
 use rrsync_rs::escape::Escaped;
@@ -63,7 +63,7 @@ impl SameKeys {
 const COMPARED: usize = 64;
 
 /// Puts what the lines of one key in different files do to each other into the baskets, one for each file in sshd's order.
-pub(super) fn across(files: &[(PathBuf, KeyFile)], facts: &Facts<'_>, baskets: &mut [Basket]) {
+pub(super) fn across(files: &[(&Path, &KeyFile)], facts: &Facts<'_>, baskets: &mut [Basket]) {
     if files.len() < 2 {
         return;
     }
@@ -90,7 +90,7 @@ pub(super) fn across(files: &[(PathBuf, KeyFile)], facts: &Facts<'_>, baskets: &
 
 /// Judges a line by one with its key in an earlier file.
 fn pair(
-    files: &[(PathBuf, KeyFile)],
+    files: &[(&Path, &KeyFile)],
     (earlier_file, earlier): (usize, usize),
     (later_file, later): (usize, usize),
     facts: &Facts<'_>,

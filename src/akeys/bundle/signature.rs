@@ -14,11 +14,14 @@ const NAMESPACE: &str = "akeys-bundle";
 /// The line with which the signature begins.
 const BEGIN: &str = "# -----BEGIN SSH SIGNATURE-----\n";
 
+/// What is left of the signature's first line or its last one when the other has suffered.
+const TRACE: &str = "SSH SIGNATURE-";
+
 /// Takes a text apart: the bundle, and the key that has signed it; `None` where nothing is signed.
 ///
 /// A signature that is there and does not fit is an error, never the same as none.
 pub fn open(text: &str) -> Result<(&str, Option<PodKey>), At> {
-    let Some(start) = begins(text) else { return Ok((text, None)) };
+    let Some(start) = begins(text) else { return unsigned(text) };
     let (bundle, block) = text.split_at(start);
     let wrong = |what: String| At::offset(text, start, what);
     let armor: Option<String> =
@@ -41,6 +44,18 @@ pub fn open(text: &str) -> Result<(&str, Option<PodKey>), At> {
         |error: &dyn std::fmt::Display| wrong(format!("the signature's key cannot be read: {error}"));
     let written = key.to_openssh().map_err(|error| unreadable(&error))?;
     Ok((bundle, Some(written.parse().map_err(|error| unreadable(&error))?)))
+}
+
+/// A text without a signature. One of which only a part is left, or whose line ends are others by now, was signed.
+fn unsigned(text: &str) -> Result<(&str, Option<PodKey>), At> {
+    match text.find(TRACE) {
+        None => Ok((text, None)),
+        Some(at) => Err(At::offset(
+            text,
+            at,
+            "there was a signature, which is damaged: let the file be sent as it is",
+        )),
+    }
 }
 
 /// Where the signature begins, at the start of a line.
@@ -90,9 +105,9 @@ mod tests {
                 format!("{}\n{}", &text[..at], &text[at..]),
             ] {
                 if let Ok((bundle, signer)) = open(&changed) {
-                    // The end of the armour can be written in more than one way; a bundle that lost its signature is unsigned.
-                    assert!(bundle == "federation = \"lab\"\n" || signer.is_none(), "{at}: {changed}");
-                    assert!(signer.is_some() || begins(&changed).is_none(), "{at}: {changed}");
+                    // The end of the armour can be written in more than one way.
+                    assert_eq!(bundle, "federation = \"lab\"\n", "{at}: {changed}");
+                    assert!(signer.is_some(), "{at}: {changed}");
                 }
             }
         }
@@ -107,6 +122,12 @@ mod tests {
         }
         let cut = &text[..text.len() - 20];
         assert!(open(cut).unwrap_err().what.contains("cannot be read"), "{cut}");
+    }
+
+    #[test]
+    fn a_bundle_that_came_with_other_line_ends_was_taken_for_an_unsigned_one() {
+        let text = sign("federation = \"lab\"\n", &key()).unwrap().replace('\n', "\r\n");
+        assert!(open(&text).unwrap_err().what.starts_with("there was a signature, which is damaged"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rrsync_rs::layout::Layout;
 use super::check::Check;
 use crate::akeys::account::Account;
 use crate::akeys::grants;
+use crate::akeys::source;
 use crate::akeys::strict::{self, FaultKind, quoted};
 
 /// The checks of the files that decide who may do what.
@@ -23,6 +24,15 @@ pub(super) fn checks(account: &Account, layout: &Layout) -> Vec<Check> {
 fn key_file(account: &Account, layout: &Layout) -> Vec<Check> {
     let file = layout.authorized_keys();
     let ssh = layout.ssh_dir();
+    let nowhere = file.symlink_metadata().is_ok() && file.metadata().is_err();
+    if let Some(error) = source::regular(&file)
+        .err()
+        .filter(|error| nowhere || error.kind() == io::ErrorKind::PermissionDenied)
+    {
+        // sshd opens it with the rights of the account.
+        let message = format!("{}: {error}: sshd cannot read it either", Escaped::os(&file));
+        return vec![Check::fail("strict-modes", message).mend(format!("ls -lL {}", quoted(&file)))];
+    }
     let (place, faults) = match fs::metadata(&file) {
         Ok(_) => (file.clone(), strict::faults(&file, layout.home(), account.uid)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && ssh.is_dir() => {

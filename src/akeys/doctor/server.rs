@@ -4,6 +4,7 @@ use rrsync_rs::escape::Escaped;
 
 use super::check::Check;
 use crate::akeys::account::Account;
+use crate::akeys::names::{self, Standing};
 use crate::akeys::sshd::{self, Settings, key_files};
 
 /// The checks of the server.
@@ -15,7 +16,11 @@ pub(super) fn checks(account: &Account) -> Vec<Check> {
     let mut checks =
         vec![Check::pass("sshd", format!("{} is {}", Escaped::os(program), Escaped(version.as_bytes())))];
     match Settings::ask(&account.name) {
-        Ok(settings) => checks.extend(directives(&settings, account)),
+        Ok(settings) => {
+            checks.extend(directives(&settings, account));
+            let standing = Standing::of(&account.name, names::today());
+            checks.extend(open(&settings, account, standing));
+        }
         Err(error) => {
             checks.push(
                 Check::warn("sshd-config", error.to_string())
@@ -97,10 +102,58 @@ fn directives(settings: &Settings, account: &Account) -> Vec<Check> {
     checks
 }
 
+/// Whether sshd takes the account for one that is closed (`allowed_user` in auth.c). With `UsePAM` yes it leaves locked passwords to
+/// PAM, which asks for none where a key was shown.
+fn open(settings: &Settings, account: &Account, standing: Standing) -> Option<Check> {
+    let name = &account.name;
+    let by_sshd = settings.is("usepam", "no");
+    Some(match standing {
+        Standing::Expired => {
+            Check::fail("account", "this account has expired: sshd lets nobody in").mend(format!("sudo chage -E -1 {name}"))
+        }
+        Standing::Locked if by_sshd => {
+            Check::fail("account", "UsePAM no, and the password of this account is locked: sshd lets nobody in")
+                .mend(format!("sudo usermod -p '*' {name}   # no password fits, and it is not locked"))
+        }
+        // passwd -S does not tell ! from *.
+        Standing::Unknown if by_sshd => Check::warn(
+            "account",
+            "UsePAM no: sshd lets nobody in to an account whose password is locked (! in shadow(5)), and only root can see that",
+        )
+        .mend(format!("sudo grep '^{name}:!' /etc/shadow && sudo usermod -p '*' {name}")),
+        Standing::Open => Check::pass("account", "the account is neither locked nor over"),
+        Standing::Locked | Standing::Unknown => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::akeys::doctor::check::State;
+
+    #[test]
+    fn an_account_that_sshd_takes_for_locked() {
+        let account =
+            Account { name: "u".into(), uid: 1000, shell: "/bin/sh".into(), home: "/home/u".into() };
+        for (pam, standing, state) in [
+            ("yes", Standing::Open, Some(State::Pass)),
+            ("yes", Standing::Locked, None),
+            ("yes", Standing::Unknown, None),
+            ("yes", Standing::Expired, Some(State::Fail)),
+            ("no", Standing::Open, Some(State::Pass)),
+            ("no", Standing::Locked, Some(State::Fail)),
+            ("no", Standing::Unknown, Some(State::Warn)),
+            ("no", Standing::Expired, Some(State::Fail)),
+        ] {
+            let check = open(&Settings::parse(&format!("usepam {pam}")), &account, standing);
+            assert_eq!(check.as_ref().map(|check| check.state), state, "{pam} {standing:?}");
+            assert_eq!(
+                check.is_some_and(|check| check.mend.is_some()),
+                state.is_some_and(|state| state != State::Pass),
+                "{pam} {standing:?}"
+            );
+        }
+    }
 
     #[test]
     fn directives_that_stand_in_the_way() {

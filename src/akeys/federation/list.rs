@@ -47,7 +47,8 @@ pub(super) fn run(json: bool, layout: &Layout) -> Report {
         report.line(format_args!("{} ({})", bundle.federation, row.shelf.word()));
         words::bundle(bundle, row.signer.as_ref(), layout, &mut report);
         for offer in bundle.offers.iter().filter(|offer| row.rotates(offer, layout)) {
-            report.line(format_args!("  pod {} has a new key, and its old one as well", offer.pod));
+            let of = bundle.grant_name(offer).map_or_else(|_| offer.pod.to_string(), |name| name.to_string());
+            report.line(format_args!("  {of} has a new key, and its old one as well"));
         }
         for card in &row.cards {
             report.line(format_args!("  knows {} (pod {})", summary(card), card.pod));

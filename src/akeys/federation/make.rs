@@ -43,8 +43,9 @@ pub(super) fn run(new: &NewFederation, layout: &Layout) -> Result<Report, Failur
     let path = Shelf::Own.path(layout, name);
     if path.exists() {
         let message = format!("federation {name} exists already: {}", shown(layout, &path));
-        return Err(Failure::new(Exit::Conflict, message)
-            .hint(format!("akeys federation export {name}, or akeys federation remove {name}")));
+        return Err(Failure::new(Exit::Conflict, message).hint(format!(
+            "akeys federation add {name} --pod POD for another pod, or akeys federation remove {name}"
+        )));
     }
     let pins = pins::settled(layout, None, &bundle)?;
     let mut made = Vec::new();
@@ -71,7 +72,10 @@ pub(super) fn add(args: &AddPod, layout: &Layout) -> Result<Report, Failure> {
     let before = own::load(layout, &args.name)?;
     if before.pods().contains(&args.pod) {
         let message = format!("federation {} has a pod {} already", args.name, args.pod);
-        return Err(Failure::new(Exit::Conflict, message).hint("akeys federation list"));
+        let name = &args.name;
+        return Err(Failure::new(Exit::Conflict, message).hint(format!(
+            "a pod of another name takes other keys: akeys federation add {name} --pod POD; what there is: akeys federation list"
+        )));
     }
     let mut after = before.clone();
     let mut made = Vec::new();

@@ -120,7 +120,8 @@ fn second(args: &Rotate, bundle: &Bundle, layout: &Layout) -> Result<Report, Fai
             return Ok(report);
         }
         if open > 0 {
-            let message = format!("{}{open} of the accounts would lose the pod", report.out);
+            let accounts = if open == 1 { "an account".to_owned() } else { format!("{open} accounts") };
+            let message = format!("{}{accounts} would lose the pod", report.out);
             return Err(Failure::new(Exit::Failed, message)
                 .hint("nothing was changed; --unproven leaves them behind"));
         }
@@ -160,12 +161,14 @@ fn ask_all(name: &Label, changing: &[(&Offer, GrantName)], layout: &Layout, repo
                 continue;
             }
         };
+        let mut lost = false;
         for (offer, grant) in changing.iter().filter(|(offer, _)| offer.pod == card.pod) {
             asked += 1;
-            let (words, lost) = verdict(&card, grant, offer, layout);
+            let (words, loses) = verdict(&card, grant, offer, layout);
             report.line(format_args!("{}: {words}", card.account()));
-            open += usize::from(lost);
+            lost |= loses;
         }
+        open += usize::from(lost);
     }
     if asked == 0 && open == 0 {
         report.line(format_args!("no account of federation {name} is known here, so nothing can be proven"));

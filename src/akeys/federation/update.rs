@@ -11,6 +11,7 @@ use rrsync_rs::name::{GrantName, Label};
 
 use crate::akeys::bundle::{Bundle, Offer};
 use crate::akeys::cli::Update;
+use crate::akeys::elsewhere;
 use crate::akeys::grants;
 use crate::akeys::guard::Guard;
 use crate::akeys::install;
@@ -115,6 +116,7 @@ fn plan(before: &KeyFile, found: &Found, layout: &Layout) -> Result<Plan, Failur
     let mut plan = Plan::default();
     let mut gone = Vec::new();
     let mut named = BTreeSet::new();
+    plan.notes.extend(elsewhere::notes(|key| bundle.revocation(key).is_some(), layout));
     let keys = shown(layout, &layout.authorized_keys());
     let lines = file.lines().len();
     for number in 1..=lines {

@@ -11,6 +11,8 @@ use crate::common::report::{Report, shown};
 pub(super) fn bundle(bundle: &Bundle, signer: Option<&PodKey>, layout: &Layout, report: &mut Report) {
     if let Some(signer) = signer {
         report.line(format_args!("  signed by {}, serial {}", signer.fingerprint(), bundle.serial));
+    } else {
+        report.line("  not signed");
     }
     for offer in &bundle.offers {
         report.line(format_args!("  pod {} wants {}", offer.pod, offer.wants()));

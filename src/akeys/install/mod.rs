@@ -53,6 +53,7 @@ pub fn run(args: &Install, layout: &Layout) -> Result<Report, Failure> {
     for offer in offers {
         plans.push(Plan::make(args, &found, offer, &gate, &here, layout, &mut report)?);
     }
+    present::refuse_elsewhere(&plans, layout)?;
     if args.dry_run {
         return preview(&plans, layout, report);
     }
@@ -160,7 +161,10 @@ fn offers_of_one_pod<'a>(bundle: &'a Bundle, args: &Install) -> Result<Vec<&'a O
             let message = format!("federation {} has several pods: {}", bundle.federation, list());
             return Err(Failure::new(Exit::Usage, message).hint("say which: --pod NAME"));
         }
-        None => *pods.first().ok_or_else(|| Failure::new(Exit::Failed, "the bundle offers no key"))?,
+        None => *pods.first().ok_or_else(|| {
+            Failure::new(Exit::Failed, "the bundle offers no key: those that it had were revoked")
+                .hint("ask the sender for a newer one")
+        })?,
     };
     Ok(bundle.offers.iter().filter(|offer| offer.pod == *pod).collect())
 }

@@ -43,8 +43,8 @@ pub(super) fn compare(plan: &Plan, layout: &Layout) -> Result<Policy, Failure> {
     );
     let pod = &plan.grant.pod;
     Err(Failure::new(Exit::Conflict, message).hint(format!(
-        "nothing was changed; akeys remove --federation {} --pod {pod}, then install again",
-        plan.grant.federation
+        "nothing was changed; akeys grant set {} changes it; or akeys remove --federation {} --pod {pod}, then install again",
+        plan.name, plan.grant.federation
     )))
 }
 

@@ -1,11 +1,16 @@
 //! The key lines that are there already, against the ones that are to be.
 
+use std::path::Path;
+
 use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::plan::Plan;
+use crate::akeys::account::Account;
 use crate::akeys::forced::{self, Forced};
-use crate::akeys::present;
+use crate::akeys::lines::key_of;
+use crate::akeys::sshd::{self, Settings};
+use crate::akeys::{present, source};
 use crate::authkeys::{EditError, KeyFile, Line, Patch, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::shown;
@@ -44,6 +49,37 @@ pub(super) fn edited(before: &KeyFile, plans: &[Plan], layout: &Layout) -> Resul
     }
     edit.patch = Patch::between(before.bytes(), file.bytes());
     Ok(edit)
+}
+
+/// Refuses a key that another file lets in which sshd reads for this account: what the policy says would bind it only as long as
+/// its line is the one that sshd comes to.
+pub(super) fn refuse_elsewhere(plans: &[Plan], layout: &Layout) -> Result<(), Failure> {
+    let account = Account::own(layout.home());
+    let settings = Settings::ask(&account.name).ok();
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let own = real(&layout.authorized_keys());
+    for path in sshd::key_files(settings.as_ref(), &account) {
+        // What this account cannot read, sshd cannot either.
+        let Some(file) = source::regular(&path).ok().filter(|_| real(&path) != own).map(KeyFile::parse)
+        else {
+            continue;
+        };
+        for plan in plans {
+            let other = |line: &Line<'_>| {
+                key_of(*line).as_ref() == Some(plan.key.key()) && line.content() != plan.line
+            };
+            let Some(line) = file.lines().find(other) else { continue };
+            let (path, number) = (shown(layout, &path), line.number());
+            let message = format!(
+                "{path}:{number}: sshd reads this file too, and the key is there with other options\n  there: {}\n  here:  {}",
+                Escaped(line.content()),
+                Escaped(&plan.line)
+            );
+            return Err(Failure::new(Exit::Conflict, message)
+                .hint("nothing was changed; take the key out there, then install again"));
+        }
+    }
+    Ok(())
 }
 
 /// An edit as Debian 12's sshd and the newest one take it: whichever reads the file must take the line.

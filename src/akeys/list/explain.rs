@@ -233,6 +233,9 @@ fn drop_in_words(drop_in: &DropIn, layout: &Layout, meaning: &mut Meaning) -> St
 /// Whether the program is there and is the account's own. One that `PATH` finds is whatever a start-up file makes it.
 fn program_findings(program: &str, layout: &Layout) -> Vec<Finding> {
     let Some(path) = forced::expanded(program, layout) else {
+        if forced::is_builtin(program) {
+            return Vec::new();
+        }
         let text = format!("{} is found through PATH", Escaped(program.as_bytes()));
         return vec![Finding::new("relative-program", text)];
     };
@@ -280,7 +283,7 @@ fn limits(options: &Options, now: Timestamp, meaning: &mut Meaning) {
         }
     }
     if options.expiry.is_some_and(Expiry::wrapped) {
-        let text = "an expiry-time before 1970: sshd 9 refuses the line, sshd 10 lets the key never end";
+        let text = "an expiry-time before 1970: sshd 9.2 refuses the line, with 10.5 the key never ends";
         meaning.findings.push(Finding::new("bad-expiry", text));
     }
     if options.principals.is_some() && !options.cert_authority {

@@ -32,7 +32,15 @@ pub(in crate::akeys) fn row(row: &Row) -> Value {
     match &row.kind {
         Kind::Blank => json!({ "line": row.line, "kind": "blank" }),
         Kind::Comment => json!({ "line": row.line, "kind": "comment" }),
-        Kind::Disabled => json!({ "line": row.line, "kind": "disabled" }),
+        Kind::Disabled { key } => json!({
+            "line": row.line,
+            "kind": "disabled",
+            "fingerprint": key.as_ref().map(|key| &key.fingerprint),
+            "type": key.as_ref().map(|key| &key.algorithm),
+            "bits": key.as_ref().map(|key| key.bits),
+            "comment": key.as_ref().map(|key| &key.comment),
+            "grant": key.as_ref().and_then(|key| key.grant.as_ref()),
+        }),
         Kind::Dead { column, findings: all } => {
             json!({ "line": row.line, "kind": "dead", "column": column, "findings": findings(all) })
         }

@@ -11,16 +11,13 @@ mod survey;
 mod text;
 
 use std::borrow::Cow;
-use std::fs;
-use std::io;
-use std::path::Path;
 
-use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::cli::List;
+use super::source;
 use super::used::Uses;
 use crate::authkeys::KeyFile;
 use crate::common::exit::Failure;
@@ -51,12 +48,8 @@ pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
     }
     let own = layout.authorized_keys();
     let path = args.file.as_deref().unwrap_or(&own);
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        // No file is an empty list, unless it was asked for by name.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && args.file.is_none() => Vec::new(),
-        Err(error) => return Err(unreadable(path, &error)),
-    };
+    // No file is an empty list, unless it was asked for by name.
+    let bytes = if args.file.is_some() { source::named(path) } else { source::own(path) }?;
     let mut uses =
         args.last_used.then(|| Uses::of(&Account::own(layout.home()).name, args.log.as_deref(), layout));
     let notes = uses.as_mut().map(|uses| std::mem::take(&mut uses.logins.notes)).unwrap_or_default();
@@ -66,8 +59,4 @@ pub fn run(args: &List, layout: &Layout) -> Result<Report, Failure> {
         if as_json { json::print(&survey, out) } else { text::print(&survey, &layout, colours(), out) }
     });
     Ok(Report { notes, ..report })
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::named(error, format!("{}: {error}", Escaped::os(path)))
 }

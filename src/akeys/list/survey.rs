@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::Finding;
 use super::explain::{Explainer, Meaning};
 use crate::akeys::grants;
-use crate::akeys::lines::entry_grant;
+use crate::akeys::lines::{entry_grant, mentioned_grant};
 use crate::akeys::relation;
 use crate::akeys::used::{Use, Uses};
 use crate::authkeys::{DISABLED, Entry, KeyFile, Line, Reading, Target};
@@ -69,7 +69,10 @@ pub(in crate::akeys) enum Kind {
     /// A comment.
     Comment,
     /// A line that was disabled by us.
-    Disabled,
+    Disabled {
+        /// The key that it would let in.
+        key: Option<Box<Asleep>>,
+    },
     /// A line that sshd passes over.
     Dead {
         /// In bytes, from 1.
@@ -79,6 +82,38 @@ pub(in crate::akeys) enum Kind {
     },
     /// A key that may log in.
     Key(Box<KeyRow>),
+}
+
+/// A key that would be let in if its line were enabled.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::akeys) struct Asleep {
+    /// `SHA256:…`.
+    pub(in crate::akeys) fingerprint: String,
+    /// Its kind, as sshd names it.
+    #[serde(rename = "type")]
+    pub(in crate::akeys) algorithm: Cow<'static, str>,
+    /// Its size.
+    pub(in crate::akeys) bits: usize,
+    /// What follows it, escaped.
+    pub(in crate::akeys) comment: String,
+    /// The policy that the line names.
+    pub(in crate::akeys) grant: Option<GrantName>,
+}
+
+impl Asleep {
+    /// The key of a disabled line; `None` where sshd would pass over it awake as well.
+    fn of(line: Line<'_>) -> Option<Self> {
+        let awake = KeyFile::parse(line.content().strip_prefix(DISABLED)?.to_vec());
+        let reading = awake.line(1)?.read(Target::default());
+        let entry = reading.entry()?;
+        Some(Self {
+            fingerprint: entry.key.fingerprint(),
+            algorithm: entry.key.algorithm().name().into(),
+            bits: entry.key.bits(),
+            comment: Escaped(entry.comment).to_string(),
+            grant: mentioned_grant(line),
+        })
+    }
 }
 
 /// A key that may log in.
@@ -161,7 +196,9 @@ impl Survey {
     fn row(&self, line: Line<'_>) -> Row {
         let kind = match line.read(Target::default()) {
             Reading::Blank => Kind::Blank,
-            Reading::Comment if line.raw().starts_with(DISABLED) => Kind::Disabled,
+            Reading::Comment if line.raw().starts_with(DISABLED) => {
+                Kind::Disabled { key: Asleep::of(line).map(Box::new) }
+            }
             Reading::Comment => Kind::Comment,
             Reading::Dead(dead) => {
                 let mut findings = vec![Finding::new("dead", dead.reason.to_string())];
@@ -217,7 +254,13 @@ impl Totals {
     ) -> Self {
         let mut totals = Self::default();
         for line in piece.filter_map(|index| file.line(index + 1)) {
-            let Reading::Entry(entry) = line.read(Target::default()) else { continue };
+            let Reading::Entry(entry) = line.read(Target::default()) else {
+                // Enabled or mended, the line needs its policy again.
+                if with_grants {
+                    totals.grants.extend(mentioned_grant(line));
+                }
+                continue;
+            };
             totals.keys += 1;
             let options = &entry.options;
             let whole = options.command.is_none() && !options.cert_authority;
@@ -279,7 +322,7 @@ fn loose_places(path: &Path, layout: &Layout) -> Vec<Finding> {
     findings
 }
 
-/// Policies that no key line uses. They allow nothing, and a later line of that name would bring them to life.
+/// Policies that no key line names, a disabled or dead one neither. They allow nothing, and a later line of that name would bring them to life.
 fn orphans(used: &BTreeSet<GrantName>, layout: &Layout) -> Vec<Finding> {
     let unused = grants::names(layout).into_iter().filter(|name| !used.contains(name));
     unused

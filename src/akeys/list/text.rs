@@ -5,6 +5,7 @@ use std::io;
 
 use jiff::Timestamp;
 use rrsync_rs::layout::Layout;
+use rrsync_rs::name::GrantName;
 
 use super::Finding;
 use super::survey::{KeyRow, Kind, PIECE, Row, Survey};
@@ -49,35 +50,48 @@ pub(super) fn print_row(row: &Row, paint: &Paint, begins: Option<Timestamp>, out
     // Writing to a String does not fail.
     let _ = match &row.kind {
         Kind::Blank | Kind::Comment => Ok(()),
-        Kind::Disabled => writeln!(out, "{:>4}  disabled", row.line),
+        Kind::Disabled { key: None } => writeln!(out, "{:>4}  disabled", row.line),
+        Kind::Disabled { key: Some(key) } => {
+            writeln!(out, "{:>4}  {}", row.line, headline(&key.fingerprint, &key.algorithm, key.bits))
+        }
         Kind::Dead { column, .. } => {
             writeln!(out, "{:>4}  {}", row.line, paint.alarm(&format!("DEAD at column {column}")))
         }
-        Kind::Key(key) => writeln!(out, "{:>4}  {}", row.line, headline(key)),
+        Kind::Key(key) => {
+            writeln!(out, "{:>4}  {}", row.line, headline(&key.fingerprint, &key.algorithm, key.bits))
+        }
     };
     match &row.kind {
         Kind::Dead { findings, .. } => print_findings(out, findings, paint),
         Kind::Key(key) => print_key(out, key, paint, begins),
-        Kind::Blank | Kind::Comment | Kind::Disabled => {}
+        Kind::Disabled { key: Some(key) } => {
+            wrapped(out, &who(key.grant.as_ref(), &key.comment), "", &|line| line.to_owned());
+            wrapped(out, "disabled", "", &|line| line.to_owned());
+        }
+        Kind::Blank | Kind::Comment | Kind::Disabled { key: None } => {}
     }
 }
 
 /// `SHA256:… ED25519 256`: at most 80 columns with the line number, whatever the key.
-fn headline(key: &KeyRow) -> String {
-    format!("{}  {} {}", key.fingerprint, short(&key.algorithm), key.bits)
+fn headline(fingerprint: &str, algorithm: &str, bits: usize) -> String {
+    format!("{fingerprint}  {} {bits}", short(algorithm))
 }
 
-fn print_key(out: &mut String, key: &KeyRow, paint: &Paint, begins: Option<Timestamp>) {
-    let meaning = &key.meaning;
-    let who = match (&meaning.grant, key.comment.as_str()) {
+/// Whose a key is.
+fn who(grant: Option<&GrantName>, comment: &str) -> String {
+    match (grant, comment) {
         (Some(grant), comment) if comment.is_empty() || comment == format!("akeys:{grant}") => {
             grant.to_string()
         }
         (Some(grant), comment) => format!("{grant} ({comment})"),
         (None, "") => "no comment".to_owned(),
         (None, comment) => comment.to_owned(),
-    };
-    wrapped(out, &who, "", &|line| line.to_owned());
+    }
+}
+
+fn print_key(out: &mut String, key: &KeyRow, paint: &Paint, begins: Option<Timestamp>) {
+    let meaning = &key.meaning;
+    wrapped(out, &who(meaning.grant.as_ref(), &key.comment), "", &|line| line.to_owned());
     if meaning.unrestricted {
         wrapped(out, &meaning.may.replacen("unrestricted", "UNRESTRICTED", 1), "", &|line| paint.alarm(line));
     } else {

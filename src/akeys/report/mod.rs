@@ -14,6 +14,7 @@ use super::cli::ReportArgs;
 use super::used::Logins;
 use crate::common::exit::{Exit, Failure};
 use crate::common::json;
+use crate::common::private;
 use crate::common::report::{Report, shown};
 
 /// Runs it.
@@ -52,7 +53,7 @@ pub fn run(args: &ReportArgs, layout: &Layout) -> Result<Report, Failure> {
 /// The page says who can get in where, so it is nobody else's; and a reader sees the old one or the new one.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or_else(|| Path::new("."));
-    let file = NamedTempFile::new_in(dir)?;
+    let file = NamedTempFile::new_in(dir).map_err(private::bare)?;
     io::Write::write_all(&mut file.as_file(), bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;

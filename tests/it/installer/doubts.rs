@@ -54,6 +54,13 @@ fn what_the_installer_is_not_sure_of_it_leaves_alone() {
         ("a comment with the key", 3, "has this key with other options", &|home| {
             home.write(".ssh/authorized_keys", &format!("# ssh-ed25519 {key}\n"));
         }),
+        ("a carriage return in the key", 3, "has this key with other characters in it", &|home| {
+            let (start, end) = key.split_at(30);
+            home.write(".ssh/authorized_keys", &format!("ssh-ed25519 {start}\x0b\r{end} me\n"));
+        }),
+        ("the key in the next file", 3, "authorized_keys2 has this key", &|home| {
+            home.write(".ssh/authorized_keys2", &format!("ssh-ed25519 {key} me\n"));
+        }),
         ("twice", 3, "has this key more than once", &|home| {
             home.write(".ssh/authorized_keys", &format!("{0}\n{0}\n", words.line));
         }),

@@ -100,7 +100,11 @@ impl There<'_> {
         let words = [plan.name.to_string(), line, plan.policy.trim_end().to_owned()];
         let ended = self.session.run(&words, INSTALLER)?;
         if ended.code() != Some(0) {
-            let failure = self.refused(&ended, &lines(&ended.stderr));
+            let mut failure = self.refused(&ended, &lines(&ended.stderr));
+            if failure.exit == Exit::Conflict {
+                failure = failure
+                    .hint("nothing was changed; without akeys there, what is there is changed by hand");
+            }
             // What was installed before it stays: running it again goes on from there.
             return Err(Failure { message: format!("{}{}", report.out, failure.message), ..failure });
         }

@@ -142,8 +142,8 @@ impl Session {
         if known.is_empty() {
             let message = format!("{}: ssh does not know this host\n  shown: {shown}", self.destination);
             return Failure::new(Exit::Failed, message).hint(format!(
-                "nothing was changed; log in once by yourself and compare the fingerprint with the host's owner: ssh {}",
-                self.destination
+                "nothing was changed; log in once by yourself and compare the fingerprint with the host's owner: {}",
+                self.destination.by_hand()
             ));
         }
         let known =
