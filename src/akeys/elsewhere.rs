@@ -11,8 +11,17 @@ use super::source;
 use crate::authkeys::{Key, KeyFile};
 use crate::common::report::shown;
 
-/// A note for each line there that lets in a key that is `meant`.
+/// A note for each line there that still lets in a key that is `meant` to be let in no more.
 pub fn notes(meant: impl Fn(&Key) -> bool, layout: &Layout) -> Vec<String> {
+    told("still lets the key in", meant, layout)
+}
+
+/// A note for each line there that lets in a key that is `meant` to be let in by the other file.
+pub fn beside(meant: impl Fn(&Key) -> bool, layout: &Layout) -> Vec<String> {
+    told("lets the key in as well, by its own options", meant, layout)
+}
+
+fn told(how: &str, meant: impl Fn(&Key) -> bool, layout: &Layout) -> Vec<String> {
     let path = layout.ssh_dir().join("authorized_keys2");
     let Some(file) = source::regular(&path).ok().map(KeyFile::parse) else { return Vec::new() };
     let path = shown(layout, &path);
@@ -20,7 +29,7 @@ pub fn notes(meant: impl Fn(&Key) -> bool, layout: &Layout) -> Vec<String> {
     lets_in
         .map(|line| {
             let number = line.number();
-            format!("{path}:{number} still lets the key in: sshd reads that file as well, unless it was told otherwise")
+            format!("{path}:{number} {how}: sshd reads that file as well, unless it was told otherwise")
         })
         .collect()
 }

@@ -184,3 +184,17 @@ fn one_sshd_is_asked_and_none_before_the_key_is_judged() {
         assert!(!trace.contains("\"-V\""), "{trace}");
     }
 }
+
+#[test]
+fn a_key_that_sshd_finds_in_its_next_file_as_well_is_told() {
+    let home = Home::new();
+    home.write(".ssh/authorized_keys2", &format!("# old\n{FOREIGN} me@home\n"));
+    let ran = home.akeys(&["add", FOREIGN, "--from", "10.0.0.0/8"]).ok();
+    assert!(
+        ran.err.contains("~/.ssh/authorized_keys2:2 lets the key in as well, by its own options"),
+        "{ran:?}"
+    );
+    let ran = home.akeys(&["add", OTHER, "--from", "10.0.0.0/8"]).ok();
+    assert!(!ran.err.contains("authorized_keys2"), "{ran:?}");
+    home.akeys(&["add", "ssh-ed25519 AAAA bad"]).fails(1, "akeys: the key:13: the key is cut short");
+}

@@ -32,7 +32,7 @@ impl Given {
     /// The keys that `word` means: `-`, a key itself, or a file; at least one.
     pub fn read(word: &OsStr) -> Result<Vec<Self>, Failure> {
         let bytes = word.as_encoded_bytes();
-        let literal = bytes.contains(&b' ') && holds_a_key(bytes);
+        let literal = bytes.contains(&b' ') && (holds_a_key(bytes) || is_meant_as_one(word));
         let (text, name) = if literal {
             (bytes.to_vec(), "the key".to_owned())
         } else {
@@ -73,6 +73,11 @@ impl Given {
 fn holds_a_key(word: &[u8]) -> bool {
     let file = KeyFile::parse(word.to_vec());
     file.lines().any(|line| matches!(line.read(Target::default()), Reading::Entry(_)))
+}
+
+/// Whether it was to be one: base64 of a key behind a blank, and no such file.
+fn is_meant_as_one(word: &OsStr) -> bool {
+    word.as_encoded_bytes().windows(5).any(|part| part == b" AAAA") && !Path::new(word).exists()
 }
 
 fn no_key(line: Line<'_>, dead: &Dead, origin: &str) -> Failure {
@@ -122,5 +127,7 @@ mod tests {
         assert!(refused("# nothing\n").contains("there is no key in it"));
         assert!(refused(&"#".repeat(MAX_BYTES + 1)).contains("larger than"));
         assert!(Given::read(OsStr::new("/no/such/file")).is_err());
+        let said = Given::read(OsStr::new("ssh-ed25519 AAAA bad")).unwrap_err().to_string();
+        assert!(said.starts_with("the key:13: the key is cut short"), "{said}");
     }
 }

@@ -13,6 +13,7 @@ use rrsync_rs::layout::Layout;
 use super::audit::misleading;
 use super::cli::Add;
 use super::effect;
+use super::elsewhere;
 use super::explain;
 use super::failures::refuse_past;
 use super::guard::Guard;
@@ -55,6 +56,8 @@ pub fn run(args: &Add, layout: &Layout) -> Result<Report, Failure> {
             report.line(format_args!("    {}", Escaped(&wanted.line)));
         }
     }
+    let added = |key: &Key| wanted.iter().any(|wanted| wanted.key == *key);
+    report.notes.extend(elsewhere::beside(added, layout));
     report.notes.extend(effect::notes(wanted.iter().map(|wanted| wanted.key.algorithm()), layout));
     if args.dry_run {
         report.note("nothing was added (--dry-run)");
