@@ -73,6 +73,7 @@ pub fn run() -> ExitCode {
     };
     let outcome = home(&cli)
         .and_then(|layout| command(cli.command, &layout).map_err(|failure| failure.abbreviated(&layout)));
+    sshd::memory::keep();
     finish("akeys", outcome)
 }
 

@@ -44,6 +44,7 @@ pub(in crate::akeys) use text::misleading;
 
 use super::cli::Audit;
 use super::source;
+use super::sshd::memory;
 use super::used::Uses;
 use crate::authkeys::{KeyFile, Reading, Target};
 use crate::common::exit::{Exit, Failure};
@@ -53,6 +54,7 @@ use facts::Surroundings;
 
 /// Runs it.
 pub fn run(args: &Audit, layout: &Layout) -> Result<Report, Failure> {
+    memory::may_be_kept();
     if args.codes {
         return Ok(Report::data(show::codes(args.severity, args.json)));
     }

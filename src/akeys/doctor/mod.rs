@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::account::Account;
 use super::cli::Doctor;
+use super::sshd::memory;
 use crate::common::exit::{Exit, Failure};
 use crate::common::json::ascii;
 use crate::common::report::Report;
@@ -23,6 +24,7 @@ use check::{Check, State};
 
 /// Runs it.
 pub fn run(args: &Doctor, layout: &Layout) -> Result<Report, Failure> {
+    memory::may_be_kept();
     let own = Account::own(layout.home());
     let mut checks = account::checks(&own);
     checks.extend(keys::checks(&own, layout));

@@ -27,6 +27,7 @@ use rrsync_rs::escape::Escaped;
 use rrsync_rs::layout::Layout;
 
 use super::guard::{Blocked, Guard};
+use super::sshd::memory;
 use crate::authkeys::{KeyFile, Patch};
 use crate::common::lock::Lock;
 use crate::common::private::PrivateError;
@@ -254,6 +255,7 @@ fn write<T, E: From<WriteError>>(
         place.keep_directory();
         backup::prune(layout);
         place.sync()?;
+        memory::may_be_kept();
         return Ok(planned);
     }
     Err(WriteError::Contended { path: layout.authorized_keys() }.into())

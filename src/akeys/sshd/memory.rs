@@ -5,8 +5,8 @@
 //! files. Where more goes into an answer nothing is remembered: a `Match` block asks for groups and names, and only an sshd where
 //! the distributions have it is known to read `/etc/ssh`. After an hour it is asked anew, whatever the sum says.
 //!
-//! The memory is a private file in the state directory. It is never made before that directory is there: who only looks at an account
-//! leaves nothing in it.
+//! The memory is a private file in the state directory. It is written when all is done, by a command that has changed something or that
+//! is for looking closely: what is refused, and what is a dry run, leaves nothing. And it is never made before that directory is there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,7 +14,8 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use rrsync_rs::layout::Layout;
@@ -78,7 +79,7 @@ pub(super) fn version<E>(program: &Path, ask: impl FnOnce() -> Result<String, E>
     }
     let said = ask()?;
     if let Some(from) = from {
-        remember(|memory| memory.version = Some(Answer::new(from, said.clone())));
+        answers().version = Some(Answer::new(from, said.clone()));
     }
     Ok(said)
 }
@@ -95,7 +96,7 @@ pub(super) fn settings<E>(program: &Path, ask: impl FnOnce() -> Result<Settings,
     if let Some(from) = from
         && basis(program, Path::new(CONFIGURATION)) == Some(from)
     {
-        remember(|memory| memory.settings = Some(Answer::new(from, said.0.clone())));
+        answers().settings = Some(Answer::new(from, said.0.clone()));
     }
     Ok(said)
 }
@@ -112,14 +113,31 @@ fn recall() -> Option<Memory> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// Keeps what `change` adds. Without it the next one asks again, so nothing is said of what fails.
-fn remember(change: impl FnOnce(&mut Memory)) {
-    /// Both answers may come at once.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut memory = recall().unwrap_or_default();
-    change(&mut memory);
-    if let (Some(place), Ok(text)) = (place(), serde_json::to_vec(&memory)) {
+/// What was answered in this run.
+static ANSWERS: Mutex<Memory> = Mutex::new(Memory { version: None, settings: None });
+
+/// Whether this run may leave something.
+static MAY_BE_KEPT: AtomicBool = AtomicBool::new(false);
+
+fn answers() -> MutexGuard<'static, Memory> {
+    ANSWERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets this run leave what it hears from sshd.
+pub fn may_be_kept() {
+    MAY_BE_KEPT.store(true, Ordering::Relaxed);
+}
+
+/// Keeps what was answered, if it may be kept. Without it the next one asks again, so nothing is said of what fails.
+pub fn keep() {
+    let new = std::mem::take(&mut *answers());
+    if !MAY_BE_KEPT.load(Ordering::Relaxed) || new.version.is_none() && new.settings.is_none() {
+        return;
+    }
+    let Some(place) = place() else { return };
+    let old = recall().unwrap_or_default();
+    let memory = Memory { version: new.version.or(old.version), settings: new.settings.or(old.settings) };
+    if let Ok(text) = serde_json::to_vec(&memory) {
         let _ = private::write(&place, &text, 0o600, IfThere::Replace);
     }
 }

@@ -3,7 +3,7 @@
 //! Both are asked, never guessed: `sshd -V` for the version, `sshd -T` for the configuration with every include and
 //! `Match` block applied; `memory` spares the question where the answer is known. Neither needs root: `-T` wants a host key, so it gets one that was made for the question.
 
-mod memory;
+pub mod memory;
 
 use std::collections::BTreeMap;
 use std::io;
