@@ -13,7 +13,7 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::origin;
 use rrsync_rs::sha256::Sum;
 use rrsync_rs::versions::{Kept, Store};
-use support::{Account, GATE, said};
+use support::{Account, GATE, example, said};
 
 /// An account whose workspace `box`, the directory `D`, has these rules; `rw` unless they say another access.
 fn account(head: &str, rules: &str) -> Account {
@@ -436,20 +436,9 @@ fn cross_uses(account: &Account, tools: &str, flags: &str, serves: [bool; 6]) {
     assert!(refused >= 6 - served, "{tools}: {refused} refusals");
 }
 
-/// The example that takes a confined session's place, built: `cargo test --test served` alone does not.
+/// What the example says that takes a confined session's place.
 fn battery(account: &Account) -> Vec<String> {
-    static BUILD: std::sync::Once = std::sync::Once::new();
-    BUILD.call_once(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "-q", "-p", "rrsync-rs", "--example", "served-battery"]);
-        // `target/TARGET/PROFILE/rrsync-rs`
-        cargo.arg("--target").arg(Path::new(GATE).ancestors().nth(2).unwrap().file_name().unwrap());
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success());
-    });
-    let program = Path::new(GATE).with_file_name("examples/served-battery");
+    let program = example("served-battery");
     let mut victim = Command::new("sleep").arg("1000").spawn().unwrap();
     let mut battery = Command::new(program);
     battery.arg(account.root.join("home")).arg(&account.root).arg(victim.id().to_string());

@@ -5,13 +5,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use support::example;
 
 /// A directory with a workspace `box`, something `outside` it, and the client's own `local`.
 struct Tree(PathBuf);
@@ -50,7 +53,11 @@ impl Tree {
     fn server(&self, access: &str) -> String {
         let (option, access) =
             access.strip_prefix("atomic ").map_or(("", access), |access| ("--atomic ", access));
-        format!("{} --confine {option}box={}:{access}", example().display(), self.path("box").display())
+        format!(
+            "{} --confine {option}box={}:{access}",
+            example("sftp-serve").display(),
+            self.path("box").display()
+        )
     }
 
     /// Runs an sftp batch; returns whether all of it went well, and what was printed.
@@ -89,21 +96,6 @@ impl Drop for Tree {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-/// The example, built: `cargo test --test sftp` alone does not.
-fn example() -> PathBuf {
-    static BUILD: Once = Once::new();
-    BUILD.call_once(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "-q", "-p", "rrsync-rs", "--example", "sftp-serve"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success());
-    });
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().join("examples/sftp-serve")
 }
 
 fn output(child: Child) -> (bool, String) {

@@ -16,12 +16,11 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Once;
 use std::time::{Duration, UNIX_EPOCH};
 
 use requests::Part::{H, N, Q, S};
 use requests::{DIFFERENT, Request, cases};
-use support::{Account, picture};
+use support::{Account, example, picture};
 
 /// A directory with a `box` in it, and a server for it.
 struct Server {
@@ -189,20 +188,6 @@ fn attributes(bytes: &mut &[u8]) -> String {
     told
 }
 
-/// Our server, built: `cargo test --test sftp_server` alone does not.
-fn example() -> PathBuf {
-    static BUILD: Once = Once::new();
-    BUILD.call_once(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "-q", "-p", "rrsync-rs", "--example", "sftp-serve"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success());
-    });
-    Path::new(support::GATE).with_file_name("examples/sftp-serve")
-}
-
 #[test]
 fn answers_are_those_of_sftp_server() {
     let theirs = ["/usr/lib/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/lib/ssh/sftp-server"];
@@ -219,7 +204,7 @@ fn answers_are_those_of_sftp_server() {
         let mut ours = Server::start(
             &account,
             "ours",
-            &example(),
+            &example("sftp-serve"),
             &[format!("box={}", account.root.join("ours/box").display())],
         );
         let mut told = Vec::new();

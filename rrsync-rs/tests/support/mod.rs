@@ -2,17 +2,41 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rrsync_rs::rsync::{RsyncFeatures, program};
 
 /// The gate under test.
 pub const GATE: &str = env!("CARGO_BIN_EXE_rrsync-rs");
+
+/// A program of `examples/`, built for the same target as the gate: cargo builds them for a run of all tests, and not for a run of one.
+pub fn example(name: &str) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    // `target/TARGET/PROFILE/rrsync-rs`
+    let profile = Path::new(GATE).parent().unwrap();
+    let program = profile.join("examples").join(name);
+    // Held while it is built: others wait.
+    let mut built = BUILT.lock().unwrap();
+    if built.insert(program.clone()) {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.arg("--target").arg(profile.parent().and_then(Path::file_name).unwrap());
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let status = cargo.status();
+        // An account that may not run cargo uses what is there.
+        assert!(program.exists(), "{} is not built: {status:?}", program.display());
+    }
+    program
+}
 
 /// The rsync that the gate runs, and that is the client too: the one that `AKEYS_RSYNC` named when the tests were built, or
 /// the system's. `AKEYS_RSYNC_CLIENT` names another client when they run.
