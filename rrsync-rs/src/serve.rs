@@ -119,13 +119,13 @@ pub fn prepare(terms: Terms, protocol: Protocol) -> io::Result<Prepared> {
             if let Ok(held) = root.hold(path, Last::Follow) {
                 let real = root.real_of(&held.at);
                 let rights = rights(&workspace, access, terms.record_sha256);
-                reach.push(Reach { dir: held.fd, real, rights, hidden: Vec::new() });
+                reach.push(Reach::new(held.fd, real, rights));
             }
         }
         let belongings = Belongings::open(&layout, &root, &workspace, origin.clone())?;
         if let Some(store) = &belongings.store {
             for ((dir, real), rights) in store.directories().into_iter().zip([KEPT, INCOMING]) {
-                reach.push(Reach { dir: dir.try_clone()?, real, rights, hidden: Vec::new() });
+                reach.push(Reach::new(dir.try_clone()?, real, rights));
             }
         }
         mounts.push(Mount::new(name, root, workspace, belongings));

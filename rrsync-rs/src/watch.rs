@@ -96,14 +96,13 @@ pub fn judge(asked: &Asked, terms: &Terms, layout: Option<&Layout>) -> Result<St
     };
     let clone = || exposed.root.dir().try_clone().map_err(failed);
     let root = Place { fd: clone()?, real: exposed.root.real().to_owned() };
-    let mut reach =
-        vec![Reach { dir: clone()?, real: root.real.clone(), rights: Rights::PULL, hidden: Vec::new() }];
+    let mut reach = vec![Reach::new(clone()?, root.real.clone(), Rights::PULL)];
     let journal = layout.and_then(|layout| journal(layout, &root.fd));
     let ignore = layout.and_then(|layout| readable(layout.ignore_file(), Kind::File));
     for (word, place) in [("--journal", journal), ("--ignore", ignore)] {
         if let Some(Place { fd, real }) = place {
             args.extend([text(word), Arg::Text(real.clone().into())]);
-            reach.push(Reach { dir: fd, real, rights: Rights::PULL, hidden: Vec::new() });
+            reach.push(Reach::new(fd, real, Rights::PULL));
         }
     }
     Ok(Stream { args, reach, root, target })

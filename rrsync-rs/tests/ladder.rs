@@ -36,7 +36,7 @@ fn confined<T: Send>(
 ) -> Result<(Level, T), String> {
     let dir = open(&account.d(""), OFlag::O_PATH | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
     let rights = if write { Rights::ALL } else { Rights::PULL };
-    let reach = [Reach { dir, real: account.root.join("D"), rights, hidden: Vec::new() }];
+    let reach = [Reach::new(dir, account.root.join("D"), rights)];
     let files = Files { reach: &reach, programs: &[], libraries: &[], parts: &[], names_users: false };
     let filter = if write { Filter::writer(false, true) } else { Filter::reader() };
     std::thread::scope(|scope| {

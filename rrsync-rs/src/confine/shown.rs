@@ -17,7 +17,6 @@ use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 
 use super::is_directory;
 use crate::beneath::{kind, open_beneath};
-use crate::grant::Pattern;
 use crate::rsync::judge::Reach;
 
 /// More names than these are not looked at.
@@ -39,7 +38,7 @@ pub(super) fn files(reach: &Reach) -> io::Result<Vec<PathBuf>> {
         for entry in open.iter() {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name != "." && name != ".." && !is_hidden(&reach.hidden, name) {
+            if name != "." && name != ".." && !reach.names.hides(name.as_bytes()) {
                 entries.push((name.to_owned(), entry.file_type()));
             }
             left = left
@@ -68,11 +67,7 @@ pub(super) fn hold(reach: &Reach, file: &Path) -> Option<OwnedFd> {
 
 /// Whether names are hidden in what this rule reaches. A file was judged by its own.
 pub(super) fn hides(reach: &Reach) -> bool {
-    !reach.hidden.is_empty() && is_directory(&reach.dir)
-}
-
-fn is_hidden(hidden: &[Pattern], name: &OsStr) -> bool {
-    hidden.iter().any(|pattern| pattern.matches(name.as_bytes()))
+    !reach.names.hide.is_empty() && is_directory(&reach.dir)
 }
 
 fn type_of(directory: &Dir, name: &OsStr) -> Option<Type> {

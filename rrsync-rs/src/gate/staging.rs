@@ -84,12 +84,7 @@ impl Staging {
     /// The kernel's rule for it: everything, as nothing in it has a name yet that counts.
     pub(super) fn reach(&self, special: bool) -> io::Result<Reach> {
         let dir = self.session.as_fd().try_clone_to_owned()?;
-        Ok(Reach {
-            dir,
-            real: self.real.clone(),
-            rights: Rights { special, ..Rights::ALL },
-            hidden: Vec::new(),
-        })
+        Ok(Reach::new(dir, self.real.clone(), Rights { special, ..Rights::ALL }))
     }
 
     /// The arguments that make rsync use it, and not delete it where it deletes what the client does not have.

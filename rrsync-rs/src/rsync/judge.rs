@@ -64,8 +64,15 @@ pub struct Reach {
     pub real: PathBuf,
     /// What it may be used for.
     pub rights: Rights,
-    /// What in it is not there for this key.
-    pub hidden: Vec<Pattern>,
+    /// Which names in it are not there for this key.
+    pub names: Names,
+}
+
+impl Reach {
+    /// A rule for everything in it.
+    pub fn new(dir: OwnedFd, real: PathBuf, rights: Rights) -> Self {
+        Self { dir, real, rights, names: Names::default() }
+    }
 }
 
 /// Everything that running an allowed request takes.
@@ -544,7 +551,7 @@ impl ReachSet {
         }
         match self.rules.iter_mut().find(|known| known.real == real) {
             Some(known) => known.rights = known.rights.and(rights),
-            None => self.rules.push(Reach { dir, real, rights, hidden: names.hide.clone() }),
+            None => self.rules.push(Reach { dir, real, rights, names: names.clone() }),
         }
     }
 

@@ -125,7 +125,7 @@ fn what_is_hidden_cannot_be_named() {
         assert!(got(&account).is_empty(), "{asked}");
     }
     refused(&account, &["-a", "h:papers/a.txt", "h:desk/", "got/"], "path.mixed");
-    refused(&account, &["-a", "new", "h:papers/"], "access.rules");
+    refused(&account, &["-a", "new", "h:papers/"], "access.write");
     let probe =
         |path: &str| account.gate(&["--grant", "playground.chef1"], &format!("test -e papers/{path}"), b"");
     grant(&account, &policy("probes = true\n", "access = \"ro\"\n"));

@@ -22,7 +22,9 @@ fn subsystem(account: &Account, line: &str) -> String {
 
 pub(crate) fn sftp(account: &Account, batch: &str) -> Output {
     let commands = account.write("batch", batch);
-    let mut sftp = std::process::Command::new("sftp");
+    // A gate that refuses is gone before sftp has said anything: that is to be an error, as it is behind ssh, and no signal.
+    let mut sftp = std::process::Command::new("sh");
+    sftp.args(["-c", "trap '' PIPE; exec sftp \"$@\"", "sftp"]);
     sftp.arg("-b").arg(commands).arg("-D").arg(subsystem(account, "/usr/lib/openssh/sftp-server -l INFO"));
     sftp.current_dir(account.root.join("client")).output().expect("openssh-client is installed")
 }

@@ -51,11 +51,11 @@ fn shown(word: &Word) -> String {
 
 /// Opens the uniform directory around `at` for the kernel's rules, or `at` itself with the parts that they must not reach.
 fn allow(exposed: &Exposed, at: &Path, wanted: Use, reach: &mut ReachSet) -> Result<(), Refusal> {
-    exposed.kept_by_rsync(wanted)?;
     if exposed.hides(at) {
         return Err(wanted.refusal(&exposed.shown(at), Access::None));
     }
     let scope = exposed.scope(at, wanted)?;
+    exposed.kept_by_rsync(wanted)?;
     let missing = |_| {
         let message =
             format!("{} does not exist, and its surroundings may not be written", exposed.shown(at));
