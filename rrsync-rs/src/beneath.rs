@@ -166,8 +166,11 @@ impl Root {
         }
     }
 
-    /// Where `fd` is beneath this root.
-    fn place_of(&self, fd: &OwnedFd) -> Result<PathBuf, Errno> {
+    /// Where `fd` is beneath this root: the name that it has by now, if it was renamed since it was opened.
+    ///
+    /// # Errors
+    /// `EXDEV` when it is not beneath; `ENOENT` when it has no name any more.
+    pub fn place_of(&self, fd: &OwnedFd) -> Result<PathBuf, Errno> {
         let real = real_path(fd).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
         // Component-wise, so a sibling with a longer name is not inside.
         let at = real.strip_prefix(&self.real).map_err(|_| Errno::EXDEV)?;

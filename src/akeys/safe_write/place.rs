@@ -1,6 +1,6 @@
 //! Where `authorized_keys` really is: an open directory and a name in it, nothing to be resolved again.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -9,15 +9,21 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, ResolveFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, ResolveFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use rrsync_rs::beneath::{Last, Root, kind, open_beneath};
+use rrsync_rs::beneath::{Held, Last, Root, kind, open_beneath, split_last};
 use rrsync_rs::layout::Layout;
 
 use super::WriteError;
 use crate::authkeys::KeyFile;
 use crate::common::private;
+
+/// How many symlinks are followed (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
+
+const LEADS_OUT: &str = "is a symlink that leads out of the home directory";
+const LEADS_NOWHERE: &str = "is a symlink that leads nowhere";
 
 /// A directory of the account and the name of the key file in it, every symlink resolved beneath the home.
 #[derive(Debug)]
@@ -60,49 +66,34 @@ impl Place {
         let (ssh, keys) = (layout.ssh_dir(), layout.authorized_keys());
         let root = Root::open(layout.home()).map_err(WriteError::io(layout.home()))?;
         let refused = |path: &Path, reason| WriteError::Refused { path: path.to_owned(), reason };
-        match root.hold(Path::new(".ssh"), Last::Follow) {
-            Ok(held) if held.is_dir() => {}
+        let ssh_dir = match root.hold(Path::new(".ssh"), Last::Follow) {
+            Ok(held) if held.is_dir() => held,
             Ok(_) => return Err(refused(&ssh, "is not a directory")),
-            Err(Errno::EXDEV) => {
-                return Err(refused(&ssh, "is a symlink that leads out of the home directory"));
-            }
-            Err(Errno::ENOENT) if ssh.is_symlink() => {
-                return Err(refused(&ssh, "is a symlink that leads nowhere"));
-            }
+            Err(Errno::EXDEV) => return Err(refused(&ssh, LEADS_OUT)),
+            Err(Errno::ENOENT) if ssh.is_symlink() => return Err(refused(&ssh, LEADS_NOWHERE)),
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(WriteError::io(&ssh)(errno.into())),
-        }
-        let at = match root.hold(Path::new(".ssh/authorized_keys"), Last::Follow) {
-            Ok(held) => held.at,
-            Err(Errno::EXDEV) => {
-                return Err(refused(&keys, "is a symlink that leads out of the home directory"));
-            }
-            Err(Errno::ENOENT) if keys.is_symlink() => {
-                return Err(refused(&keys, "is a symlink that leads nowhere"));
-            }
-            Err(Errno::ENOENT) => {
-                let ssh =
-                    root.hold(Path::new(".ssh"), Last::Follow).map_err(|e| WriteError::io(&ssh)(e.into()))?;
-                ssh.at.join("authorized_keys")
-            }
+        };
+        let (parent, name) = match follow(&root, ssh_dir) {
+            Ok(found) => found,
+            Err(Errno::EXDEV) => return Err(refused(&keys, LEADS_OUT)),
+            Err(Errno::ENOENT) => return Err(refused(&keys, LEADS_NOWHERE)),
             Err(errno) => return Err(WriteError::io(&keys)(errno.into())),
         };
-        let path = layout.home().join(&at);
-        let parent = at.parent().unwrap_or(Path::new(""));
+        let path = layout.home().join(&parent).join(&name);
         // From here on nothing is resolved again: the path has no symlink left, and one that appears is refused.
         let dir = open_beneath(
             root.dir(),
-            parent,
+            &parent,
             OFlag::O_RDONLY | OFlag::O_DIRECTORY,
             ResolveFlag::RESOLVE_NO_SYMLINKS,
             Mode::empty(),
         )
-        .map_err(|errno| WriteError::io(&layout.home().join(parent))(errno.into()))?;
+        .map_err(|errno| WriteError::io(&layout.home().join(&parent))(errno.into()))?;
         let stat = nix::sys::stat::fstat(&dir).map_err(|errno| WriteError::io(&path)(errno.into()))?;
         if stat.st_uid != nix::unistd::geteuid().as_raw() {
-            return Err(refused(&layout.home().join(parent), "is owned by somebody else"));
+            return Err(refused(&layout.home().join(&parent), "is owned by somebody else"));
         }
-        let name = at.file_name().unwrap_or(OsStr::new("authorized_keys")).to_owned();
         Ok(Some(Self { dir, name, path, made_in: None }))
     }
 
@@ -234,6 +225,29 @@ impl Drop for Place {
             let _ = unlinkat(&home, ".ssh", UnlinkatFlags::RemoveDir);
         }
     }
+}
+
+/// The directory beneath `root` and the name in it that `authorized_keys` stands for, every symlink followed by what it says.
+///
+/// Which name the kernel knows for a file that is open would be another one while it is renamed: by an editor that keeps the old
+/// one, or in exchange for its successor by one of our own.
+fn follow(root: &Root, ssh: Held) -> Result<(PathBuf, OsString), Errno> {
+    let Held { fd: mut dir, at: mut parent, .. } = ssh;
+    let mut name = OsString::from("authorized_keys");
+    for followed in 0..MOST_LINKS {
+        let target = match readlinkat(&dir, name.as_os_str()) {
+            Err(Errno::EINVAL) => return Ok((parent, name)),
+            Err(Errno::ENOENT) if followed == 0 => return Ok((parent, name)),
+            target => PathBuf::from(target?),
+        };
+        let (above, Some(last)) = split_last(&target) else { return Err(Errno::EISDIR) };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { &above };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        dir = openat(&dir, above, flags, Mode::empty())?;
+        parent = root.place_of(&dir)?;
+        name = last;
+    }
+    Err(Errno::ELOOP)
 }
 
 fn kind_of(file: &File) -> Result<SFlag, WriteError> {

@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::akeys::guard::Allowed;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
 use xattr::FileExt as _;
 
 struct Scratch {
@@ -253,10 +257,37 @@ fn a_link_inside_the_home_stays_and_its_target_is_replaced() {
     }
 }
 
+/// Somebody may be renaming it at any moment; its place is what its name says, not what the file that was found is called by then.
+#[test]
+fn a_file_that_is_being_renamed_has_its_own_name() {
+    let scratch = Scratch::with("one\n");
+    let linked = Scratch::with("one\n");
+    let target = linked.layout.home().join("keys");
+    fs::rename(linked.layout.authorized_keys(), &target).unwrap();
+    symlink("../keys", linked.layout.authorized_keys()).unwrap();
+    for (scratch, path) in [(&scratch, scratch.layout.authorized_keys()), (&linked, target)] {
+        let found = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let renames = scope.spawn(|| {
+                let other = path.with_file_name("other");
+                fs::write(&other, "").unwrap();
+                while !found.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &other, CWD, &path, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let names: HashSet<OsString> =
+                (0..20_000).map(|_| Place::find(&scratch.layout).unwrap().unwrap().name.clone()).collect();
+            found.store(true, Ordering::Relaxed);
+            renames.join().unwrap();
+            assert_eq!(Vec::from_iter(names), [path.file_name().unwrap()]);
+        });
+    }
+}
+
 #[test]
 fn what_is_not_a_plain_file_of_ours_is_refused_with_its_reason() {
     type Make = fn(&Scratch, &Path);
-    let cases: [(&str, Make); 6] = [
+    let cases: [(&str, Make); 9] = [
         ("is a symlink that leads out of the home", |scratch, path| {
             fs::write(scratch.dir.path().join("outside"), "").unwrap();
             symlink("../../outside", path).unwrap();
@@ -267,6 +298,9 @@ fn what_is_not_a_plain_file_of_ours_is_refused_with_its_reason() {
             nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         }),
         ("is not a regular file", |_, path| symlink("/dev/null", path).unwrap()),
+        ("is a symlink that leads nowhere", |_, path| symlink("no/where", path).unwrap()),
+        ("Is a directory", |_, path| symlink("..", path).unwrap()),
+        ("Too many levels of symbolic links", |_, path| symlink("authorized_keys", path).unwrap()),
         ("has another name", |scratch, path| {
             fs::write(path, "one\n").unwrap();
             fs::hard_link(path, scratch.layout.home().join("other-name")).unwrap();
