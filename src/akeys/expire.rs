@@ -12,15 +12,16 @@ use rrsync_rs::name::GrantName;
 use serde_json::{Value, json};
 
 use super::cli::{Expire, GrantSet};
+use super::elsewhere;
 use super::failures::refuse_past;
 use super::grant;
 use super::guard::Guard;
 use super::line_options::{self, LineEdit};
-use super::lines::{entries, entry_grant};
+use super::lines::{entries, entry_grant, key_of};
 use super::list::Survey;
 use super::safe_write;
 use super::words::Which;
-use crate::authkeys::{KeyFile, Line, Patch, Target};
+use crate::authkeys::{Key, KeyFile, Line, Patch, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::json::ascii_with_list;
 use crate::common::lock::Lock;
@@ -50,12 +51,13 @@ pub fn run(args: &Expire, layout: &Layout) -> Result<Report, Failure> {
         planned = safe_write::make(layout, &lock, &guard, planned, change)?;
     }
     let mut report = Report { notes: planned.notes, ..Report::default() };
-    if planned.what.is_empty() {
+    report.notes.extend(elsewhere::beside(|key| planned.what.keys.contains(key), layout));
+    if planned.what.lines.is_empty() {
         report.line("it is so already; nothing changed");
         return Ok(report);
     }
     report.line(format_args!("{}:", shown(layout, &layout.authorized_keys())));
-    for (number, was, is) in &planned.what {
+    for (number, was, is) in &planned.what.lines {
         report.line(format_args!("  - {number}: {was}\n  + {number}: {is}"));
     }
     if args.dry_run {
@@ -74,8 +76,14 @@ fn one_grant(which: &Which, file: &KeyFile) -> Result<Option<GrantName>, Failure
     }
 }
 
-/// The numbers of the lines that get another end, with what stands before their keys, before and after.
-type Ended = Vec<(usize, String, String)>;
+/// The lines that get another end.
+#[derive(Debug, Default)]
+struct Ended {
+    /// Their numbers, with what stands before their keys, before and after.
+    lines: Vec<(usize, String, String)>,
+    /// The keys that are named, whether their end changes or not.
+    keys: Vec<Key>,
+}
 
 fn ended(
     which: &Which,
@@ -84,8 +92,9 @@ fn ended(
     layout: &Layout,
 ) -> Result<(Patch, Ended), Failure> {
     let mut patches = Vec::new();
-    let mut changed = Vec::new();
+    let mut ended = Ended::default();
     for line in entries(which, file)? {
+        ended.keys.extend(key_of(line));
         let after = line_options::edited(line, edit).map_err(|error| {
             let file = shown(layout, &layout.authorized_keys());
             Failure::new(Exit::Failed, format!("{file}:{}: {error}", line.number()))
@@ -93,10 +102,10 @@ fn ended(
         if after.bytes() == line.raw() {
             continue;
         }
-        changed.push((line.number(), options(line), after.line(1).map(options).unwrap_or_default()));
+        ended.lines.push((line.number(), options(line), after.line(1).map(options).unwrap_or_default()));
         patches.push(Patch::splice(line.span(), after.bytes()));
     }
-    Ok((Patch::all(patches).unwrap_or_default(), changed))
+    Ok((Patch::all(patches).unwrap_or_default(), ended))
 }
 
 /// What stands before the key of a line, and its fingerprint.

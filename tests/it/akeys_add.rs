@@ -54,7 +54,7 @@ fn a_file_with_several_keys_is_added_whole_or_not_at_all() {
 
 #[test]
 fn every_flag_is_an_option_of_the_line() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--restrict", "--permit", "pty,X11-forwarding"], "restrict,pty,X11-forwarding "),
         (
             &["--command", "a \"b\"", "--from", "10.0.0.0/8,!10.1.1.1", "--restrict"],
@@ -64,6 +64,10 @@ fn every_flag_is_an_option_of_the_line() {
         (
             &["--permitopen", "db:5432", "--permitlisten", "8080", "--environment", "A=b"],
             "permitopen=\"db:5432\",permitlisten=\"8080\",environment=\"A=b\" ",
+        ),
+        (
+            &["--restrict", "--permit", "port-forwarding", "--permitopen", "db:5432"],
+            "restrict,port-forwarding,permitopen=\"db:5432\" ",
         ),
         (&["--cert-authority", "--principals", "anna,bob"], "cert-authority,principals=\"anna,bob\" "),
         (&["--options", "no-pty,command=\"x y\""], "no-pty,command=\"x y\" "),
@@ -84,6 +88,8 @@ fn options_that_sshd_would_not_read_are_refused() {
         (&["--options", "restrict", "--restrict"], 2, "cannot be used with"),
         (&["--permit", "pty"], 2, "--restrict"),
         (&["--principals", "a"], 2, "--cert-authority"),
+        (&["--restrict", "--permitopen", "a:1"], 2, "would do nothing\nhint: permit port-forwarding as well"),
+        (&["--restrict", "--permit", "pty", "--permitlisten", "1"], 2, "would do nothing"),
         (&["--permitopen", "nowhere"], 2, "\"permitopen\" needs a port"),
         (&["--environment", "A B=c"], 2, "environment must be NAME=value"),
         (&["--command", "x\\"], 2, "command ends in a backslash"),
@@ -196,5 +202,19 @@ fn a_key_that_sshd_finds_in_its_next_file_as_well_is_told() {
     );
     let ran = home.akeys(&["add", OTHER, "--from", "10.0.0.0/8"]).ok();
     assert!(!ran.err.contains("authorized_keys2"), "{ran:?}");
+    // Whatever ends or limits the key here does not do so there.
+    home.write("keys.toml", &format!("[[key]]\nkey = \"{FOREIGN}\"\nstate = \"absent\"\n"));
+    let of_line = "~/.ssh/authorized_keys2:2 ";
+    for args in [
+        &["expire", "1", "2099-01-01"][..],
+        &["expire", "1", "2099-01-01"],
+        &["apply", "keys.toml", "--check"],
+    ] {
+        let ran = home.akeys(args);
+        assert!(ran.err.contains(&format!("{of_line}lets the key in as well")), "{args:?}: {ran:?}");
+    }
+    let third = format!("{}0000", &OTHER[..OTHER.len() - 4]);
+    let ran = home.akeys(&["rotate", "1", &third, "--prove-model"]).ok();
+    assert!(ran.err.contains(&format!("{of_line}still lets the key in")), "{ran:?}");
     home.akeys(&["add", "ssh-ed25519 AAAA bad"]).fails(1, "akeys: the key:13: the key is cut short");
 }

@@ -3,11 +3,12 @@
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::akeys_home::{FOREIGN, Home, Ran};
+use crate::akeys_home::{FOREIGN, Home, OTHER, Ran};
+use crate::support::{is_root, our_program};
 
 const CLEAN: &str = "restrict,from=\"10.1.0.0/16\",expiry-time=\"20991231Z\",command=\"/bin/true\"";
 
@@ -109,6 +110,41 @@ fn modes_and_the_second_file_are_seen() {
     assert!(ran.out.contains("hint: chmod go-w ~/.ssh/authorized_keys"), "{ran:?}");
     assert!(ran.out.contains("~/.ssh/authorized_keys2: info second-file"), "{ran:?}");
     assert!(ran.out.contains("~/.ssh/authorized_keys.bak: medium unread-file"), "{ran:?}");
+}
+
+#[test]
+fn a_file_that_nobody_can_change_is_seen_and_why() {
+    let home = Home::new();
+    home.write(".ssh/authorized_keys", &format!("{CLEAN} {FOREIGN} a\n"));
+    let mut read_only = Command::new("unshare");
+    let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
+    let script = "mount --bind .ssh .ssh && mount -o remount,bind,ro .ssh && exec \"$0\" audit";
+    home.settle(&mut read_only).args(user).args(["--mount", "sh", "-euc", script]);
+    let ran = Ran::from(&read_only.arg(our_program("akeys")).output().unwrap());
+    if ran.err.contains("unshare: ") {
+        eprintln!("a read-only file system was not tried: {}", ran.err.trim());
+    } else {
+        let says = "~/.ssh/authorized_keys: medium read-only-fs: the file system is read-only";
+        assert!(ran.code == 5 && ran.out.contains(says), "{ran:?}");
+    }
+
+    let path = home.path().join(".ssh/authorized_keys");
+    let chattr = |flag: &str| Command::new("chattr").arg(flag).arg(&path).output().unwrap().status.success();
+    for (set, off) in [("+i", "-i"), ("+a", "-a")] {
+        if !chattr(set) {
+            eprintln!("chattr {set} was not tried: it takes root, and a file system that knows it");
+            return;
+        }
+        let (audit, add) = (home.akeys(&["audit"]), home.akeys(&["add", OTHER]));
+        assert!(chattr(off));
+        let says = "~/.ssh/authorized_keys: medium immutable: the file has the flag i (immutable) or a (append only)";
+        assert!(audit.code == 5 && audit.out.contains(says), "{set}: {audit:?}");
+        assert!(audit.out.contains("hint: chattr -ia ~/.ssh/authorized_keys"), "{set}: {audit:?}");
+        assert!(add.code == 1 && add.err.contains("chattr -ia"), "{set}: {add:?}");
+        assert_eq!(home.keys(), format!("{CLEAN} {FOREIGN} a\n"), "{set}");
+        assert_eq!(home.names(".ssh"), ["authorized_keys"], "{set}");
+    }
+    home.akeys(&["audit"]).ok();
 }
 
 #[test]

@@ -32,7 +32,13 @@ fn an_end_is_set_changed_and_taken_away() {
 fn the_end_of_a_grant_is_in_its_policy_too() {
     let home = Home::with_federation();
     home.install_papers().ok();
+    let there = home.keys();
+    home.write(".ssh/authorized_keys2", &format!("\n{there}"));
     let ran = home.akeys(&["expire", "1", "2099-01-01"]).ok();
+    assert!(
+        ran.err.contains("~/.ssh/authorized_keys2:2 lets the key in as well, by its own options"),
+        "{ran:?}"
+    );
     assert!(ran.out.contains("playground.chef1 may:   rsync; read papers; until 2099-01-01"), "{ran:?}");
     assert!(home.keys().contains("expiry-time=\"20990101Z\""));
     assert!(

@@ -24,6 +24,12 @@ pub fn option_list(said: &KeyOptions) -> Result<OptionList, Failure> {
     if let Some(text) = &said.options {
         return checked(text.as_encoded_bytes());
     }
+    let forwards = !said.restrict || said.permit.contains(&Right::PortForwarding);
+    if !forwards && (!said.permitopen.is_empty() || !said.permitlisten.is_empty()) {
+        let message =
+            "permitopen and permitlisten limit forwarding, which restrict forbids: they would do nothing";
+        return Err(Failure::new(Exit::Usage, message).hint("permit port-forwarding as well"));
+    }
     let list = build(said).map_err(|error| Failure::new(Exit::Usage, error))?;
     checked(list.as_bytes())
 }

@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::cli::Apply;
 use super::difference;
+use super::elsewhere;
 use super::guard::Guard;
 use super::safe_write;
-use crate::authkeys::KeyFile;
+use crate::authkeys::{Key, KeyFile};
 use crate::common::exit::{Exit, Failure};
 use crate::common::input;
 use crate::common::json::ascii_with_list;
@@ -53,6 +54,8 @@ pub fn run(args: &Apply, layout: &Layout) -> Result<Report, Failure> {
 fn told(args: &Apply, plan: &Plan, file: &KeyFile, notes: Vec<String>, layout: &Layout) -> Report {
     let mut report = Report { notes, ..Report::default() };
     report.notes.extend(plan.kept.iter().cloned());
+    let touched = |key: &Key| plan.steps.iter().any(|step| step.key == *key);
+    report.notes.extend(elsewhere::beside(touched, layout));
     if args.json {
         let steps = plan.steps.iter().map(|step| {
             json!({

@@ -19,7 +19,7 @@ use crate::common::clock;
 use super::age::Old;
 use super::debian::WeakKeys;
 use super::finding::Basket;
-use super::revoked::Revoked;
+use super::revoked::{self, Revoked};
 use super::{grants, place, server, together};
 
 /// What the judges of a line go by.
@@ -45,6 +45,8 @@ pub struct Facts<'a> {
     pub own_keys: HashSet<Key>,
     /// The keys that sshd refuses whatever a line says.
     pub revoked: Revoked,
+    /// The authorities that sshd trusts for every account (`TrustedUserCAKeys`).
+    pub authorities: HashSet<Key>,
     /// The keys that Debian's broken OpenSSL made.
     pub weak: WeakKeys,
     /// Which keys count as unused, where that was asked.
@@ -89,6 +91,7 @@ impl Facts<'_> {
             host_keys: HashSet::new(),
             own_keys: HashSet::new(),
             revoked: Revoked::default(),
+            authorities: HashSet::new(),
             weak: WeakKeys::default(),
             unused: None,
             outside: None,
@@ -163,16 +166,18 @@ impl Surroundings {
             } else {
                 HashSet::new()
             },
-            revoked: self.revoked(),
+            revoked: self.named("revokedkeys").map(Revoked::read).unwrap_or_default(),
+            authorities: self.named("trustedusercakeys").map(revoked::listed).unwrap_or_default(),
             weak: if account.is_some() { WeakKeys::read() } else { WeakKeys::default() },
             own_keys: disk.map(|layout| public_keys(&layout.ssh_dir(), "")).unwrap_or_default(),
             ..Facts::of_text(Target::default(), now)
         }
     }
 
-    fn revoked(&self) -> Revoked {
-        let path = self.settings.as_ref().and_then(|settings| settings.value("revokedkeys"));
-        path.filter(|path| *path != "none").map(|path| Revoked::read(Path::new(path))).unwrap_or_default()
+    /// The file that sshd was told of by `name`.
+    fn named(&self, name: &str) -> Option<&Path> {
+        let path = self.settings.as_ref()?.value(name)?;
+        (path != "none").then(|| Path::new(path))
     }
 
     /// Whose file it is.

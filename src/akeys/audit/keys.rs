@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::akeys::relation;
 use crate::authkeys::{Algorithm, Entry, Key, Line};
 
 use super::catalogue::Code;
@@ -60,7 +61,26 @@ pub(super) fn judge(line: Line<'_>, entry: &Entry<'_>, facts: &Facts<'_>, basket
             .put(Code::CaFlagOnUserKey, at(), message)
             .hint("take cert-authority out, or list the authority's key");
     }
+    if facts.authorities.contains(key) {
+        trusted(entry, &at, basket);
+    }
     comment(line, entry, basket);
+}
+
+/// A key that sshd trusts as an authority for every account. Its certificates are looked for there when no line has let them in
+/// (`user_key_allowed` in auth2-pubkey.c).
+fn trusted(entry: &Entry<'_>, at: &dyn Fn() -> At, basket: &mut Basket) {
+    let options = &entry.options;
+    if !options.cert_authority {
+        let message = || "sshd trusts this key as an authority as well (TrustedUserCAKeys)".to_owned();
+        basket.put(Code::CaAndPlain, at(), message);
+    } else if relation::conditional(options) || options.principals.is_some() {
+        let message = || {
+            "TrustedUserCAKeys has this authority as well: its certificates for this account need no line"
+                .to_owned()
+        };
+        basket.put(Code::Fallthrough, at(), message);
+    }
 }
 
 fn rsa(key: &Key, at: &dyn Fn() -> At, facts: &Facts<'_>, basket: &mut Basket) {

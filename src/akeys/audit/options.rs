@@ -39,6 +39,11 @@ impl Here<'_> {
         &self.entry.options
     }
 
+    /// Whether its forwarding is limited, in one direction at least: the other one is a finding of its own.
+    fn forwards_to_named_places(&self) -> bool {
+        !self.options().permitopen.is_empty() || !self.options().permitlisten.is_empty()
+    }
+
     /// A place in it, in bytes from its start.
     pub(super) fn at(&self, offset: usize) -> At {
         At::Line { number: self.number, column: offset + 1 }
@@ -135,6 +140,8 @@ fn order(here: &Here<'_>, basket: &mut Basket) {
                 let message = || format!("{} in front of restrict, which takes it away", item.name);
                 basket.put(Code::RestrictOrder, here.at(item.span.start), message);
             }
+            // What is given back to be limited is what `permit-inert` advises.
+            Some(_) if item.name == "port-forwarding" && here.forwards_to_named_places() => {}
             Some(_) => {
                 let message = || format!("{} is allowed again behind restrict", item.name);
                 basket.put(Code::RestrictUndone, here.at(item.span.start), message);

@@ -63,6 +63,11 @@ impl Revoked {
     }
 }
 
+/// The keys that a file lists one on a line, as far as this account may read it.
+pub(super) fn listed(path: &Path) -> HashSet<Key> {
+    of_lines(&source::regular(path).unwrap_or_default())
+}
+
 fn of_lines(bytes: &[u8]) -> HashSet<Key> {
     bytes
         .split(|&byte| byte == b'\n')

@@ -100,6 +100,9 @@ fn found(bytes: &[u8], context: &str) -> BTreeSet<String> {
     if has("host-key") {
         facts.host_keys.extend(first());
     }
+    if has("trusted-authority") {
+        facts.authorities.extend(first());
+    }
     let mut basket = Basket::new(Severity::Info);
     judge(&file, &facts, &mut basket);
     let findings = basket.sorted().into_iter().flat_map(|finding| {

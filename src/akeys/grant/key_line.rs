@@ -5,8 +5,8 @@ use rrsync_rs::layout::Layout;
 use rrsync_rs::name::GrantName;
 
 use crate::akeys::line_options::{self, LineEdit};
-use crate::akeys::lines::{entry_grant, mentioned_grant};
-use crate::authkeys::{KeyFile, Line, Patch, Target};
+use crate::akeys::lines::{entry_grant, key_of, mentioned_grant};
+use crate::authkeys::{Key, KeyFile, Line, Patch, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::report::shown;
 
@@ -17,8 +17,8 @@ pub(super) struct KeyLines {
     pub(super) patch: Patch,
     /// The numbers of the lines that changed, with their options before and after, escaped.
     pub(super) changed: Vec<(usize, String, String)>,
-    /// How many live lines the grant has.
-    pub(super) count: usize,
+    /// The keys of the live lines that the grant has.
+    pub(super) keys: Vec<Key>,
     /// Where the first one may be used from, before and after.
     pub(super) from: (Option<String>, Option<String>),
     /// Lines that name the grant and stay as they are.
@@ -43,7 +43,7 @@ impl KeyLines {
                 }
                 continue;
             }
-            lines.count += 1;
+            lines.keys.extend(key_of(line));
             let after = line_options::edited(line, edit).map_err(|error| {
                 let file = shown(layout, &layout.authorized_keys());
                 Failure::new(Exit::Failed, format!("{file}:{number}: {error}"))
@@ -67,7 +67,7 @@ impl KeyLines {
         };
         let (was, was_from) = facts(before);
         let (is, is_from) = after.map(facts).unwrap_or_default();
-        if self.count == 1 {
+        if self.keys.len() == 1 {
             self.from = (was_from, is_from);
         }
         if was != is {

@@ -18,7 +18,7 @@ use crate::akeys::forced::{self, Forced};
 use crate::akeys::guard::Guard;
 use crate::akeys::line_options::LineEdit;
 use crate::akeys::policy::{Edit, Policy};
-use crate::akeys::{difference, directory, gate, safe_write, sub_path};
+use crate::akeys::{difference, directory, elsewhere, gate, safe_write, sub_path};
 use crate::authkeys::{KeyFile, Target};
 use crate::common::exit::{Exit, Failure};
 use crate::common::lock::Lock;
@@ -117,7 +117,7 @@ impl Change {
         let binaries: Vec<&Path> = programs.iter().map(PathBuf::as_path).collect();
         let after = before.changed(edits, layout, &binaries)?;
         let lines = KeyLines::edited(keys, &args.grant, line_edit(args), layout)?;
-        if args.from.is_some() && lines.count == 0 {
+        if args.from.is_some() && lines.keys.is_empty() {
             let keys = shown(layout, &layout.authorized_keys());
             return Err(Failure::new(
                 Exit::NoMatch,
@@ -154,7 +154,8 @@ impl Change {
         for (number, was, is) in &self.lines.changed {
             report.line(format_args!("  - {number}: {was}\n  + {number}: {is}"));
         }
-        if self.lines.count == 0 {
+        report.notes.extend(elsewhere::beside(|key| self.lines.keys.contains(key), layout));
+        if self.lines.keys.is_empty() {
             report.note(format_args!("no key line runs the gate for {name}"));
         }
         for number in &self.lines.others {

@@ -16,6 +16,7 @@ use rrsync_rs::layout::Layout;
 
 use super::add::Given;
 use super::cli::{Old, RotateKey};
+use super::elsewhere;
 use super::guard::{Allowed, Guard};
 use super::lines::entry_grant;
 use super::safe_write;
@@ -172,6 +173,7 @@ fn remove(
     report.notes.extend(written.notes);
     rotation.forget(layout, &lock)?;
     report.line(format_args!("removed {} from {keys}", rotation.old.fingerprint()));
+    report.notes.extend(elsewhere::notes(|key| *key == rotation.old, layout));
     for grant in grants {
         report.note(format_args!("{grant} has a new key; its bundle still names the old one"));
     }
