@@ -25,6 +25,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, mkdirat};
 use nix::unistd::{Pid, symlinkat};
 use rrsync_rs::cli::{Gate, Source};
+use rrsync_rs::exposure::System;
 use rrsync_rs::grant::Confine;
 use rrsync_rs::layout::Layout;
 use rrsync_rs::serve::{self, Protocol};
@@ -38,7 +39,8 @@ fn main() {
     let source = Source::Grant("playground.chef1".parse().unwrap());
     let gate = Gate { source, rsync: None, within: false, explain: None };
     let layout = Layout::new(home).unwrap();
-    let terms = Named::read(&gate, Some(&layout)).unwrap().open(&gate, Some(&layout)).unwrap();
+    let terms =
+        Named::read(&gate, Some(&layout)).unwrap().open(&gate, Some(&layout), &System::default()).unwrap();
     // What is open before, as the audit file is in a session.
     let log = File::create(root.join("log")).unwrap();
     let session = serve::prepare(terms, Protocol::Sftp(Subsystem::default())).unwrap();

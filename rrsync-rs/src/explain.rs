@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cli::Gate;
 use crate::confine::{self, Files, Level};
 use crate::escape::Escaped;
+use crate::exposure::System;
 use crate::gate;
 use crate::grant::{Access, Confine};
 use crate::request::Request;
@@ -83,7 +84,7 @@ fn fill(
     environment: &Environment,
 ) -> Result<(), NoTerms> {
     let layout = environment.layout.as_ref();
-    let terms = Named::read(gate, layout)?.open(gate, layout)?;
+    let terms = Named::read(gate, layout)?.open(gate, layout, &System::default())?;
     exposition.warnings.clone_from(&terms.warnings);
     exposition.confine = Some(terms.confine);
     match Request::read(command)? {

@@ -8,9 +8,10 @@
 //!
 //! Directories are compared by device and inode, so another spelling or a bind mount is the same directory. What this
 //! cannot see: a hard link to a protected file, a mount somewhere beneath the workspace, a symlink deeper in a hidden directory than
-//! `LINKS_FROM` looks, and places that only an environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
+//! `LINKS_FROM` looks, for up to an hour a mount over one of the system's own places, and places that only an environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
 
 mod sight;
+mod system;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use crate::escape::Escaped;
 use crate::layout::Layout;
 use sight::Sight;
+pub use system::System;
 
 /// A directory that may not be a workspace, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,9 +122,21 @@ enum Reach {
 /// describes. `binaries` are the directories that the toolkit's programs run from; with `hidden`, the owner has said that a hidden
 /// directory is meant.
 ///
-/// The answer holds for the moment: a symlink made later is seen at the next call, so the gate asks at every session.
+/// The answer holds for the moment: a symlink made later is seen at the next call, so the gate asks at every session. Of the system's
+/// own places it remembers what was there ([`System`]).
 pub fn refuse(workspace: &Path, hidden: bool, layout: &Layout, binaries: &[&Path]) -> Result<(), Exposure> {
-    let sight = Sight::of(workspace);
+    refuse_in(&System::default(), workspace, hidden, layout, binaries)
+}
+
+/// [`refuse`] where it is known already what is at the system's places.
+pub fn refuse_in(
+    system: &System,
+    workspace: &Path,
+    hidden: bool,
+    layout: &Layout,
+    binaries: &[&Path],
+) -> Result<(), Exposure> {
+    let sight = Sight::of(workspace, system);
     let root = Path::new("/");
     let exposed =
         |relation, place, role| Err(Exposure { workspace: workspace.to_owned(), relation, place, role });
@@ -149,10 +163,8 @@ pub fn refuse(workspace: &Path, hidden: bool, layout: &Layout, binaries: &[&Path
     }
     let runtime = PathBuf::from(format!("/run/user/{}/systemd", nix::unistd::geteuid()));
     check(root, runtime.clone(), &runtime, Role::Code, Reach::AboveAndInside)?;
-    for (reach, places) in SYSTEM {
-        for place in places.split(' ') {
-            check(root, PathBuf::from(place), Path::new(place), Role::System, *reach)?;
-        }
+    for (place, reach) in system::places() {
+        check(root, place.to_owned(), place, Role::System, reach)?;
     }
     let Ok(home) = &home else { return Ok(()) };
     for directory in LINKS_FROM {
@@ -258,7 +270,19 @@ mod tests {
             let workspace = self.dir.join(path);
             fs::create_dir_all(&workspace).unwrap();
             let workspace = fs::canonicalize(workspace).unwrap();
-            refuse(&workspace, false, &self.layout, &[&self.dir.join("opt/akeys/bin")])
+            self.judge(&workspace)
+        }
+
+        /// What is remembered makes no difference.
+        fn judge(&self, workspace: &Path) -> Result<(), Exposure> {
+            let binaries = self.dir.join("opt/akeys/bin");
+            let answer = refuse(workspace, false, &self.layout, &[&binaries]);
+            let memory = Layout::new(self.dir.join("memory")).unwrap();
+            for _ in 0..2 {
+                let system = System::recalled(&memory);
+                assert_eq!(refuse_in(&system, workspace, false, &self.layout, &[&binaries]), answer);
+            }
+            answer
         }
 
         fn refused(&self, path: &str) -> (Relation, Role) {
@@ -321,8 +345,12 @@ mod tests {
         for (path, relation) in
             [("/", Contains), ("/etc", Contains), ("/usr/bin", Is), ("/proc/self", LiesInside)]
         {
-            let exposure = refuse(Path::new(path), false, &scratch.layout, &[]).expect_err(path);
+            let exposure = scratch.judge(Path::new(path)).expect_err(path);
             assert_eq!(exposure.relation, relation, "{path}");
+        }
+        for (place, _) in system::places().filter(|(place, _)| place.is_dir()) {
+            let real = fs::canonicalize(place).unwrap();
+            assert_eq!(scratch.judge(&real).unwrap_err().role, Role::System, "{}", place.display());
         }
     }
 
@@ -445,7 +473,7 @@ mod tests {
         fs::create_dir_all(home.join(".aws/x")).unwrap();
         let inode = home.join(".aws").metadata().unwrap().ino();
         let sight = spelt.join(".aws/x");
-        let relation = Sight::of(&sight).within(home, Path::new(".aws"), inode);
+        let relation = Sight::of(&sight, &System::default()).within(home, Path::new(".aws"), inode);
         assert_eq!(relation, Some(Relation::LiesInside));
     }
 

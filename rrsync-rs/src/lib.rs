@@ -22,6 +22,7 @@ pub mod listing;
 pub mod name;
 pub mod origin;
 pub mod policy;
+pub mod remembered;
 pub mod removal;
 pub mod rename;
 pub mod request;

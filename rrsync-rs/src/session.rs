@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 
 use crate::cli::{DropIn, Gate, Source};
 use crate::confine::Isolation;
-use crate::exposure;
+use crate::exposure::{self, System};
 use crate::grant::{self, Confine, Grant, Tool, Workspace};
 use crate::layout::Layout;
 use crate::name::GrantName;
@@ -134,16 +134,22 @@ impl<'a> Named<'a> {
         matches!(self, Self::Grant { grant, .. } if grant.record_end)
     }
 
-    /// Opens it.
-    pub fn open(self, gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
+    /// Opens it. `system` is what is known of the system's places.
+    pub fn open(self, gate: &Gate, layout: Option<&Layout>, system: &System) -> Result<Terms, NoTerms> {
         match self {
-            Self::Grant { name, grant, layout } => from_grant(name, *grant, gate, layout),
-            Self::DropIn(options) => from_options(options, gate, layout),
+            Self::Grant { name, grant, layout } => from_grant(name, *grant, gate, layout, system),
+            Self::DropIn(options) => from_options(options, gate, layout, system),
         }
     }
 }
 
-fn from_grant(name: &GrantName, grant: Grant, gate: &Gate, layout: &Layout) -> Result<Terms, NoTerms> {
+fn from_grant(
+    name: &GrantName,
+    grant: Grant,
+    gate: &Gate,
+    layout: &Layout,
+    system: &System,
+) -> Result<Terms, NoTerms> {
     if grant.expired(Timestamp::now()) {
         return Err(NoTerms::new("grant.expired", "this key's grant has expired", grant.summary()));
     }
@@ -153,10 +159,12 @@ fn from_grant(name: &GrantName, grant: Grant, gate: &Gate, layout: &Layout) -> R
         let path = workspace.path.clone();
         match Exposed::open(Some(workspace_name.clone()), workspace, false) {
             Ok(open) => {
-                refuse_exposure(open.root.real(), open.workspace.hidden, layout).map_err(|detail| {
-                    let told = format!("workspace {workspace_name} may not be exposed");
-                    NoTerms::new("workspace.exposure", &told, detail)
-                })?;
+                refuse_exposure(system, open.root.real(), open.workspace.hidden, layout).map_err(
+                    |detail| {
+                        let told = format!("workspace {workspace_name} may not be exposed");
+                        NoTerms::new("workspace.exposure", &told, detail)
+                    },
+                )?;
                 exposed.push(open);
             }
             // A directory that has gone, or is not mounted, takes nothing from the others.
@@ -193,7 +201,12 @@ fn from_grant(name: &GrantName, grant: Grant, gate: &Gate, layout: &Layout) -> R
     })
 }
 
-fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Result<Terms, NoTerms> {
+fn from_options(
+    options: &DropIn,
+    gate: &Gate,
+    layout: Option<&Layout>,
+    system: &System,
+) -> Result<Terms, NoTerms> {
     let mut workspace = Workspace::new(absolute(&options.dir), options.access);
     workspace.delete = options.delete;
     workspace.overwrite = options.overwrite;
@@ -204,7 +217,7 @@ fn from_options(options: &DropIn, gate: &Gate, layout: Option<&Layout>) -> Resul
     })?;
     let mut warnings = Vec::new();
     if let Some(layout) = layout
-        && let Err(detail) = refuse_exposure(open.root.real(), false, layout)
+        && let Err(detail) = refuse_exposure(system, open.root.real(), false, layout)
     {
         // rrsync takes any directory, so a drop-in does; the record says what it means.
         warnings.push(detail);
@@ -250,10 +263,10 @@ fn absolute(dir: &Path) -> PathBuf {
     std::env::current_dir().map_or_else(|_| dir.to_owned(), |cwd| cwd.join(dir))
 }
 
-fn refuse_exposure(real: &Path, hidden: bool, layout: &Layout) -> Result<(), String> {
+fn refuse_exposure(system: &System, real: &Path, hidden: bool, layout: &Layout) -> Result<(), String> {
     let program = std::env::current_exe().ok();
     let binaries: Vec<&Path> = program.as_deref().and_then(Path::parent).into_iter().collect();
-    exposure::refuse(real, hidden, layout, &binaries).map_err(|exposure| exposure.to_string())
+    exposure::refuse_in(system, real, hidden, layout, &binaries).map_err(|exposure| exposure.to_string())
 }
 
 /// rrsync's lock: `flock(2)` on the directory itself, not waited for. Where the file system has no locks, none is held.

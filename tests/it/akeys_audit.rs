@@ -147,6 +147,27 @@ fn a_file_that_nobody_can_change_is_seen_and_why() {
     home.akeys(&["audit"]).ok();
 }
 
+/// The label is an attribute like any other where SELinux is not at work.
+#[test]
+fn a_label_that_sshd_may_not_read_is_seen_and_a_change_keeps_it() {
+    let home = Home::new();
+    home.write(".ssh/authorized_keys", &format!("{CLEAN} {FOREIGN} a\n"));
+    let path = home.path().join(".ssh/authorized_keys");
+    let label = b"system_u:object_r:tmp_t:s0";
+    if let Err(error) = xattr::set(&path, "security.selinux", label) {
+        eprintln!("not tried, as it takes root: {error}");
+        return;
+    }
+    let ran = home.akeys(&["audit"]);
+    let says = "~/.ssh/authorized_keys: medium selinux-type: its SELinux type is tmp_t";
+    assert!(ran.code == 5 && ran.out.contains(says), "{ran:?}");
+    assert!(ran.out.contains("hint: restorecon ~/.ssh/authorized_keys"), "{ran:?}");
+    home.akeys(&["add", OTHER, "--restrict"]).ok();
+    assert_eq!(xattr::get(&path, "security.selinux").unwrap().as_deref(), Some(&label[..]));
+    xattr::set(&path, "security.selinux", b"system_u:object_r:ssh_home_t:s0").unwrap();
+    assert!(!home.akeys(&["audit"]).out.contains("selinux"));
+}
+
 #[test]
 fn fix_shows_first_and_mends_only_when_told() {
     let home = Home::new();

@@ -9,7 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Reach, Relation};
+use serde::{Deserialize, Serialize};
+
+use super::{Reach, Relation, System};
 
 /// A directory, however it is spelt: its device and inode.
 type Identity = (u64, u64);
@@ -17,6 +19,7 @@ type Identity = (u64, u64);
 /// The file system during one call, as seen from one workspace. Each path is looked at once, and is compared as bytes:
 /// the gate asks at every login, and a client waits for it.
 pub(super) struct Sight<'a> {
+    system: &'a System,
     seen: RefCell<BTreeMap<OsString, Option<Seen>>>,
     walk: RefCell<Walk>,
     /// The workspace and every directory above it.
@@ -24,22 +27,23 @@ pub(super) struct Sight<'a> {
 }
 
 /// What is at a path.
-#[derive(Clone, Copy)]
-struct Seen {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
     identity: Identity,
     is_link: bool,
 }
 
 impl Seen {
-    fn at(path: &Path) -> Option<Self> {
+    pub(super) fn at(path: &Path) -> Option<Self> {
         let found = path.symlink_metadata().ok()?;
         Some(Self { identity: (found.dev(), found.ino()), is_link: found.is_symlink() })
     }
 }
 
 impl<'a> Sight<'a> {
-    pub(super) fn of(workspace: &'a Path) -> Self {
-        let mut sight = Self { seen: RefCell::default(), walk: RefCell::default(), workspace: Vec::new() };
+    pub(super) fn of(workspace: &'a Path, system: &'a System) -> Self {
+        let (seen, walk) = (RefCell::default(), RefCell::default());
+        let mut sight = Self { system, seen, walk, workspace: Vec::new() };
         let identity = |path: &'a Path| (path.as_os_str(), sight.at(path).map(|seen| seen.identity));
         sight.workspace = workspace.ancestors().map(identity).collect();
         sight
@@ -53,7 +57,7 @@ impl<'a> Sight<'a> {
         let in_nothing = path
             .parent()
             .is_some_and(|parent| matches!(self.seen.borrow().get(parent.as_os_str()), Some(None)));
-        let seen = if in_nothing { None } else { Seen::at(path) };
+        let seen = if in_nothing { None } else { self.system.at(path) };
         self.seen.borrow_mut().insert(path.as_os_str().to_owned(), seen);
         seen
     }
@@ -62,7 +66,7 @@ impl<'a> Sight<'a> {
     ///
     /// `from` is resolved, and either `/` or a place that was asked about before.
     pub(super) fn relation(&self, from: &Path, path: &Path, reach: Reach) -> Option<Relation> {
-        match self.walk.borrow_mut().to(from, path) {
+        match self.walk.borrow_mut().to(from, path, self.system) {
             Some(steps) => self.straight(from, steps, reach),
             None => self.winding(from, path, reach),
         }
@@ -171,7 +175,7 @@ struct Walk {
 
 impl Walk {
     /// Goes to `path`, or stops where a symlink is on the way, or something that is no name.
-    fn to(&mut self, from: &Path, path: &Path) -> Option<&Self> {
+    fn to(&mut self, from: &Path, path: &Path, system: &System) -> Option<&Self> {
         if self.from != from {
             from.clone_into(&mut self.from);
             self.steps.clear();
@@ -195,7 +199,7 @@ impl Walk {
                 let seen = match self.steps.last() {
                     // Nothing is beneath what is not there.
                     Some((_, None)) => None,
-                    _ => Seen::at(Path::new(OsStr::from_bytes(&self.path))),
+                    _ => system.at(Path::new(OsStr::from_bytes(&self.path))),
                 };
                 self.steps.push((self.path.len(), seen));
             }

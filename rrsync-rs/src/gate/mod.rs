@@ -20,6 +20,7 @@ use crate::audit::{Log, Record};
 use crate::cli::{self, Args, Gate, Source};
 use crate::confine::{self, ConfineError};
 use crate::explain;
+use crate::exposure::System;
 use crate::grant::Tool;
 use crate::request::Request;
 use crate::scp::Direction;
@@ -178,7 +179,9 @@ fn session(
     log: &mut Log,
     record: &mut Record,
 ) -> Result<Served, NoTerms> {
-    let terms = named?.open(gate, environment.layout.as_ref())?;
+    let layout = environment.layout.as_ref();
+    let named = named?;
+    let terms = named.open(gate, layout, &layout.map(System::recalled).unwrap_or_default())?;
     record.warnings.clone_from(&terms.warnings);
     let learns = terms.learn;
     under(terms, environment, log, record).map_err(|mut refused| {

@@ -4,9 +4,9 @@
 //! is inferred from a version number.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::RsyncFeatures;
 use crate::confine::Needed;
 use crate::layout::Layout;
-use crate::trusted::{self, Distrust, Kind};
+use crate::remembered;
+use crate::trusted::{self, Distrust};
 
 /// Where rsync is looked for when nobody says.
 const USUAL: &[&str] =
@@ -99,8 +100,8 @@ pub fn find(wanted: Option<&Path>, layout: Option<&Layout>) -> Result<Program, P
         nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
     );
     let cache = layout.map(|layout| layout.state_dir().join("rsync.json"));
-    let known =
-        cache.as_deref().and_then(recall).filter(|known| known.path == path && known.identity == identity);
+    let same = |known: &Profile| known.path == path && known.identity == identity;
+    let known = cache.as_deref().and_then(remembered::recall).filter(same);
     let profile = if let Some(profile) = known {
         profile
     } else {
@@ -109,7 +110,7 @@ pub fn find(wanted: Option<&Path>, layout: Option<&Layout>) -> Result<Program, P
         let drop_d = understands(&path, "--drop-D").map_err(io)?;
         let profile = Profile { path: path.clone(), identity, confine_root, drop_d, loader, libraries };
         if let Some(cache) = &cache {
-            remember(cache, &profile);
+            remembered::remember(cache, &profile);
         }
         profile
     };
@@ -145,34 +146,6 @@ fn open(path: &Path) -> Result<(OwnedFd, FileStat), ProgramError> {
     }
     trusted::check(stat.st_uid, stat.st_mode).map_err(untrusted)?;
     Ok((fd, stat))
-}
-
-fn recall(cache: &Path) -> Option<Profile> {
-    let mut text = String::new();
-    trusted::open(cache, Kind::File).ok()?.take(1 << 16).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
-}
-
-/// Remembering is a convenience: when it fails, the next session asks again.
-fn remember(cache: &Path, profile: &Profile) {
-    let write = || -> io::Result<()> {
-        let directory = cache.parent().ok_or(io::ErrorKind::NotFound)?;
-        crate::audit::make_private(directory)?;
-        let new = directory.join(format!("rsync.json.{}", std::process::id()));
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(&new)?;
-        let text = serde_json::to_vec(profile)?;
-        let written = file.write_all_at(&text, 0).and_then(|()| std::fs::rename(&new, cache));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&new);
-        }
-        written
-    };
-    let _ = write();
 }
 
 /// A command in the environment that rsync itself will have.
