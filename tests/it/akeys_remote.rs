@@ -1,7 +1,7 @@
 //! `akeys install --host`: in another account, over a real ssh; and what a hostile host can make of it.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -156,6 +156,16 @@ fn an_account_without_our_programs_gets_the_gate_when_that_is_asked() {
     assert_eq!(fs::read(&copied).unwrap(), fs::read(laptop.home().join(".local/bin/rrsync-rs")).unwrap());
     assert_eq!(copied.metadata().unwrap().permissions().mode() & 0o7777, 0o755);
     assert_eq!(fs::read_dir(copied.parent().unwrap()).unwrap().count(), 1);
+    laptop.works();
+    let inode = copied.metadata().unwrap().ino();
+    fs::set_permissions(&copied, Permissions::from_mode(0o777)).unwrap();
+    let again = laptop.install(&[&PAPERS[..], &["--with-gate"]].concat()).succeeds();
+    assert!(again.stdout_text().contains("host: this gate is there already: "), "{again}");
+    let there = copied.metadata().unwrap();
+    assert_eq!((there.ino(), there.permissions().mode() & 0o7777), (inode, 0o755));
+    fs::write(&copied, "another version").unwrap();
+    let done = laptop.install(&[&PAPERS[..], &["--with-gate"]].concat()).succeeds();
+    assert!(done.stdout_text().contains("host: copied the gate to "), "{done}");
     laptop.works();
 }
 

@@ -15,6 +15,11 @@ akeys_gate() {
         echo "$dir/rrsync-rs is not a regular file" >&2
         return 1
     fi
+    if [ -r "$dir/rrsync-rs" ] && [ "$(sha256sum <"$dir/rrsync-rs" | cut -c 1-64)" = "$sum" ]; then
+        chmod 755 -- "$dir/rrsync-rs" || return 1
+        echo 'the same'
+        return 0
+    fi
     (set -C && : >"$new") || return 1
     akeys_gate_text | base64 -d >"$new" || return 1
     if [ "$(wc -c <"$new")" -ne "$size" ] || [ "$(sha256sum <"$new" | cut -c 1-64)" != "$sum" ]; then

@@ -45,8 +45,9 @@ impl There<'_> {
             self.preview(&plans, args.with_gate, report);
         } else {
             if args.with_gate {
-                self.copy_gate()?;
-                report.line(format_args!("{}: copied the gate to {}", self.host, Escaped::os(gate.path())));
+                let verb =
+                    if self.copy_gate()? { "copied the gate to" } else { "this gate is there already:" };
+                report.line(format_args!("{}: {verb} {}", self.host, Escaped::os(gate.path())));
             }
             for plan in &plans {
                 self.install(plan, report)?;
@@ -70,7 +71,8 @@ impl There<'_> {
         Ok(Gate::elsewhere(&path)?)
     }
 
-    fn copy_gate(&self) -> Result<(), Failure> {
+    /// Puts the gate there; `false` when it is there already.
+    fn copy_gate(&self) -> Result<bool, Failure> {
         let own = format!("Linux {}", std::env::consts::ARCH);
         if self.facts.system != own {
             let message = format!(
@@ -92,7 +94,10 @@ impl There<'_> {
         script.push_str(GATE);
         let words = [bytes.len().to_string(), Sum::of(&bytes).to_string()];
         let ended = self.session.run(&words, &script)?;
-        if ended.code() == Some(0) { Ok(()) } else { Err(self.refused(&ended, &lines(&ended.stderr))) }
+        if ended.code() != Some(0) {
+            return Err(self.refused(&ended, &lines(&ended.stderr)));
+        }
+        Ok(lines(&ended.stdout).pop().is_none_or(|said| said != "the same"))
     }
 
     fn install(&self, plan: &Plan, report: &mut Report) -> Result<(), Failure> {
