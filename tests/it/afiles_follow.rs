@@ -31,10 +31,10 @@ pub(crate) fn same(pod: &Pod<'_>, sandbox: &Sandbox) {
     assert_eq!(untimed(&pod.path("copy")), untimed(&papers(sandbox)));
 }
 
-/// Waits for the news that `path` has come.
+/// Waits for the news that `path` has come: from there, or, where it had settled under another name before, by a move.
 #[track_caller]
 pub(crate) fn arrived(following: &mut Following, path: &str) -> Vec<(String, String)> {
-    following.until(|kind, what| kind == "arrived" && what == path)
+    following.until(|kind, what| matches!(kind, "arrived" | "moved") && what == path)
 }
 
 #[test]
