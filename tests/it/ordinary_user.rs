@@ -46,7 +46,7 @@ fn everything_again_without_roots_rights() {
     }
     let outcome = run(
         &mut as_user(dir, &programs, &home),
-        &Run { deadline: Some(Duration::from_mins(8)), ..Run::default() },
+        &Run { deadline: Some(Duration::from_mins(20)), ..Run::default() },
     );
     let report = outcome.stdout_text();
     eprintln!(
