@@ -168,7 +168,7 @@ catalogue! {
     Fallthrough "fallthrough" High "a condition that a later line undoes"
         "When from or expiry-time refuses the key, sshd goes on; the same key stands further down with at least the same rights and without that condition. Of an authority, TrustedUserCAKeys undoes from, expiry-time and principals in the same way."
     RestrictUndone "restrict-undone" Medium "a right given back after restrict"
-        "Options count from left to right. This line allows again what restrict forbade. Port forwarding that permitopen or permitlisten limits is no finding."
+        "Options count from left to right. This line allows again what restrict forbade. Port forwarding that permitopen or permitlisten limits is no finding. Whoever wrote it may have meant it, so it is no more than medium."
     RestrictOrder "restrict-order" Medium "a right given before restrict"
         "Options count from left to right. restrict takes it away again, so it does nothing here."
     NoListWithoutUserRc "no-list-without-user-rc" Info "a list of no-… options in place of restrict"
