@@ -36,6 +36,8 @@ pub fn remember<T: Serialize>(file: &Path, what: &T) {
         let mut new = file.as_os_str().to_owned();
         new.push(format!(".{}", std::process::id()));
         let text = serde_json::to_vec(what)?;
+        // One of a process of this number that was killed.
+        let _ = std::fs::remove_file(&new);
         let made = File::options()
             .write(true)
             .create_new(true)

@@ -48,11 +48,12 @@ fn is_free(account: &Account) -> bool {
     fs::File::open(account.d("")).unwrap().try_lock().is_ok()
 }
 
-/// Whether a process that lives has taken the directory's lock (proc(5), `/proc/locks`). Trying it would take it from a gate that tries
-/// in the same moment, and once is all that a gate tries.
-fn is_taken(account: &Account) -> bool {
-    let directory = format!(":{} ", account.d("").metadata().unwrap().ino());
-    fs::read_to_string("/proc/locks").unwrap().lines().any(|lock| lock.contains(&directory))
+/// Whether `gate` has taken the directory's lock (proc(5), `/proc/locks`). Trying it would take it from a gate that tries in the same
+/// moment, and once is all that a gate tries.
+fn is_taken(account: &Account, gate: &Child) -> bool {
+    let (by, of) = (format!(" {} ", gate.id()), format!(":{} ", account.d("").metadata().unwrap().ino()));
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|lock| lock.contains(" FLOCK ") && lock.contains(&by) && lock.contains(&of))
 }
 
 /// The processes that work in the exposed directory.
@@ -123,7 +124,7 @@ fn a_client_that_says_nothing_loses_the_lock_with_its_time() {
     for flags in [&["-timeout", "2"][..], &["-timeout", "2", "-wo"], &["-timeout", "2", "-no-overwrite"]] {
         let account = Account::new();
         let mut server = push(&account, flags);
-        becomes("the lock is held", || is_taken(&account));
+        becomes("the lock is held", || is_taken(&account, &server));
         // It is there, and sends nothing.
         let status = server.wait().unwrap();
         assert!(!status.success(), "{status:?}");

@@ -1,6 +1,8 @@
 //! `akeys add`: one line more, with the options that were said and no others.
 
+use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use crate::akeys_faults::may_trace;
@@ -203,8 +205,11 @@ fn a_key_that_sshd_finds_in_its_next_file_as_well_is_told() {
     let ran = home.akeys(&["add", OTHER, "--from", "10.0.0.0/8"]).ok();
     assert!(!ran.err.contains("authorized_keys2"), "{ran:?}");
     // Whatever ends or limits the key here does not do so there.
-    home.write("keys.toml", &format!("[[key]]\nkey = \"{FOREIGN}\"\nstate = \"absent\"\n"));
+    let declare = |state: &str| {
+        home.write("keys.toml", &format!("[[key]]\nkey = \"{FOREIGN}\"\nstate = \"{state}\"\n"));
+    };
     let of_line = "~/.ssh/authorized_keys2:2 ";
+    declare("present");
     for args in [
         &["expire", "1", "2099-01-01"][..],
         &["expire", "1", "2099-01-01"],
@@ -216,5 +221,20 @@ fn a_key_that_sshd_finds_in_its_next_file_as_well_is_told() {
     let third = format!("{}0000", &OTHER[..OTHER.len() - 4]);
     let ran = home.akeys(&["rotate", "1", &third, "--prove-model"]).ok();
     assert!(ran.err.contains(&format!("{of_line}still lets the key in")), "{ran:?}");
+    for state in ["absent", "disabled"] {
+        declare(state);
+        let ran = home.akeys(&["apply", "keys.toml"]).ok();
+        assert!(ran.out.contains("the keys are as declared"), "{state}: {ran:?}");
+        assert!(ran.err.contains(&format!("{of_line}still lets the key in")), "{state}: {ran:?}");
+    }
+    home.akeys(&["add", FOREIGN]).ok();
+    home.write("keys.toml", &format!("exclusive = true\n[[key]]\nkey = \"{third}\"\n"));
+    let ran = home.akeys(&["apply", "keys.toml"]).ok();
+    assert!(ran.err.contains(&format!("{of_line}still lets the key in")), "{ran:?}");
+    // The same file by another name says nothing else.
+    fs::remove_file(home.path().join(".ssh/authorized_keys2")).unwrap();
+    symlink("authorized_keys", home.path().join(".ssh/authorized_keys2")).unwrap();
+    let ran = home.akeys(&["expire", "1", "2099-01-01"]).ok();
+    assert!(!ran.err.contains("authorized_keys2"), "{ran:?}");
     home.akeys(&["add", "ssh-ed25519 AAAA bad"]).fails(1, "akeys: the key:13: the key is cut short");
 }

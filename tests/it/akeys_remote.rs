@@ -163,9 +163,15 @@ fn an_account_without_our_programs_gets_the_gate_when_that_is_asked() {
     assert!(again.stdout_text().contains("host: this gate is there already: "), "{again}");
     let there = copied.metadata().unwrap();
     assert_eq!((there.ino(), there.permissions().mode() & 0o7777), (inode, 0o755));
-    fs::write(&copied, "another version").unwrap();
-    let done = laptop.install(&[&PAPERS[..], &["--with-gate"]].concat()).succeeds();
-    assert!(done.stdout_text().contains("host: copied the gate to "), "{done}");
+    let other_name = sandbox.home().join("linked");
+    fs::hard_link(&copied, &other_name).unwrap();
+    for again in 0..2 {
+        let done = laptop.install(&[&PAPERS[..], &["--with-gate"]].concat()).succeeds();
+        assert!(done.stdout_text().contains("host: copied the gate to "), "{again}: {done}");
+        assert_ne!(copied.metadata().unwrap().ino(), inode);
+        fs::write(&copied, "another version").unwrap();
+    }
+    laptop.install(&[&PAPERS[..], &["--with-gate"]].concat()).succeeds();
     laptop.works();
 }
 

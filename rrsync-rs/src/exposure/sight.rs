@@ -5,6 +5,10 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io::{
+    self,
+    ErrorKind::{NotADirectory, NotFound},
+};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -35,8 +39,16 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn at(path: &Path) -> Option<Self> {
-        let found = path.symlink_metadata().ok()?;
-        Some(Self { identity: (found.dev(), found.ino()), is_link: found.is_symlink() })
+        Self::look(path).ok().flatten()
+    }
+
+    /// What is there, `None` when nothing is; or why that cannot be known.
+    pub(super) fn look(path: &Path) -> io::Result<Option<Self>> {
+        match path.symlink_metadata() {
+            Ok(found) => Ok(Some(Self { identity: (found.dev(), found.ino()), is_link: found.is_symlink() })),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

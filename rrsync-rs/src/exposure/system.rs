@@ -39,6 +39,8 @@ pub struct System {
 struct Memory {
     /// When it was looked at, in seconds since 1970.
     since: u64,
+    /// The run of the kernel: other machines and other starts have other numbers for their disks.
+    boot: String,
     holders: Vec<Option<State>>,
     places: Vec<(PathBuf, Option<Seen>)>,
 }
@@ -83,18 +85,22 @@ impl System {
     ) -> Self {
         // Before the places, so that what changes meanwhile is seen next time.
         let holders: Vec<Option<State>> = holders.iter().map(|holder| state(holder)).collect();
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let holds = |memory: &Memory| {
             let age = now.checked_sub(memory.since);
-            memory.holders == holders && age.is_some_and(|age| age < AT_MOST)
+            memory.boot == boot && memory.holders == holders && age.is_some_and(|age| age < AT_MOST)
         };
         let remembered = remembered::recall(file).filter(holds).map(|memory| memory.places);
         let known = remembered.unwrap_or_else(|| {
-            let places = held().into_iter().map(|path| (path.to_owned(), Seen::at(path))).collect();
+            let looked: Vec<_> = held().into_iter().map(|path| (path, Seen::look(path))).collect();
+            let all_known = looked.iter().all(|(_, seen)| seen.is_ok());
             let is_settled = |(.., changed): &State| {
                 u64::try_from(changed.0).is_ok_and(|changed| changed.saturating_add(SETTLED) < now)
             };
-            let memory = Memory { since: now, holders, places };
-            if memory.holders.iter().flatten().all(is_settled) {
+            let settled = holders.iter().flatten().all(is_settled);
+            let places = looked.into_iter().map(|(path, seen)| (path.to_owned(), seen.ok().flatten()));
+            let memory = Memory { since: now, boot, holders, places: places.collect() };
+            if all_known && settled {
                 remembered::remember(file, &memory);
             }
             memory.places
@@ -181,10 +187,14 @@ mod tests {
         symlink(&scratch.0, &place).unwrap();
         assert!(looked(later), "a link has taken its place");
         assert!(!looked(later));
-        for broken in ["", "{}", "[", "{\"since\":99999999999,\"holders\":[],\"places\":[]}"] {
+        for broken in ["", "{}", "[", "{\"since\":99999999999,\"boot\":\"\",\"holders\":[],\"places\":[]}"] {
             fs::write(&file, broken).unwrap();
             assert!(looked(later) && !looked(later), "{broken}");
         }
+        let text = fs::read_to_string(&file).unwrap();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        fs::write(&file, text.replace(boot.trim_end(), "another-start")).unwrap();
+        assert!(looked(later) && !looked(later), "the machine was started again");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o620)).unwrap();
         assert!(looked(later), "somebody else may write it");
         let changed = state(&holder).unwrap().3.0.unsigned_abs();

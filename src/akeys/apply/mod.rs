@@ -21,6 +21,7 @@ use crate::common::json::ascii_with_list;
 use crate::common::lock::Lock;
 use crate::common::report::{Report, shown};
 
+use declared::State;
 use plan::Plan;
 
 /// Runs it.
@@ -48,14 +49,21 @@ pub fn run(args: &Apply, layout: &Layout) -> Result<Report, Failure> {
         })?;
         notes = written.notes;
     }
-    Ok(told(args, &plan, &file, notes, layout))
+    let mut report = told(args, &plan, &file, notes, layout);
+    let shall = |key: &Key, present: bool| {
+        declared.keys.iter().any(|one| one.key == *key && (one.state == State::Present) == present)
+    };
+    let removed = |key: &Key| plan.steps.iter().any(|step| step.action == "remove" && step.key == *key);
+    report.notes.extend(elsewhere::beside(|key| shall(key, true), layout));
+    report
+        .notes
+        .extend(elsewhere::notes(|key| shall(key, false) || removed(key) && !shall(key, true), layout));
+    Ok(report)
 }
 
 fn told(args: &Apply, plan: &Plan, file: &KeyFile, notes: Vec<String>, layout: &Layout) -> Report {
     let mut report = Report { notes, ..Report::default() };
     report.notes.extend(plan.kept.iter().cloned());
-    let touched = |key: &Key| plan.steps.iter().any(|step| step.key == *key);
-    report.notes.extend(elsewhere::beside(touched, layout));
     if args.json {
         let steps = plan.steps.iter().map(|step| {
             json!({

@@ -62,21 +62,26 @@ pub(super) fn judge(line: Line<'_>, entry: &Entry<'_>, facts: &Facts<'_>, basket
             .hint("take cert-authority out, or list the authority's key");
     }
     if facts.authorities.contains(key) {
-        trusted(entry, &at, basket);
+        trusted(entry, &at, facts, basket);
     }
     comment(line, entry, basket);
 }
 
 /// A key that sshd trusts as an authority for every account. Its certificates are looked for there when no line has let them in
 /// (`user_key_allowed` in auth2-pubkey.c).
-fn trusted(entry: &Entry<'_>, at: &dyn Fn() -> At, basket: &mut Basket) {
+fn trusted(entry: &Entry<'_>, at: &dyn Fn() -> At, facts: &Facts<'_>, basket: &mut Basket) {
     let options = &entry.options;
+    // There it may be for other names than here.
+    let by_names = ["authorizedprincipalsfile", "authorizedprincipalscommand"]
+        .iter()
+        .any(|name| facts.server.and_then(|server| server.value(name)).is_some_and(|value| value != "none"));
+    let limited = relation::conditional(options) || options.principals.is_some();
     if !options.cert_authority {
         let message = || "sshd trusts this key as an authority as well (TrustedUserCAKeys)".to_owned();
         basket.put(Code::CaAndPlain, at(), message);
-    } else if relation::conditional(options) || options.principals.is_some() {
+    } else if limited || by_names && (options.restrict || options.command.is_some()) {
         let message = || {
-            "TrustedUserCAKeys has this authority as well: its certificates for this account need no line"
+            "TrustedUserCAKeys has this authority as well: a certificate that this line refuses may need none"
                 .to_owned()
         };
         basket.put(Code::Fallthrough, at(), message);

@@ -39,9 +39,11 @@ impl Here<'_> {
         &self.entry.options
     }
 
-    /// Whether its forwarding is limited, in one direction at least: the other one is a finding of its own.
+    /// Whether its forwarding is limited, in one direction at least: that the other one is open is a finding of its own.
     fn forwards_to_named_places(&self) -> bool {
-        !self.options().permitopen.is_empty() || !self.options().permitlisten.is_empty()
+        let lists = [&self.options().permitopen, &self.options().permitlisten];
+        let said = || lists.iter().flat_map(|list| list.iter());
+        said().next().is_some() && said().all(|place| place != b"*:*" && place != b"*")
     }
 
     /// A place in it, in bytes from its start.
@@ -169,7 +171,7 @@ fn forwarding(here: &Here<'_>, basket: &mut Basket) {
             .put(Code::PermitInert, here.at_option(name), || {
                 format!("{name} does nothing where forwarding is off")
             })
-            .hint("restrict,port-forwarding,permitopen=\"…\" allows exactly these");
+            .hint("restrict,port-forwarding,permitopen=\"…\",permitlisten=\"…\" allows exactly these");
     } else if open && !listen {
         let message = || "listening on any port of this host stays open (ssh -R)".to_owned();
         basket

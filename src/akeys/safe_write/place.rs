@@ -227,24 +227,29 @@ impl Drop for Place {
     }
 }
 
-/// The directory beneath `root` and the name in it that `authorized_keys` stands for, every symlink followed by what it says.
+/// The directory beneath `root` and the name in it that `authorized_keys` stands for, every symlink followed by what it says, outside as
+/// well: only where the last one leads counts.
 ///
 /// Which name the kernel knows for a file that is open would be another one while it is renamed: by an editor that keeps the old
 /// one, or in exchange for its successor by one of our own.
 fn follow(root: &Root, ssh: Held) -> Result<(PathBuf, OsString), Errno> {
-    let Held { fd: mut dir, at: mut parent, .. } = ssh;
+    let mut dir = ssh.fd;
     let mut name = OsString::from("authorized_keys");
     for followed in 0..MOST_LINKS {
         let target = match readlinkat(&dir, name.as_os_str()) {
-            Err(Errno::EINVAL) => return Ok((parent, name)),
-            Err(Errno::ENOENT) if followed == 0 => return Ok((parent, name)),
+            Err(Errno::EINVAL) => return Ok((root.place_of(&dir)?, name)),
+            Err(Errno::ENOENT) if followed == 0 => return Ok((root.place_of(&dir)?, name)),
+            // Outside, it is that which is wrong with it.
+            Err(Errno::ENOENT) => return Err(root.place_of(&dir).err().unwrap_or(Errno::ENOENT)),
             target => PathBuf::from(target?),
         };
+        if target.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(Errno::ENOTDIR);
+        }
         let (above, Some(last)) = split_last(&target) else { return Err(Errno::EISDIR) };
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { &above };
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         dir = openat(&dir, above, flags, Mode::empty())?;
-        parent = root.place_of(&dir)?;
         name = last;
     }
     Err(Errno::ELOOP)
