@@ -74,9 +74,12 @@ impl Place {
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(WriteError::io(&ssh)(errno.into())),
         };
+        // Of a link that leads out, nothing else is told: not even whether something is there.
+        let outside =
+            || root.hold(Path::new(".ssh/authorized_keys"), Last::Follow).err() == Some(Errno::EXDEV);
         let (parent, name) = match follow(&root, ssh_dir) {
             Ok(found) => found,
-            Err(Errno::EXDEV) => return Err(refused(&keys, LEADS_OUT)),
+            Err(errno) if errno == Errno::EXDEV || outside() => return Err(refused(&keys, LEADS_OUT)),
             Err(Errno::ENOENT) => return Err(refused(&keys, LEADS_NOWHERE)),
             Err(errno) => return Err(WriteError::io(&keys)(errno.into())),
         };
@@ -239,8 +242,6 @@ fn follow(root: &Root, ssh: Held) -> Result<(PathBuf, OsString), Errno> {
         let target = match readlinkat(&dir, name.as_os_str()) {
             Err(Errno::EINVAL) => return Ok((root.place_of(&dir)?, name)),
             Err(Errno::ENOENT) if followed == 0 => return Ok((root.place_of(&dir)?, name)),
-            // Outside, it is that which is wrong with it.
-            Err(Errno::ENOENT) => return Err(root.place_of(&dir).err().unwrap_or(Errno::ENOENT)),
             target => PathBuf::from(target?),
         };
         if target.as_os_str().as_bytes().ends_with(b"/") {

@@ -289,7 +289,7 @@ fn a_file_that_is_being_renamed_has_its_own_name() {
 #[test]
 fn what_is_not_a_plain_file_of_ours_is_refused_with_its_reason() {
     type Make = fn(&Scratch, &Path);
-    let cases: [(&str, Make); 11] = [
+    let cases: [(&str, Make); 12] = [
         ("is a symlink that leads out of the home", |scratch, path| {
             fs::write(scratch.dir.path().join("outside"), "").unwrap();
             symlink("../../outside", path).unwrap();
@@ -302,6 +302,7 @@ fn what_is_not_a_plain_file_of_ours_is_refused_with_its_reason() {
         ("is not a regular file", |_, path| symlink("/dev/null", path).unwrap()),
         ("is a symlink that leads nowhere", |_, path| symlink("no/where", path).unwrap()),
         ("is a symlink that leads out of the home", |_, path| symlink("../../nowhere", path).unwrap()),
+        ("is a symlink that leads out of the home", |_, path| symlink("/no/such/keys", path).unwrap()),
         ("Is a directory", |_, path| symlink("..", path).unwrap()),
         ("Not a directory", |scratch, path| {
             fs::write(scratch.layout.home().join("keys"), "one\n").unwrap();
