@@ -8,7 +8,8 @@
 //!
 //! Directories are compared by device and inode, so another spelling or a bind mount is the same directory. What this
 //! cannot see: a hard link to a protected file, a mount somewhere beneath the workspace, a symlink deeper in a hidden directory than
-//! `LINKS_FROM` looks, for up to an hour a mount over one of the system's own places, and places that only an environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`).
+//! `LINKS_FROM` looks, places that only an environment variable names (`ZDOTDIR`, `XDG_CONFIG_HOME`, `BASH_ENV`), and, for up to an
+//! hour, a mount over one of the system's own places.
 
 mod sight;
 mod system;

@@ -166,7 +166,7 @@ catalogue! {
     Shadowed "shadowed" High "a restriction that an earlier line undoes"
         "sshd uses the first line that lets the key in. The same key stands further up with more rights, so the options of this line never apply."
     Fallthrough "fallthrough" High "a condition that a later line undoes"
-        "When from or expiry-time refuses the key, sshd goes on; the same key stands further down with at least the same rights and without that condition. Of an authority, TrustedUserCAKeys undoes from, expiry-time and principals in the same way."
+        "When from or expiry-time refuses the key, sshd goes on; the same key stands further down with at least the same rights and without that condition. Of an authority, TrustedUserCAKeys undoes from, expiry-time and principals in the same way; and every option, where sshd has names of its own for certificates (AuthorizedPrincipalsFile)."
     RestrictUndone "restrict-undone" Medium "a right given back after restrict"
         "Options count from left to right. This line allows again what restrict forbade. Port forwarding that permitopen or permitlisten limits is no finding. Whoever wrote it may have meant it, so it is no more than medium."
     RestrictOrder "restrict-order" Medium "a right given before restrict"

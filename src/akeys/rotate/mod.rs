@@ -150,6 +150,7 @@ fn remove(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let keys = shown(layout, &layout.authorized_keys());
+    report.notes.extend(elsewhere::notes(|key| *key == rotation.old, layout));
     if args.dry_run {
         report.line(format_args!("would remove {} from {keys}", rotation.old.fingerprint()));
         report.note("nothing was changed (--dry-run)");
@@ -173,7 +174,6 @@ fn remove(
     report.notes.extend(written.notes);
     rotation.forget(layout, &lock)?;
     report.line(format_args!("removed {} from {keys}", rotation.old.fingerprint()));
-    report.notes.extend(elsewhere::notes(|key| *key == rotation.old, layout));
     for grant in grants {
         report.note(format_args!("{grant} has a new key; its bundle still names the old one"));
     }
